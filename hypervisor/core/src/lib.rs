@@ -12,3 +12,5 @@ extern crate std;
 
 pub mod addr;
 pub mod id;
+pub mod log;
+pub mod memmap;
