@@ -11,6 +11,7 @@
 extern crate std;
 
 pub mod addr;
+pub mod frame;
 pub mod id;
 pub mod log;
 pub mod memmap;
