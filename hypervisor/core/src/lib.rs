@@ -10,6 +10,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod acpi;
 pub mod addr;
 pub mod frame;
 pub mod id;

@@ -1,0 +1,122 @@
+//! The root pointer: where the firmware says that its tables begin.
+
+use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use super::{AcpiError, PhysMemory, Signature, checksum_holds};
+use crate::addr::HostPhysAddr;
+
+/// "Root System Description Pointer (RSDP)", as it was in ACPI 1.0.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawV1 {
+    signature: [u8; 8],
+    _checksum: u8,
+    _oem_id: [u8; 6],
+    revision: u8,
+    rsdt: U32,
+}
+
+/// The whole of it from ACPI 2.0 on.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawV2 {
+    _v1: RawV1,
+    length: U32,
+    xsdt: U64,
+    _extended_checksum: u8,
+    _reserved: [u8; 3],
+}
+
+const V1_LEN: usize = size_of::<RawV1>();
+const V2_LEN: usize = size_of::<RawV2>();
+/// Longest pointer that is believed; the specification never made it longer than 36 bytes.
+const MAX_LEN: usize = 4096;
+const SIGNATURE: &[u8; 8] = b"RSD PTR ";
+/// The first revision with an XSDT.
+const REVISION_2: u8 = 2;
+
+/// A root pointer whose checksums are right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rsdp {
+    rsdt: u32,
+    xsdt: Option<u64>,
+}
+
+impl Rsdp {
+    /// Reads a copy of the pointer, such as the boot loader's ACPI tags hold.
+    ///
+    /// # Errors
+    /// Signature, length or checksum is wrong.
+    pub fn parse(bytes: &[u8]) -> Result<Self, AcpiError> {
+        let bad_length = AcpiError::BadLength { table: Signature::RSDP, len: bytes.len() };
+        let (v1, _) = RawV1::ref_from_prefix(bytes).map_err(|_| bad_length)?;
+        if v1.signature != *SIGNATURE {
+            return Err(AcpiError::NotFound(Signature::RSDP));
+        }
+        if !bytes.get(..V1_LEN).is_some_and(checksum_holds) {
+            return Err(AcpiError::BadChecksum(Signature::RSDP));
+        }
+        let rsdt = v1.rsdt.get();
+        if v1.revision < REVISION_2 {
+            return Ok(Self { rsdt, xsdt: None });
+        }
+        let (v2, _) = RawV2::ref_from_prefix(bytes).map_err(|_| bad_length)?;
+        let whole = v2.len().and_then(|len| bytes.get(..len)).ok_or(bad_length)?;
+        if !checksum_holds(whole) {
+            return Err(AcpiError::BadChecksum(Signature::RSDP));
+        }
+        Ok(Self { rsdt, xsdt: Some(v2.xsdt.get()).filter(|&xsdt| xsdt != 0) })
+    }
+
+    /// Reads the pointer at `addr`, such as the EFI system table names.
+    ///
+    /// # Errors
+    /// It cannot be reached, or signature, length or checksum is wrong.
+    pub fn read<M: PhysMemory + ?Sized>(memory: &M, addr: HostPhysAddr) -> Result<Self, AcpiError> {
+        let bytes_at = |len| memory.read(addr, len).ok_or(AcpiError::Unreachable(addr.get()));
+        let start = bytes_at(V1_LEN)?;
+        let v1 = RawV1::ref_from_bytes(start).map_err(|_| AcpiError::Unreachable(addr.get()))?;
+        if v1.signature != *SIGNATURE || v1.revision < REVISION_2 {
+            return Self::parse(start);
+        }
+        let v2 = RawV2::ref_from_bytes(bytes_at(V2_LEN)?).map_err(|_| AcpiError::Unreachable(addr.get()))?;
+        let bad_length = AcpiError::BadLength { table: Signature::RSDP, len: V2_LEN };
+        Self::parse(bytes_at(v2.len().ok_or(bad_length)?)?)
+    }
+
+    /// Looks for the pointer where a BIOS puts it: in the first KiB of the
+    /// extended BIOS data area or between E0000H and FFFFFH, on a 16-byte
+    /// boundary ("Finding the RSDP on IA-PC Systems").
+    #[must_use]
+    pub fn scan<M: PhysMemory + ?Sized>(memory: &M) -> Option<Self> {
+        let ebda = ebda(memory).into_iter().flat_map(|start| (start..start + 0x400).step_by(16));
+        ebda.chain((0xe_0000..0x10_0000).step_by(16))
+            .filter_map(HostPhysAddr::new)
+            .filter(|&addr| memory.read(addr, SIGNATURE.len()) == Some(SIGNATURE))
+            .find_map(|addr| Self::read(memory, addr).ok())
+    }
+
+    pub(super) const fn rsdt(self) -> u32 {
+        self.rsdt
+    }
+
+    pub(super) const fn xsdt(self) -> Option<u64> {
+        self.xsdt
+    }
+}
+
+impl RawV2 {
+    /// The stated length, if a pointer can be that long.
+    fn len(&self) -> Option<usize> {
+        usize::try_from(self.length.get()).ok().filter(|len| (V2_LEN..=MAX_LEN).contains(len))
+    }
+}
+
+/// Start of the extended BIOS data area: the BIOS data area holds its segment at 40:0EH.
+fn ebda<M: PhysMemory + ?Sized>(memory: &M) -> Option<u64> {
+    let segment = memory.read(HostPhysAddr::new(0x40e)?, 2)?;
+    let start = u64::from(u16::from_le_bytes(segment.try_into().ok()?)) << 4;
+    // Below the BIOS data area there is none: the word is zero on machines without.
+    (start >= 0x500).then_some(start)
+}
