@@ -199,9 +199,6 @@ pub const DOMID_IDLE: RawDomid = 0x7fff;
 /// Bits that a domain id has.
 pub const DOMID_MASK: RawDomid = 0x7fff;
 
-/// Ports of the 2-level event channels in a 64-bit guest.
-pub const NR_EVENT_CHANNELS: u32 = 4096;
-
 bitflags! {
     /// How the calling domain was started (`SIF_*`): `hvm_start_info.flags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
