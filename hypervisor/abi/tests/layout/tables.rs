@@ -1,0 +1,455 @@
+//! Which C name belongs to which Rust one.
+//!
+//! ```text
+//! structs!    "C type" => Rust type { field, field = "C member"; padding without C name }
+//! enums!      Rust type { Variant = "C expression" }
+//! flags!      Rust type { FLAG = "C expression" }
+//! constants!  Rust constant = "C expression"
+//! types!      "C type" => Rust type, compared by size only
+//! ```
+
+use xen_abi::*;
+use zerocopy::FromZeros;
+
+use crate::Fact;
+
+/// All comparisons.
+pub(crate) fn facts() -> Vec<Fact> {
+    let mut facts = Vec::new();
+    structs(&mut facts);
+    types(&mut facts);
+    enums(&mut facts);
+    flags(&mut facts);
+    constants(&mut facts);
+    facts
+}
+
+fn fact(facts: &mut Vec<Fact>, c: String, value: impl TryInto<i128>) {
+    let value = value.try_into().unwrap_or_else(|_| panic!("{c}: the number fits 128 bits"));
+    facts.push(Fact { c, value });
+}
+
+macro_rules! structs {
+    ($( $c:literal => $type:ty {
+        $( $field:ident $(= $member:literal)? ),* $(; $( $pad:ident ),+ )?
+    } )*) => {
+        fn structs(facts: &mut Vec<Fact>) {
+            $( {
+                type T = $type;
+                let value = T::new_zeroed();
+                // Does not compile if a field is missing from the table.
+                let T { $( $field: _, )* $($( $pad: _, )+)? } = value;
+                fact(facts, format!("sizeof({})", $c), size_of::<T>());
+                fact(facts, format!("_Alignof({})", $c), align_of::<T>());
+                $( {
+                    let member = [$( $member, )? stringify!($field)][0];
+                    fact(facts, format!("offsetof({}, {member})", $c), std::mem::offset_of!(T, $field));
+                    fact(facts, format!("sizeof((({} *)0)->{member})", $c), size_of_val(&value.$field));
+                } )*
+            } )*
+        }
+    };
+}
+
+macro_rules! types {
+    ($( $c:literal => $type:ty, )*) => {
+        fn types(facts: &mut Vec<Fact>) {
+            $( fact(facts, format!("sizeof({})", $c), size_of::<$type>()); )*
+        }
+    };
+}
+
+macro_rules! enums {
+    ($( $type:ty { $( $variant:ident = $c:literal ),* } )*) => {
+        fn enums(facts: &mut Vec<Fact>) {
+            $( {
+                type T = $type;
+                for variant in [$( T::$variant ),*] {
+                    // Does not compile if a variant is missing from the table.
+                    let c = match variant { $( T::$variant => $c, )* };
+                    assert_eq!(T::new(variant.get()), Some(variant));
+                    fact(facts, c.to_owned(), variant.get());
+                }
+            } )*
+        }
+    };
+}
+
+macro_rules! flags {
+    ($( $type:ty { $( $flag:ident = $c:literal ),* } )*) => {
+        fn flags(facts: &mut Vec<Fact>) {
+            $( {
+                type T = $type;
+                let listed = T::empty() $( | T::$flag )*;
+                assert_eq!(listed, T::all(), "flags missing from the table");
+                $( fact(facts, $c.to_owned(), T::$flag.bits()); )*
+            } )*
+        }
+    };
+}
+
+macro_rules! constants {
+    ($( $constant:path = $c:literal, )*) => {
+        fn constants(facts: &mut Vec<Fact>) {
+            $( fact(facts, $c.to_owned(), $constant); )*
+        }
+    };
+}
+
+types! {
+    "union grant_entry_v2" => grant_table::GrantEntryV2,
+    "grant_status_t" => grant_table::GrantStatus,
+    "grant_handle_t" => grant_table::RawGrantHandle,
+    "xen_domain_handle_t" => xen::DomainHandle,
+    "xen_extraversion_t" => version::ExtraVersion,
+    "xen_capabilities_info_t" => version::CapabilitiesInfo,
+    "xen_changeset_info_t" => version::ChangesetInfo,
+    "xen_commandline_t" => version::CommandLine,
+    "domid_t" => RawDomid,
+    "xen_pfn_t" => RawPfn,
+    "evtchn_port_t" => RawPort,
+    "grant_ref_t" => RawGrantRef,
+    "XEN_GUEST_HANDLE_64(uint8)" => handle::GuestHandle<u8>,
+    "XEN_GUEST_HANDLE(xen_pfn_t)" => handle::GuestHandle<RawPfn>,
+}
+
+structs! {
+    "struct arch_vcpu_info" => arch_x86::ArchVcpuInfo { cr2; _pad }
+    "struct arch_shared_info" => arch_x86::ArchSharedInfo { max_pfn, pfn_to_mfn_frame_list_list,
+        nmi_reason, p2m_cr3, p2m_vaddr, p2m_generation }
+    "struct xen_arch_domainconfig" => arch_x86::ArchDomainConfig { emulation_flags, misc_flags }
+    "struct xen_cpuid_leaf" => arch_x86::CpuidLeaf { leaf, subleaf, a, b, c, d }
+    "struct xen_msr_entry" => arch_x86::MsrEntry { idx, flags, val }
+    "struct evtchn_alloc_unbound" => event_channel::EvtchnAllocUnbound { dom, remote_dom, port }
+    "struct evtchn_bind_interdomain" => event_channel::EvtchnBindInterdomain { remote_dom, remote_port,
+        local_port; _pad }
+    "struct evtchn_bind_virq" => event_channel::EvtchnBindVirq { virq, vcpu, port }
+    "struct evtchn_bind_pirq" => event_channel::EvtchnBindPirq { pirq, flags, port }
+    "struct evtchn_bind_ipi" => event_channel::EvtchnBindIpi { vcpu, port }
+    "struct evtchn_close" => event_channel::EvtchnClose { port }
+    "struct evtchn_send" => event_channel::EvtchnSend { port }
+    "struct evtchn_status" => event_channel::EvtchnStatus { dom, port, status, vcpu, u; _pad }
+    "typeof(((struct evtchn_status *)0)->u.unbound)" => event_channel::StatusUnbound { dom }
+    "typeof(((struct evtchn_status *)0)->u.interdomain)" => event_channel::StatusInterdomain { dom, port; _pad }
+    "struct evtchn_bind_vcpu" => event_channel::EvtchnBindVcpu { port, vcpu }
+    "struct evtchn_unmask" => event_channel::EvtchnUnmask { port }
+    "struct evtchn_reset" => event_channel::EvtchnReset { dom }
+    "struct evtchn_init_control" => event_channel::EvtchnInitControl { control_gfn, offset, vcpu, link_bits; _pad }
+    "struct evtchn_expand_array" => event_channel::EvtchnExpandArray { array_gfn }
+    "struct evtchn_set_priority" => event_channel::EvtchnSetPriority { port, priority }
+    "struct evtchn_fifo_control_block" => event_channel::EvtchnFifoControlBlock { ready, head; _rsvd }
+    "struct grant_entry_v1" => grant_table::GrantEntryV1 { flags, domid, frame }
+    "struct grant_entry_header" => grant_table::GrantEntryHeader { flags, domid }
+    "typeof(((union grant_entry_v2 *)0)->full_page)" => grant_table::GrantEntryV2FullPage { hdr, frame; _pad0 }
+    "typeof(((union grant_entry_v2 *)0)->sub_page)" => grant_table::GrantEntryV2SubPage { hdr, page_off,
+        length, frame }
+    "typeof(((union grant_entry_v2 *)0)->transitive)" => grant_table::GrantEntryV2Transitive { hdr,
+        trans_domid, gref; _pad0 }
+    "struct gnttab_map_grant_ref" => grant_table::GnttabMapGrantRef { host_addr, flags, gref = "ref", dom,
+        status, handle, dev_bus_addr }
+    "struct gnttab_unmap_grant_ref" => grant_table::GnttabUnmapGrantRef { host_addr, dev_bus_addr, handle,
+        status; _pad }
+    "struct gnttab_setup_table" => grant_table::GnttabSetupTable { dom, nr_frames, status, frame_list; _pad0, _pad1 }
+    "struct gnttab_dump_table" => grant_table::GnttabDumpTable { dom, status }
+    "struct gnttab_transfer" => grant_table::GnttabTransfer { mfn, domid, gref = "ref", status; _pad0, _pad1 }
+    "struct gnttab_copy_ptr" => grant_table::GnttabCopyPtr { u, domid, offset; _pad }
+    "struct gnttab_copy" => grant_table::GnttabCopy { source, dest, len, flags, status; _pad }
+    "struct gnttab_query_size" => grant_table::GnttabQuerySize { dom, nr_frames, max_nr_frames, status; _pad0, _pad1 }
+    "struct gnttab_unmap_and_replace" => grant_table::GnttabUnmapAndReplace { host_addr, new_addr, handle,
+        status; _pad }
+    "struct gnttab_set_version" => grant_table::GnttabSetVersion { version }
+    "struct gnttab_get_status_frames" => grant_table::GnttabGetStatusFrames { nr_frames, dom, status,
+        frame_list }
+    "struct gnttab_get_version" => grant_table::GnttabGetVersion { dom, version; _pad }
+    "struct gnttab_swap_grant_ref" => grant_table::GnttabSwapGrantRef { ref_a, ref_b, status; _pad }
+    "struct gnttab_cache_flush" => grant_table::GnttabCacheFlush { a, offset, length, op }
+    "struct vcpu_hvm_x86_32" => hvm_vcpu::VcpuHvmX86_32 { eax, ecx, edx, ebx, esp, ebp, esi, edi, eip,
+        eflags, cr0, cr3, cr4, pad1, efer, cs_base, ds_base, ss_base, es_base, tr_base, cs_limit, ds_limit,
+        ss_limit, es_limit, tr_limit, cs_ar, ds_ar, ss_ar, es_ar, tr_ar, pad2 }
+    "struct vcpu_hvm_x86_64" => hvm_vcpu::VcpuHvmX86_64 { rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, rip,
+        rflags, cr0, cr3, cr4, efer }
+    "struct vcpu_hvm_context" => hvm_vcpu::VcpuHvmContext { mode, pad, cpu_regs }
+    "struct xen_memory_reservation" => memory::MemoryReservation { extent_start, nr_extents, extent_order,
+        mem_flags, domid; _pad }
+    "struct xen_memory_exchange" => memory::MemoryExchange { input = "in", output = "out", nr_exchanged }
+    "struct xen_memory_domain" => memory::MemoryDomain { domid }
+    "struct xen_add_to_physmap" => memory::AddToPhysmap { domid, size, space, idx, gpfn }
+    "struct xen_add_to_physmap_batch" => memory::AddToPhysmapBatch { domid, space, size,
+        foreign_domid = "u.foreign_domid", idxs, gpfns, errs }
+    "struct xen_remove_from_physmap" => memory::RemoveFromPhysmap { domid, gpfn; _pad }
+    "struct xen_memory_map" => memory::MemoryMap { nr_entries, buffer; _pad }
+    "struct xen_foreign_memory_map" => memory::ForeignMemoryMap { domid, map; _pad }
+    "struct xen_pod_target" => memory::PodTarget { target_pages, tot_pages, pod_cache_pages, pod_entries,
+        domid; _pad }
+    "struct xen_reserved_device_memory" => memory::ReservedDeviceMemory { start_pfn, nr_pages }
+    "struct xen_reserved_device_memory_map" => memory::ReservedDeviceMemoryMap { flags, nr_entries, buffer,
+        dev = "dev.pci"; _pad }
+    "struct xen_mem_acquire_resource" => memory::MemAcquireResource { domid, kind = "type", id, nr_frames,
+        pad, frame, frame_list }
+    "struct xen_vmemrange" => memory::VmemRange { start, end, flags, nid }
+    "struct xen_vnuma_topology_info" => memory::VnumaTopologyInfo { domid, pad, nr_vnodes, nr_vcpus,
+        nr_vmemranges, vdistance, vcpu_to_vnode, vmemrange }
+    "struct physdev_eoi" => physdev::PhysdevEoi { irq }
+    "struct physdev_irq_status_query" => physdev::PhysdevIrqStatusQuery { irq, flags }
+    "struct physdev_map_pirq" => physdev::PhysdevMapPirq { domid, kind = "type", index, pirq, bus, devfn,
+        entry_nr, table_base; _pad0, _pad1 }
+    "struct physdev_unmap_pirq" => physdev::PhysdevUnmapPirq { domid, pirq; _pad }
+    "struct physdev_setup_gsi" => physdev::PhysdevSetupGsi { gsi, triggering, polarity; _pad }
+    "struct physdev_get_free_pirq" => physdev::PhysdevGetFreePirq { kind = "type", pirq }
+    "struct physdev_pci_mmcfg_reserved" => physdev::PhysdevPciMmcfgReserved { address, segment, start_bus,
+        end_bus, flags }
+    "struct physdev_pci_device_add" => physdev::PhysdevPciDeviceAdd { seg, bus, devfn, flags,
+        physfn_bus = "physfn.bus", physfn_devfn = "physfn.devfn"; _pad }
+    "struct physdev_pci_device" => physdev::PhysdevPciDevice { seg, bus, devfn }
+    "struct physdev_dbgp_op" => physdev::PhysdevDbgpOp { op, bus, pci = "u.pci" }
+    "struct sched_shutdown" => sched::SchedShutdown { reason }
+    "struct sched_poll" => sched::SchedPoll { ports, nr_ports, timeout; _pad }
+    "struct sched_remote_shutdown" => sched::SchedRemoteShutdown { domain_id, reason; _pad }
+    "struct sched_watchdog" => sched::SchedWatchdog { id, timeout }
+    "struct sched_pin_override" => sched::SchedPinOverride { pcpu }
+    "struct vcpu_runstate_info" => vcpu::VcpuRunstateInfo { state, state_entry_time, time; _pad }
+    "struct vcpu_register_runstate_memory_area" => vcpu::VcpuRegisterRunstateMemoryArea { addr }
+    "struct vcpu_set_periodic_timer" => vcpu::VcpuSetPeriodicTimer { period_ns }
+    "struct vcpu_set_singleshot_timer" => vcpu::VcpuSetSingleshotTimer { timeout_abs_ns, flags; _pad }
+    "struct vcpu_register_vcpu_info" => vcpu::VcpuRegisterVcpuInfo { mfn, offset, rsvd }
+    "struct vcpu_get_physid" => vcpu::VcpuGetPhysid { phys_id }
+    "struct vcpu_register_time_memory_area" => vcpu::VcpuRegisterTimeMemoryArea { addr }
+    "struct xen_compile_info" => version::CompileInfo { compiler, compile_by, compile_domain, compile_date }
+    "struct xen_platform_parameters" => version::PlatformParameters { virt_start }
+    "struct xen_feature_info" => version::FeatureInfo { submap_idx, submap }
+    "struct xen_build_id" => version::BuildId { len }
+    "struct multicall_entry" => xen::MulticallEntry { op, result, args }
+    "struct vcpu_time_info" => xen::VcpuTimeInfo { version, tsc_timestamp, system_time, tsc_to_system_mul,
+        tsc_shift, flags; _pad0, _pad1 }
+    "struct vcpu_info" => xen::VcpuInfo { evtchn_upcall_pending, evtchn_upcall_mask, evtchn_pending_sel,
+        arch, time; _pad0 }
+    "struct shared_info" => xen::SharedInfo { vcpu_info, evtchn_pending, evtchn_mask, wc_version, wc_sec,
+        wc_nsec, wc_sec_hi, arch }
+    "xen_uuid_t" => xen::XenUuid { a }
+    "struct xenctl_bitmap" => xen::XenctlBitmap { bitmap, nr_bits; _pad }
+}
+
+enums! {
+    errno::Errno { EPERM = "XEN_EPERM", ENOENT = "XEN_ENOENT", ESRCH = "XEN_ESRCH", EIO = "XEN_EIO",
+        ENXIO = "XEN_ENXIO", E2BIG = "XEN_E2BIG", ENOEXEC = "XEN_ENOEXEC", EBADF = "XEN_EBADF",
+        ECHILD = "XEN_ECHILD", EAGAIN = "XEN_EAGAIN", ENOMEM = "XEN_ENOMEM", EACCES = "XEN_EACCES",
+        EFAULT = "XEN_EFAULT", EBUSY = "XEN_EBUSY", EEXIST = "XEN_EEXIST", EXDEV = "XEN_EXDEV",
+        ENODEV = "XEN_ENODEV", ENOTDIR = "XEN_ENOTDIR", EISDIR = "XEN_EISDIR", EINVAL = "XEN_EINVAL",
+        ENFILE = "XEN_ENFILE", EMFILE = "XEN_EMFILE", ENOSPC = "XEN_ENOSPC", EROFS = "XEN_EROFS",
+        EMLINK = "XEN_EMLINK", EDOM = "XEN_EDOM", ERANGE = "XEN_ERANGE", EDEADLK = "XEN_EDEADLK",
+        ENAMETOOLONG = "XEN_ENAMETOOLONG", ENOLCK = "XEN_ENOLCK", ENOSYS = "XEN_ENOSYS",
+        ENOTEMPTY = "XEN_ENOTEMPTY", ENODATA = "XEN_ENODATA", ETIME = "XEN_ETIME", EBADMSG = "XEN_EBADMSG",
+        EOVERFLOW = "XEN_EOVERFLOW", EILSEQ = "XEN_EILSEQ", ENOTSOCK = "XEN_ENOTSOCK",
+        EMSGSIZE = "XEN_EMSGSIZE", EOPNOTSUPP = "XEN_EOPNOTSUPP", EADDRINUSE = "XEN_EADDRINUSE",
+        EADDRNOTAVAIL = "XEN_EADDRNOTAVAIL", ENOBUFS = "XEN_ENOBUFS", EISCONN = "XEN_EISCONN",
+        ENOTCONN = "XEN_ENOTCONN", ETIMEDOUT = "XEN_ETIMEDOUT", ECONNREFUSED = "XEN_ECONNREFUSED" }
+    event_channel::EventChannelOp { BindInterdomain = "EVTCHNOP_bind_interdomain",
+        BindVirq = "EVTCHNOP_bind_virq", BindPirq = "EVTCHNOP_bind_pirq", Close = "EVTCHNOP_close",
+        Send = "EVTCHNOP_send", Status = "EVTCHNOP_status", AllocUnbound = "EVTCHNOP_alloc_unbound",
+        BindIpi = "EVTCHNOP_bind_ipi", BindVcpu = "EVTCHNOP_bind_vcpu", Unmask = "EVTCHNOP_unmask",
+        Reset = "EVTCHNOP_reset", InitControl = "EVTCHNOP_init_control",
+        ExpandArray = "EVTCHNOP_expand_array", SetPriority = "EVTCHNOP_set_priority" }
+    event_channel::PortStatus { Closed = "EVTCHNSTAT_closed", Unbound = "EVTCHNSTAT_unbound",
+        Interdomain = "EVTCHNSTAT_interdomain", Pirq = "EVTCHNSTAT_pirq", Virq = "EVTCHNSTAT_virq",
+        Ipi = "EVTCHNSTAT_ipi" }
+    grant_table::GrantTableOp { MapGrantRef = "GNTTABOP_map_grant_ref",
+        UnmapGrantRef = "GNTTABOP_unmap_grant_ref", SetupTable = "GNTTABOP_setup_table",
+        DumpTable = "GNTTABOP_dump_table", Transfer = "GNTTABOP_transfer", Copy = "GNTTABOP_copy",
+        QuerySize = "GNTTABOP_query_size", UnmapAndReplace = "GNTTABOP_unmap_and_replace",
+        SetVersion = "GNTTABOP_set_version", GetStatusFrames = "GNTTABOP_get_status_frames",
+        GetVersion = "GNTTABOP_get_version", SwapGrantRef = "GNTTABOP_swap_grant_ref",
+        CacheFlush = "GNTTABOP_cache_flush" }
+    grant_table::GrantResult { Okay = "GNTST_okay", GeneralError = "GNTST_general_error",
+        BadDomain = "GNTST_bad_domain", BadGntref = "GNTST_bad_gntref", BadHandle = "GNTST_bad_handle",
+        BadVirtAddr = "GNTST_bad_virt_addr", BadDevAddr = "GNTST_bad_dev_addr",
+        NoDeviceSpace = "GNTST_no_device_space", PermissionDenied = "GNTST_permission_denied",
+        BadPage = "GNTST_bad_page", BadCopyArg = "GNTST_bad_copy_arg",
+        AddressTooBig = "GNTST_address_too_big", Eagain = "GNTST_eagain", NoSpace = "GNTST_no_space" }
+    grant_table::GrantType { Invalid = "GTF_invalid", PermitAccess = "GTF_permit_access",
+        AcceptTransfer = "GTF_accept_transfer", Transitive = "GTF_transitive" }
+    hvm_vcpu::VcpuHvmMode { Bits32 = "VCPU_HVM_MODE_32B", Bits64 = "VCPU_HVM_MODE_64B" }
+    memory::MemoryOp { IncreaseReservation = "XENMEM_increase_reservation",
+        DecreaseReservation = "XENMEM_decrease_reservation", MaximumRamPage = "XENMEM_maximum_ram_page",
+        CurrentReservation = "XENMEM_current_reservation",
+        MaximumReservation = "XENMEM_maximum_reservation", MachphysMfnList = "XENMEM_machphys_mfn_list",
+        PopulatePhysmap = "XENMEM_populate_physmap", AddToPhysmap = "XENMEM_add_to_physmap",
+        MemoryMap = "XENMEM_memory_map", MachineMemoryMap = "XENMEM_machine_memory_map",
+        Exchange = "XENMEM_exchange", MachphysMapping = "XENMEM_machphys_mapping",
+        SetMemoryMap = "XENMEM_set_memory_map", MaximumGpfn = "XENMEM_maximum_gpfn",
+        RemoveFromPhysmap = "XENMEM_remove_from_physmap", SetPodTarget = "XENMEM_set_pod_target",
+        GetPodTarget = "XENMEM_get_pod_target", GetSharingFreedPages = "XENMEM_get_sharing_freed_pages",
+        GetSharingSharedPages = "XENMEM_get_sharing_shared_pages", PagingOp = "XENMEM_paging_op",
+        AccessOp = "XENMEM_access_op", SharingOp = "XENMEM_sharing_op",
+        AddToPhysmapBatch = "XENMEM_add_to_physmap_batch", ClaimPages = "XENMEM_claim_pages",
+        MachphysCompatMfnList = "XENMEM_machphys_compat_mfn_list", GetVnumainfo = "XENMEM_get_vnumainfo",
+        ReservedDeviceMemoryMap = "XENMEM_reserved_device_memory_map",
+        AcquireResource = "XENMEM_acquire_resource" }
+    memory::MapSpace { SharedInfo = "XENMAPSPACE_shared_info", GrantTable = "XENMAPSPACE_grant_table",
+        Gmfn = "XENMAPSPACE_gmfn", GmfnRange = "XENMAPSPACE_gmfn_range",
+        GmfnForeign = "XENMAPSPACE_gmfn_foreign", DevMmio = "XENMAPSPACE_dev_mmio" }
+    memory::Resource { IoreqServer = "XENMEM_resource_ioreq_server",
+        GrantTable = "XENMEM_resource_grant_table", VmtraceBuf = "XENMEM_resource_vmtrace_buf" }
+    memory::GrantTableFrames { Shared = "XENMEM_resource_grant_table_id_shared",
+        Status = "XENMEM_resource_grant_table_id_status" }
+    physdev::PhysdevOp { IrqUnmaskNotify = "PHYSDEVOP_IRQ_UNMASK_NOTIFY",
+        IrqStatusQuery = "PHYSDEVOP_irq_status_query", SetIopl = "PHYSDEVOP_set_iopl",
+        SetIobitmap = "PHYSDEVOP_set_iobitmap", ApicRead = "PHYSDEVOP_apic_read",
+        ApicWrite = "PHYSDEVOP_apic_write", AllocIrqVector = "PHYSDEVOP_alloc_irq_vector",
+        FreeIrqVector = "PHYSDEVOP_free_irq_vector", Eoi = "PHYSDEVOP_eoi", MapPirq = "PHYSDEVOP_map_pirq",
+        UnmapPirq = "PHYSDEVOP_unmap_pirq", ManagePciAdd = "PHYSDEVOP_manage_pci_add",
+        ManagePciRemove = "PHYSDEVOP_manage_pci_remove", PirqEoiGmfnV1 = "PHYSDEVOP_pirq_eoi_gmfn_v1",
+        RestoreMsi = "PHYSDEVOP_restore_msi", ManagePciAddExt = "PHYSDEVOP_manage_pci_add_ext",
+        SetupGsi = "PHYSDEVOP_setup_gsi", GetFreePirq = "PHYSDEVOP_get_free_pirq",
+        PciMmcfgReserved = "PHYSDEVOP_pci_mmcfg_reserved", PciDeviceAdd = "PHYSDEVOP_pci_device_add",
+        PciDeviceRemove = "PHYSDEVOP_pci_device_remove", RestoreMsiExt = "PHYSDEVOP_restore_msi_ext",
+        PirqEoiGmfnV2 = "PHYSDEVOP_pirq_eoi_gmfn_v2", DbgpOp = "PHYSDEVOP_dbgp_op",
+        PrepareMsix = "PHYSDEVOP_prepare_msix", ReleaseMsix = "PHYSDEVOP_release_msix" }
+    physdev::MapPirqType { Msi = "MAP_PIRQ_TYPE_MSI", Gsi = "MAP_PIRQ_TYPE_GSI",
+        Unknown = "MAP_PIRQ_TYPE_UNKNOWN", MsiSeg = "MAP_PIRQ_TYPE_MSI_SEG",
+        MultiMsi = "MAP_PIRQ_TYPE_MULTI_MSI" }
+    physdev::DbgpReset { Prepare = "PHYSDEVOP_DBGP_RESET_PREPARE", Done = "PHYSDEVOP_DBGP_RESET_DONE" }
+    physdev::DbgpBus { Unknown = "PHYSDEVOP_DBGP_BUS_UNKNOWN", Pci = "PHYSDEVOP_DBGP_BUS_PCI" }
+    sched::SchedOp { Yield = "SCHEDOP_yield", Block = "SCHEDOP_block", Shutdown = "SCHEDOP_shutdown",
+        Poll = "SCHEDOP_poll", RemoteShutdown = "SCHEDOP_remote_shutdown",
+        ShutdownCode = "SCHEDOP_shutdown_code", Watchdog = "SCHEDOP_watchdog",
+        PinOverride = "SCHEDOP_pin_override" }
+    sched::ShutdownReason { Poweroff = "SHUTDOWN_poweroff", Reboot = "SHUTDOWN_reboot",
+        Suspend = "SHUTDOWN_suspend", Crash = "SHUTDOWN_crash", Watchdog = "SHUTDOWN_watchdog",
+        SoftReset = "SHUTDOWN_soft_reset" }
+    vcpu::VcpuOp { Initialise = "VCPUOP_initialise", Up = "VCPUOP_up", Down = "VCPUOP_down",
+        IsUp = "VCPUOP_is_up", GetRunstateInfo = "VCPUOP_get_runstate_info",
+        RegisterRunstateMemoryArea = "VCPUOP_register_runstate_memory_area",
+        SetPeriodicTimer = "VCPUOP_set_periodic_timer", StopPeriodicTimer = "VCPUOP_stop_periodic_timer",
+        SetSingleshotTimer = "VCPUOP_set_singleshot_timer",
+        StopSingleshotTimer = "VCPUOP_stop_singleshot_timer",
+        RegisterVcpuInfo = "VCPUOP_register_vcpu_info", SendNmi = "VCPUOP_send_nmi",
+        GetPhysid = "VCPUOP_get_physid",
+        RegisterVcpuTimeMemoryArea = "VCPUOP_register_vcpu_time_memory_area" }
+    vcpu::Runstate { Running = "RUNSTATE_running", Runnable = "RUNSTATE_runnable",
+        Blocked = "RUNSTATE_blocked", Offline = "RUNSTATE_offline" }
+    version::VersionOp { Version = "XENVER_version", ExtraVersion = "XENVER_extraversion",
+        CompileInfo = "XENVER_compile_info", Capabilities = "XENVER_capabilities",
+        Changeset = "XENVER_changeset", PlatformParameters = "XENVER_platform_parameters",
+        GetFeatures = "XENVER_get_features", Pagesize = "XENVER_pagesize",
+        GuestHandle = "XENVER_guest_handle", CommandLine = "XENVER_commandline",
+        BuildId = "XENVER_build_id" }
+    xen::Hypercall { SetTrapTable = "__HYPERVISOR_set_trap_table", MmuUpdate = "__HYPERVISOR_mmu_update",
+        SetGdt = "__HYPERVISOR_set_gdt", StackSwitch = "__HYPERVISOR_stack_switch",
+        SetCallbacks = "__HYPERVISOR_set_callbacks", FpuTaskswitch = "__HYPERVISOR_fpu_taskswitch",
+        SchedOpCompat = "__HYPERVISOR_sched_op_compat", PlatformOp = "__HYPERVISOR_platform_op",
+        SetDebugreg = "__HYPERVISOR_set_debugreg", GetDebugreg = "__HYPERVISOR_get_debugreg",
+        UpdateDescriptor = "__HYPERVISOR_update_descriptor", MemoryOp = "__HYPERVISOR_memory_op",
+        Multicall = "__HYPERVISOR_multicall", UpdateVaMapping = "__HYPERVISOR_update_va_mapping",
+        SetTimerOp = "__HYPERVISOR_set_timer_op",
+        EventChannelOpCompat = "__HYPERVISOR_event_channel_op_compat",
+        XenVersion = "__HYPERVISOR_xen_version", ConsoleIo = "__HYPERVISOR_console_io",
+        PhysdevOpCompat = "__HYPERVISOR_physdev_op_compat", GrantTableOp = "__HYPERVISOR_grant_table_op",
+        VmAssist = "__HYPERVISOR_vm_assist",
+        UpdateVaMappingOtherdomain = "__HYPERVISOR_update_va_mapping_otherdomain",
+        Iret = "__HYPERVISOR_iret", VcpuOp = "__HYPERVISOR_vcpu_op",
+        SetSegmentBase = "__HYPERVISOR_set_segment_base", MmuextOp = "__HYPERVISOR_mmuext_op",
+        XsmOp = "__HYPERVISOR_xsm_op", NmiOp = "__HYPERVISOR_nmi_op", SchedOp = "__HYPERVISOR_sched_op",
+        CallbackOp = "__HYPERVISOR_callback_op", XenoprofOp = "__HYPERVISOR_xenoprof_op",
+        EventChannelOp = "__HYPERVISOR_event_channel_op", PhysdevOp = "__HYPERVISOR_physdev_op",
+        HvmOp = "__HYPERVISOR_hvm_op", Sysctl = "__HYPERVISOR_sysctl", Domctl = "__HYPERVISOR_domctl",
+        KexecOp = "__HYPERVISOR_kexec_op", TmemOp = "__HYPERVISOR_tmem_op",
+        ArgoOp = "__HYPERVISOR_argo_op", XenpmuOp = "__HYPERVISOR_xenpmu_op", DmOp = "__HYPERVISOR_dm_op",
+        HypfsOp = "__HYPERVISOR_hypfs_op", Mca = "__HYPERVISOR_arch_0",
+        PagingDomctlCont = "__HYPERVISOR_arch_1" }
+    xen::Virq { Timer = "VIRQ_TIMER", Debug = "VIRQ_DEBUG", Console = "VIRQ_CONSOLE",
+        DomExc = "VIRQ_DOM_EXC", Tbuf = "VIRQ_TBUF", Debugger = "VIRQ_DEBUGGER",
+        Xenoprof = "VIRQ_XENOPROF", ConRing = "VIRQ_CON_RING", PcpuState = "VIRQ_PCPU_STATE",
+        MemEvent = "VIRQ_MEM_EVENT", Argo = "VIRQ_ARGO", Enomem = "VIRQ_ENOMEM", Xenpmu = "VIRQ_XENPMU",
+        Mca = "VIRQ_ARCH_0" }
+    xen::ConsoleIo { Write = "CONSOLEIO_write", Read = "CONSOLEIO_read" }
+    xen::VmAssistCmd { Enable = "VMASST_CMD_enable", Disable = "VMASST_CMD_disable" }
+    xen::VmAssistType { FourGbSegments = "VMASST_TYPE_4gb_segments",
+        FourGbSegmentsNotify = "VMASST_TYPE_4gb_segments_notify",
+        WritablePagetables = "VMASST_TYPE_writable_pagetables",
+        PaeExtendedCr3 = "VMASST_TYPE_pae_extended_cr3",
+        ArchitecturalIopl = "VMASST_TYPE_architectural_iopl",
+        RunstateUpdateFlag = "VMASST_TYPE_runstate_update_flag", M2pStrict = "VMASST_TYPE_m2p_strict" }
+}
+
+flags! {
+    arch_x86::Emulation { LAPIC = "XEN_X86_EMU_LAPIC", HPET = "XEN_X86_EMU_HPET", PM = "XEN_X86_EMU_PM",
+        RTC = "XEN_X86_EMU_RTC", IOAPIC = "XEN_X86_EMU_IOAPIC", PIC = "XEN_X86_EMU_PIC",
+        VGA = "XEN_X86_EMU_VGA", IOMMU = "XEN_X86_EMU_IOMMU", PIT = "XEN_X86_EMU_PIT",
+        USE_PIRQ = "XEN_X86_EMU_USE_PIRQ", VPCI = "XEN_X86_EMU_VPCI" }
+    arch_x86::MiscFlags { MSR_RELAXED = "XEN_X86_MSR_RELAXED" }
+    event_channel::BindPirqFlags { WILL_SHARE = "BIND_PIRQ__WILL_SHARE" }
+    features::Features { WRITABLE_PAGE_TABLES = "1 << XENFEAT_writable_page_tables",
+        WRITABLE_DESCRIPTOR_TABLES = "1 << XENFEAT_writable_descriptor_tables",
+        AUTO_TRANSLATED_PHYSMAP = "1 << XENFEAT_auto_translated_physmap",
+        SUPERVISOR_MODE_KERNEL = "1 << XENFEAT_supervisor_mode_kernel",
+        PAE_PGDIR_ABOVE_4GB = "1 << XENFEAT_pae_pgdir_above_4gb",
+        MMU_PT_UPDATE_PRESERVE_AD = "1 << XENFEAT_mmu_pt_update_preserve_ad",
+        HIGHMEM_ASSIST = "1 << XENFEAT_highmem_assist",
+        GNTTAB_MAP_AVAIL_BITS = "1 << XENFEAT_gnttab_map_avail_bits",
+        HVM_CALLBACK_VECTOR = "1 << XENFEAT_hvm_callback_vector",
+        HVM_SAFE_PVCLOCK = "1 << XENFEAT_hvm_safe_pvclock", HVM_PIRQS = "1 << XENFEAT_hvm_pirqs",
+        DOM0 = "1 << XENFEAT_dom0", MEMORY_OP_VNODE_SUPPORTED = "1 << XENFEAT_memory_op_vnode_supported",
+        ARM_SMCCC_SUPPORTED = "1 << XENFEAT_ARM_SMCCC_supported",
+        LINUX_RSDP_UNRESTRICTED = "1 << XENFEAT_linux_rsdp_unrestricted",
+        NOT_DIRECT_MAPPED = "1 << XENFEAT_not_direct_mapped", DIRECT_MAPPED = "1 << XENFEAT_direct_mapped" }
+    grant_table::GrantFlags { READONLY = "GTF_readonly", READING = "GTF_reading", WRITING = "GTF_writing",
+        PWT = "GTF_PWT", PCD = "GTF_PCD", PAT = "GTF_PAT", SUB_PAGE = "GTF_sub_page" }
+    grant_table::TransferFlags { COMMITTED = "GTF_transfer_committed", COMPLETED = "GTF_transfer_completed" }
+    grant_table::MapFlags { DEVICE_MAP = "GNTMAP_device_map", HOST_MAP = "GNTMAP_host_map",
+        READONLY = "GNTMAP_readonly", APPLICATION_MAP = "GNTMAP_application_map",
+        CONTAINS_PTE = "GNTMAP_contains_pte" }
+    grant_table::CopyFlags { SOURCE_GREF = "GNTCOPY_source_gref", DEST_GREF = "GNTCOPY_dest_gref" }
+    grant_table::CacheFlushOp { CLEAN = "GNTTAB_CACHE_CLEAN", INVAL = "GNTTAB_CACHE_INVAL",
+        SOURCE_GREF = "GNTTAB_CACHE_SOURCE_GREF" }
+    memory::MemFlags { POPULATE_ON_DEMAND = "XENMEMF_populate_on_demand",
+        EXACT_NODE_REQUEST = "XENMEMF_exact_node_request", VNODE = "XENMEMF_vnode" }
+    physdev::IrqStatus { NEEDS_EOI = "XENIRQSTAT_needs_eoi", SHARED = "XENIRQSTAT_shared" }
+    physdev::PciDevFlags { EXTFN = "XEN_PCI_DEV_EXTFN", VIRTFN = "XEN_PCI_DEV_VIRTFN",
+        PXM = "XEN_PCI_DEV_PXM" }
+    vcpu::SingleshotFlags { FUTURE = "VCPU_SSHOTTMR_future" }
+    xen::StartFlags { PRIVILEGED = "SIF_PRIVILEGED", INITDOMAIN = "SIF_INITDOMAIN",
+        MULTIBOOT_MOD = "SIF_MULTIBOOT_MOD", MOD_START_PFN = "SIF_MOD_START_PFN",
+        VIRT_P2M_4TOOLS = "SIF_VIRT_P2M_4TOOLS" }
+    xen::PvclockFlags { TSC_STABLE = "XEN_PVCLOCK_TSC_STABLE_BIT",
+        GUEST_STOPPED = "XEN_PVCLOCK_GUEST_STOPPED" }
+}
+
+constants! {
+    arch_x86::LEGACY_MAX_VCPUS = "XEN_LEGACY_MAX_VCPUS",
+    arch_x86::HVM_DEBUGCONS_IOPORT = "XEN_HVM_DEBUGCONS_IOPORT",
+    arch_x86::CPUID_NO_SUBLEAF = "XEN_CPUID_NO_SUBLEAF",
+    elfnote::PHYS32_ENTRY = "XEN_ELFNOTE_PHYS32_ENTRY",
+    event_channel::TWO_LEVEL_NR_CHANNELS = "EVTCHN_2L_NR_CHANNELS",
+    event_channel::FIFO_NR_CHANNELS = "EVTCHN_FIFO_NR_CHANNELS",
+    event_channel::FIFO_PRIORITY_MAX = "EVTCHN_FIFO_PRIORITY_MAX",
+    event_channel::FIFO_PRIORITY_DEFAULT = "EVTCHN_FIFO_PRIORITY_DEFAULT",
+    event_channel::FIFO_PRIORITY_MIN = "EVTCHN_FIFO_PRIORITY_MIN",
+    event_channel::FIFO_MAX_QUEUES = "EVTCHN_FIFO_MAX_QUEUES",
+    event_channel::FIFO_PENDING_BIT = "EVTCHN_FIFO_PENDING",
+    event_channel::FIFO_MASKED_BIT = "EVTCHN_FIFO_MASKED",
+    event_channel::FIFO_LINKED_BIT = "EVTCHN_FIFO_LINKED",
+    event_channel::FIFO_BUSY_BIT = "EVTCHN_FIFO_BUSY",
+    event_channel::FIFO_LINK_BITS = "EVTCHN_FIFO_LINK_BITS",
+    event_channel::FIFO_LINK_MASK = "EVTCHN_FIFO_LINK_MASK",
+    features::NR_SUBMAPS = "XENFEAT_NR_SUBMAPS",
+    grant_table::NR_RESERVED_ENTRIES = "GNTTAB_NR_RESERVED_ENTRIES",
+    grant_table::RESERVED_CONSOLE = "GNTTAB_RESERVED_CONSOLE",
+    grant_table::RESERVED_XENSTORE = "GNTTAB_RESERVED_XENSTORE",
+    grant_table::TYPE_MASK = "GTF_type_mask",
+    grant_table::MAP_GUEST_AVAIL_SHIFT = "_GNTMAP_guest_avail0",
+    memory::MAPIDX_GRANT_TABLE_STATUS = "XENMAPIDX_grant_table_status",
+    memory::MEMF_ADDRESS_BITS_MASK = "XENMEMF_get_address_bits(~0U)",
+    memory::MEMF_NODE_SHIFT = "__builtin_ctz(XENMEMF_node(0))",
+    memory::RDM_ALL = "XENMEM_RDM_ALL",
+    physdev::PCI_MMCFG_RESERVED = "XEN_PCI_MMCFG_RESERVED",
+    vcpu::RUNSTATE_UPDATE = "XEN_RUNSTATE_UPDATE",
+    xen::NR_VIRQS = "NR_VIRQS",
+    xen::DOMID_FIRST_RESERVED = "DOMID_FIRST_RESERVED",
+    xen::DOMID_SELF = "DOMID_SELF",
+    xen::DOMID_IO = "DOMID_IO",
+    xen::DOMID_XEN = "DOMID_XEN",
+    xen::DOMID_COW = "DOMID_COW",
+    xen::DOMID_INVALID = "DOMID_INVALID",
+    xen::DOMID_IDLE = "DOMID_IDLE",
+    xen::DOMID_MASK = "DOMID_MASK",
+}
