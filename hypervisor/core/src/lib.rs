@@ -12,6 +12,7 @@ extern crate std;
 
 pub mod acpi;
 pub mod addr;
+pub mod cmdline;
 pub mod frame;
 pub mod id;
 pub mod log;

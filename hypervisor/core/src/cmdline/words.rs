@@ -1,0 +1,62 @@
+//! The command line taken apart into words.
+//!
+//! Xen splits at spaces and knows no quoting. GRUB puts an argument that has a
+//! space in it between double quotes, so these are read as GRUB means them.
+
+/// The words of a line.
+pub(super) struct Words<'a>(&'a str);
+
+impl<'a> Words<'a> {
+    pub(super) const fn new(line: &'a str) -> Self {
+        Self(line)
+    }
+
+    /// What no word was taken from yet.
+    pub(super) fn rest(&self) -> &'a str {
+        self.0.trim_matches(is_space)
+    }
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let line = self.0.trim_start_matches(is_space);
+        let (word, rest) = line.split_at_checked(word_len(line)).unwrap_or((line, ""));
+        self.0 = rest;
+        (!word.is_empty()).then(|| unquoted(word))
+    }
+}
+
+/// Splits `name=value`; a word without `=` has no value.
+pub(super) fn split(word: &str) -> (&str, Option<&str>) {
+    match word.split_once('=') {
+        Some((name, value)) => (name, Some(unquoted(value))),
+        None => (word, None),
+    }
+}
+
+/// Bytes up to the first space outside of quotes. A quote that is never closed is a letter.
+fn word_len(line: &str) -> usize {
+    let mut closing = None;
+    for (at, letter) in line.char_indices() {
+        match closing {
+            Some(end) if at < end => {}
+            Some(end) if at == end => closing = None,
+            _ if is_space(letter) => return at,
+            _ if letter == '"' => {
+                closing = line.get(at + 1..).and_then(|rest| rest.find('"')).map(|len| at + 1 + len)
+            }
+            _ => {}
+        }
+    }
+    line.len()
+}
+
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
+const fn is_space(letter: char) -> bool {
+    letter.is_ascii_whitespace() || letter == '\0'
+}
