@@ -17,3 +17,5 @@ pub mod frame;
 pub mod id;
 pub mod log;
 pub mod memmap;
+pub mod msr;
+pub mod vmx_caps;
