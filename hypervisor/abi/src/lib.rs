@@ -26,15 +26,22 @@
 mod macros;
 
 pub mod arch_x86;
+pub mod cpufeatureset;
+pub mod cpuid;
 pub mod elfnote;
 pub mod errno;
 pub mod event_channel;
 pub mod features;
 pub mod grant_table;
 pub mod handle;
+pub mod hvm_op;
+pub mod hvm_params;
+pub mod hvm_save;
+pub mod hvm_start_info;
 pub mod hvm_vcpu;
 pub mod memory;
 pub mod physdev;
+pub mod platform;
 pub mod sched;
 pub mod union;
 pub mod vcpu;

@@ -46,7 +46,6 @@ const HEADERS: &[&str] = &[
     "xen/arch-x86/hvm/start_info.h",
     "xen/arch-x86/cpuid.h",
     "xen/arch-x86/cpufeatureset.h",
-    "xen/xsm/flask_op.h",
     "xen/io/ring.h",
     "xen/io/blkif.h",
     "xen/io/netif.h",

@@ -163,6 +163,47 @@ structs! {
     "struct gnttab_get_version" => grant_table::GnttabGetVersion { dom, version; _pad }
     "struct gnttab_swap_grant_ref" => grant_table::GnttabSwapGrantRef { ref_a, ref_b, status; _pad }
     "struct gnttab_cache_flush" => grant_table::GnttabCacheFlush { a, offset, length, op }
+    "struct xen_hvm_param" => hvm_op::HvmParamArg { domid, index, value; _pad }
+    "struct xen_hvm_pagetable_dying" => hvm_op::HvmPagetableDying { domid, gpa; _pad }
+    "struct xen_hvm_get_time" => hvm_op::HvmGetTime { now }
+    "struct xen_hvm_get_mem_type" => hvm_op::HvmGetMemType { domid, mem_type, pfn; _pad }
+    "struct xen_hvm_evtchn_upcall_vector" => hvm_op::HvmEvtchnUpcallVector { vcpu, vector; _pad }
+    "struct hvm_save_descriptor" => hvm_save::HvmSaveDescriptor { typecode, instance, length }
+    "struct hvm_save_header" => hvm_save::HvmSaveHeader { magic, version, changeset, cpuid, gtsc_khz }
+    "struct hvm_hw_cpu" => hvm_save::HvmHwCpu { fpu_regs, rax, rbx, rcx, rdx, rbp, rsi, rdi, rsp, r8, r9,
+        r10, r11, r12, r13, r14, r15, rip, rflags, cr0, cr2, cr3, cr4, dr0, dr1, dr2, dr3, dr6, dr7,
+        cs_sel, ds_sel, es_sel, fs_sel, gs_sel, ss_sel, tr_sel, ldtr_sel, cs_limit, ds_limit, es_limit,
+        fs_limit, gs_limit, ss_limit, tr_limit, ldtr_limit, idtr_limit, gdtr_limit, cs_base, ds_base,
+        es_base, fs_base, gs_base, ss_base, tr_base, ldtr_base, idtr_base, gdtr_base, cs_arbytes,
+        ds_arbytes, es_arbytes, fs_arbytes, gs_arbytes, ss_arbytes, tr_arbytes, ldtr_arbytes, sysenter_cs,
+        sysenter_esp, sysenter_eip, shadow_gs, msr_flags, msr_lstar, msr_star, msr_cstar, msr_syscall_mask,
+        msr_efer, msr_tsc_aux, tsc, pending_event, error_code, flags, pad0 }
+    "struct hvm_hw_vpic" => hvm_save::HvmHwVpic { irr, imr, isr, irq_base, elcr, int_output; init_state_priority_add, modes }
+    "struct hvm_hw_vioapic" => hvm_save::HvmHwVioapic { base_address, ioregsel, id, redirtbl }
+    "struct hvm_hw_lapic" => hvm_save::HvmHwLapic { apic_base_msr, disabled, timer_divisor, tdt_msr }
+    "struct hvm_hw_lapic_regs" => hvm_save::HvmHwLapicRegs { data }
+    "struct hvm_hw_pci_irqs" => hvm_save::HvmHwPciIrqs { pad }
+    "struct hvm_hw_isa_irqs" => hvm_save::HvmHwIsaIrqs { pad }
+    "struct hvm_hw_pci_link" => hvm_save::HvmHwPciLink { route; _pad0 }
+    "struct hvm_hw_pit_channel" => hvm_save::HvmHwPitChannel { count, latched_count, count_latched,
+        status_latched, status, read_state, write_state, write_latch, rw_mode, mode, bcd, gate }
+    "struct hvm_hw_pit" => hvm_save::HvmHwPit { channels, speaker_data_on; _pad0 }
+    "struct hvm_hw_rtc" => hvm_save::HvmHwRtc { cmos_data, cmos_index, rtc_offset; _pad0 }
+    "struct hvm_hw_pmtimer" => hvm_save::HvmHwPmtimer { tmr_val, pm1a_sts, pm1a_en }
+    "struct hvm_hw_mtrr" => hvm_save::HvmHwMtrr { msr_pat_cr, msr_mtrr_var, msr_mtrr_fixed, msr_mtrr_cap,
+        msr_mtrr_def_type }
+    "struct hvm_hw_cpu_xsave" => hvm_save::HvmHwCpuXsave { xfeature_mask, xcr0, xcr0_accum,
+        fpu_sse = "save_area.fpu_sse", xsave_hdr = "save_area.xsave_hdr" }
+    "struct hvm_hw_cpu_xsave_hdr" => hvm_save::HvmHwCpuXsaveHdr { xstate_bv, xcomp_bv, reserved }
+    "struct hvm_vmce_vcpu" => hvm_save::HvmVmceVcpu { caps, mci_ctl2_bank0, mci_ctl2_bank1, mcg_ext_ctl }
+    "struct hvm_tsc_adjust" => hvm_save::HvmTscAdjust { tsc_adjust }
+    "struct hvm_msr" => hvm_save::HvmMsr { count; _pad, _msr }
+    "struct hvm_one_msr" => hvm_save::HvmOneMsr { index, rsvd = "_rsvd", val }
+    "struct hvm_start_info" => hvm_start_info::HvmStartInfo { magic, version, flags, nr_modules,
+        modlist_paddr, cmdline_paddr, rsdp_paddr, memmap_paddr, memmap_entries, reserved }
+    "struct hvm_modlist_entry" => hvm_start_info::HvmModlistEntry { paddr, size, cmdline_paddr, reserved }
+    "struct hvm_memmap_table_entry" => hvm_start_info::HvmMemmapTableEntry { addr, size, kind = "type",
+        reserved }
     "struct vcpu_hvm_x86_32" => hvm_vcpu::VcpuHvmX86_32 { eax, ecx, edx, ebx, esp, ebp, esi, edi, eip,
         eflags, cr0, cr3, cr4, pad1, efer, cs_base, ds_base, ss_base, es_base, tr_base, cs_limit, ds_limit,
         ss_limit, es_limit, tr_limit, cs_ar, ds_ar, ss_ar, es_ar, tr_ar, pad2 }
@@ -202,6 +243,15 @@ structs! {
         physfn_bus = "physfn.bus", physfn_devfn = "physfn.devfn"; _pad }
     "struct physdev_pci_device" => physdev::PhysdevPciDevice { seg, bus, devfn }
     "struct physdev_dbgp_op" => physdev::PhysdevDbgpOp { op, bus, pci = "u.pci" }
+    "struct xen_platform_op" => platform::XenPlatformOp { cmd, interface_version, u }
+    "struct xenpf_settime32" => platform::Settime32 { secs, nsecs, system_time }
+    "struct xenpf_settime64" => platform::Settime64 { secs, nsecs, mbz, system_time }
+    "struct xenpf_firmware_info" => platform::FirmwareInfo { kind = "type", index, u }
+    "struct xenpf_enter_acpi_sleep" => platform::EnterAcpiSleep { val_a, val_b, sleep_state, flags }
+    "struct xenpf_pcpuinfo" => platform::PcpuInfo { xen_cpuid, max_present, flags, apic_id, acpi_id }
+    "struct xenpf_pcpu_version" => platform::PcpuVersion { xen_cpuid, max_present, vendor_id, family,
+        model, stepping }
+    "struct xenpf_cpu_ol" => platform::CpuOl { cpuid }
     "struct sched_shutdown" => sched::SchedShutdown { reason }
     "struct sched_poll" => sched::SchedPoll { ports, nr_ports, timeout; _pad }
     "struct sched_remote_shutdown" => sched::SchedRemoteShutdown { domain_id, reason; _pad }
@@ -230,6 +280,19 @@ structs! {
 }
 
 enums! {
+    cpufeatureset::FeatureWord { Leaf1Edx = "XEN_X86_FEATURE_FPU / 32",
+        Leaf1Ecx = "XEN_X86_FEATURE_SSE3 / 32", Leaf80000001Edx = "XEN_X86_FEATURE_SYSCALL / 32",
+        Leaf80000001Ecx = "XEN_X86_FEATURE_LAHF_LM / 32", LeafDSub1Eax = "XEN_X86_FEATURE_XSAVEOPT / 32",
+        Leaf7Sub0Ebx = "XEN_X86_FEATURE_FSGSBASE / 32", Leaf7Sub0Ecx = "XEN_X86_FEATURE_PREFETCHWT1 / 32",
+        Leaf80000007Edx = "XEN_X86_FEATURE_HW_PSTATE / 32",
+        Leaf80000008Ebx = "XEN_X86_FEATURE_CLZERO / 32",
+        Leaf7Sub0Edx = "XEN_X86_FEATURE_AVX512_4VNNIW / 32",
+        Leaf7Sub1Eax = "XEN_X86_FEATURE_AVX_VNNI / 32",
+        Leaf80000021Eax = "XEN_X86_FEATURE_LFENCE_DISPATCH / 32",
+        Leaf7Sub1Ebx = "XEN_X86_FEATURE_INTEL_PPIN / 32", Leaf7Sub2Edx = "XEN_X86_FEATURE_INTEL_PSFD / 32",
+        Leaf7Sub1Ecx = "XEN_X86_FEATURE_CET_SSS / 32 - 1", Leaf7Sub1Edx = "XEN_X86_FEATURE_CET_SSS / 32",
+        ArchCapsLow = "XEN_X86_FEATURE_RDCL_NO / 32", ArchCapsHigh = "XEN_X86_FEATURE_ITS_NO / 32",
+        Leaf80000021Ecx = "XEN_X86_FEATURE_TSA_SQ_NO / 32" }
     errno::Errno { EPERM = "XEN_EPERM", ENOENT = "XEN_ENOENT", ESRCH = "XEN_ESRCH", EIO = "XEN_EIO",
         ENXIO = "XEN_ENXIO", E2BIG = "XEN_E2BIG", ENOEXEC = "XEN_ENOEXEC", EBADF = "XEN_EBADF",
         ECHILD = "XEN_ECHILD", EAGAIN = "XEN_EAGAIN", ENOMEM = "XEN_ENOMEM", EACCES = "XEN_EACCES",
@@ -267,6 +330,55 @@ enums! {
         AddressTooBig = "GNTST_address_too_big", Eagain = "GNTST_eagain", NoSpace = "GNTST_no_space" }
     grant_table::GrantType { Invalid = "GTF_invalid", PermitAccess = "GTF_permit_access",
         AcceptTransfer = "GTF_accept_transfer", Transitive = "GTF_transitive" }
+    hvm_op::HvmOp { SetParam = "HVMOP_set_param", GetParam = "HVMOP_get_param",
+        FlushTlbs = "HVMOP_flush_tlbs", PagetableDying = "HVMOP_pagetable_dying",
+        GetTime = "HVMOP_get_time", Xentrace = "HVMOP_xentrace", SetMemAccess = "HVMOP_set_mem_access",
+        GetMemAccess = "HVMOP_get_mem_access", GetMemType = "HVMOP_get_mem_type",
+        SetEvtchnUpcallVector = "HVMOP_set_evtchn_upcall_vector",
+        GuestRequestVmEvent = "HVMOP_guest_request_vm_event", Altp2m = "HVMOP_altp2m" }
+    hvm_op::HvmMemType { RamRw = "HVMMEM_ram_rw", RamRo = "HVMMEM_ram_ro", MmioDm = "HVMMEM_mmio_dm",
+        Unused = "HVMMEM_unused", IoreqServer = "HVMMEM_ioreq_server" }
+    hvm_params::HvmParam { CallbackIrq = "HVM_PARAM_CALLBACK_IRQ", StorePfn = "HVM_PARAM_STORE_PFN",
+        StoreEvtchn = "HVM_PARAM_STORE_EVTCHN", PaeEnabled = "HVM_PARAM_PAE_ENABLED",
+        IoreqPfn = "HVM_PARAM_IOREQ_PFN", BufioreqPfn = "HVM_PARAM_BUFIOREQ_PFN",
+        Viridian = "HVM_PARAM_VIRIDIAN", TimerMode = "HVM_PARAM_TIMER_MODE",
+        HpetEnabled = "HVM_PARAM_HPET_ENABLED", IdentPt = "HVM_PARAM_IDENT_PT",
+        DmDomain = "HVM_PARAM_DM_DOMAIN", AcpiSState = "HVM_PARAM_ACPI_S_STATE",
+        Vm86Tss = "HVM_PARAM_VM86_TSS", VptAlign = "HVM_PARAM_VPT_ALIGN",
+        ConsolePfn = "HVM_PARAM_CONSOLE_PFN", ConsoleEvtchn = "HVM_PARAM_CONSOLE_EVTCHN",
+        AcpiIoportsLocation = "HVM_PARAM_ACPI_IOPORTS_LOCATION",
+        MemoryEventCr0 = "HVM_PARAM_MEMORY_EVENT_CR0", MemoryEventCr3 = "HVM_PARAM_MEMORY_EVENT_CR3",
+        MemoryEventCr4 = "HVM_PARAM_MEMORY_EVENT_CR4", MemoryEventInt3 = "HVM_PARAM_MEMORY_EVENT_INT3",
+        Nestedhvm = "HVM_PARAM_NESTEDHVM", MemoryEventSingleStep = "HVM_PARAM_MEMORY_EVENT_SINGLE_STEP",
+        BufioreqEvtchn = "HVM_PARAM_BUFIOREQ_EVTCHN", PagingRingPfn = "HVM_PARAM_PAGING_RING_PFN",
+        MonitorRingPfn = "HVM_PARAM_MONITOR_RING_PFN", SharingRingPfn = "HVM_PARAM_SHARING_RING_PFN",
+        MemoryEventMsr = "HVM_PARAM_MEMORY_EVENT_MSR", TripleFaultReason = "HVM_PARAM_TRIPLE_FAULT_REASON",
+        IoreqServerPfn = "HVM_PARAM_IOREQ_SERVER_PFN",
+        NrIoreqServerPages = "HVM_PARAM_NR_IOREQ_SERVER_PAGES",
+        VmGenerationIdAddr = "HVM_PARAM_VM_GENERATION_ID_ADDR", Altp2m = "HVM_PARAM_ALTP2M",
+        X87FipWidth = "HVM_PARAM_X87_FIP_WIDTH", Vm86TssSized = "HVM_PARAM_VM86_TSS_SIZED",
+        McaCap = "HVM_PARAM_MCA_CAP" }
+    hvm_params::CallbackType { Gsi = "HVM_PARAM_CALLBACK_TYPE_GSI",
+        PciIntx = "HVM_PARAM_CALLBACK_TYPE_PCI_INTX", Vector = "HVM_PARAM_CALLBACK_TYPE_VECTOR" }
+    hvm_params::TimerMode { DelayForMissedTicks = "HVMPTM_delay_for_missed_ticks",
+        NoDelayForMissedTicks = "HVMPTM_no_delay_for_missed_ticks",
+        NoMissedTicksPending = "HVMPTM_no_missed_ticks_pending",
+        OneMissedTickPending = "HVMPTM_one_missed_tick_pending" }
+    hvm_params::Altp2mMode { Disabled = "XEN_ALTP2M_disabled", Mixed = "XEN_ALTP2M_mixed",
+        External = "XEN_ALTP2M_external", Limited = "XEN_ALTP2M_limited" }
+    hvm_save::SaveType { End = "HVM_SAVE_CODE(END)", Header = "HVM_SAVE_CODE(HEADER)",
+        Cpu = "HVM_SAVE_CODE(CPU)", Pic = "HVM_SAVE_CODE(PIC)", Ioapic = "HVM_SAVE_CODE(IOAPIC)",
+        Lapic = "HVM_SAVE_CODE(LAPIC)", LapicRegs = "HVM_SAVE_CODE(LAPIC_REGS)",
+        PciIrq = "HVM_SAVE_CODE(PCI_IRQ)", IsaIrq = "HVM_SAVE_CODE(ISA_IRQ)",
+        PciLink = "HVM_SAVE_CODE(PCI_LINK)", Pit = "HVM_SAVE_CODE(PIT)", Rtc = "HVM_SAVE_CODE(RTC)",
+        Hpet = "HVM_SAVE_CODE(HPET)", Pmtimer = "HVM_SAVE_CODE(PMTIMER)", Mtrr = "HVM_SAVE_CODE(MTRR)",
+        ViridianDomain = "HVM_SAVE_CODE(VIRIDIAN_DOMAIN)", CpuXsave = "CPU_XSAVE_CODE",
+        ViridianVcpu = "HVM_SAVE_CODE(VIRIDIAN_VCPU)", VmceVcpu = "HVM_SAVE_CODE(VMCE_VCPU)",
+        TscAdjust = "HVM_SAVE_CODE(TSC_ADJUST)", CpuMsr = "CPU_MSR_CODE" }
+    hvm_start_info::HvmMemmapType { Ram = "XEN_HVM_MEMMAP_TYPE_RAM",
+        Reserved = "XEN_HVM_MEMMAP_TYPE_RESERVED", Acpi = "XEN_HVM_MEMMAP_TYPE_ACPI",
+        Nvs = "XEN_HVM_MEMMAP_TYPE_NVS", Unusable = "XEN_HVM_MEMMAP_TYPE_UNUSABLE",
+        Disabled = "XEN_HVM_MEMMAP_TYPE_DISABLED", Pmem = "XEN_HVM_MEMMAP_TYPE_PMEM" }
     hvm_vcpu::VcpuHvmMode { Bits32 = "VCPU_HVM_MODE_32B", Bits64 = "VCPU_HVM_MODE_64B" }
     memory::MemoryOp { IncreaseReservation = "XENMEM_increase_reservation",
         DecreaseReservation = "XENMEM_decrease_reservation", MaximumRamPage = "XENMEM_maximum_ram_page",
@@ -309,6 +421,19 @@ enums! {
         MultiMsi = "MAP_PIRQ_TYPE_MULTI_MSI" }
     physdev::DbgpReset { Prepare = "PHYSDEVOP_DBGP_RESET_PREPARE", Done = "PHYSDEVOP_DBGP_RESET_DONE" }
     physdev::DbgpBus { Unknown = "PHYSDEVOP_DBGP_BUS_UNKNOWN", Pci = "PHYSDEVOP_DBGP_BUS_PCI" }
+    platform::PlatformOp { Settime32 = "XENPF_settime32", AddMemtype = "XENPF_add_memtype",
+        DelMemtype = "XENPF_del_memtype", ReadMemtype = "XENPF_read_memtype",
+        MicrocodeUpdate = "XENPF_microcode_update", PlatformQuirk = "XENPF_platform_quirk",
+        GetCpuVersion = "XENPF_get_cpu_version", EfiRuntimeCall = "XENPF_efi_runtime_call",
+        FirmwareInfo = "XENPF_firmware_info", EnterAcpiSleep = "XENPF_enter_acpi_sleep",
+        ChangeFreq = "XENPF_change_freq", Getidletime = "XENPF_getidletime",
+        SetProcessorPminfo = "XENPF_set_processor_pminfo", GetCpuinfo = "XENPF_get_cpuinfo",
+        CpuOnline = "XENPF_cpu_online", CpuOffline = "XENPF_cpu_offline", CpuHotadd = "XENPF_cpu_hotadd",
+        MemHotadd = "XENPF_mem_hotadd", CoreParking = "XENPF_core_parking",
+        ResourceOp = "XENPF_resource_op", Settime64 = "XENPF_settime64", GetSymbol = "XENPF_get_symbol" }
+    platform::FirmwareInfoType { DiskInfo = "XEN_FW_DISK_INFO",
+        DiskMbrSignature = "XEN_FW_DISK_MBR_SIGNATURE", VbeddcInfo = "XEN_FW_VBEDDC_INFO",
+        EfiInfo = "XEN_FW_EFI_INFO", KbdShiftFlags = "XEN_FW_KBD_SHIFT_FLAGS" }
     sched::SchedOp { Yield = "SCHEDOP_yield", Block = "SCHEDOP_block", Shutdown = "SCHEDOP_shutdown",
         Poll = "SCHEDOP_poll", RemoteShutdown = "SCHEDOP_remote_shutdown",
         ShutdownCode = "SCHEDOP_shutdown_code", Watchdog = "SCHEDOP_watchdog",
@@ -377,6 +502,10 @@ flags! {
         VGA = "XEN_X86_EMU_VGA", IOMMU = "XEN_X86_EMU_IOMMU", PIT = "XEN_X86_EMU_PIT",
         USE_PIRQ = "XEN_X86_EMU_USE_PIRQ", VPCI = "XEN_X86_EMU_VPCI" }
     arch_x86::MiscFlags { MSR_RELAXED = "XEN_X86_MSR_RELAXED" }
+    cpuid::HvmFeatures { APIC_ACCESS_VIRT = "XEN_HVM_CPUID_APIC_ACCESS_VIRT",
+        X2APIC_VIRT = "XEN_HVM_CPUID_X2APIC_VIRT", IOMMU_MAPPINGS = "XEN_HVM_CPUID_IOMMU_MAPPINGS",
+        VCPU_ID_PRESENT = "XEN_HVM_CPUID_VCPU_ID_PRESENT", DOMID_PRESENT = "XEN_HVM_CPUID_DOMID_PRESENT",
+        EXT_DEST_ID = "XEN_HVM_CPUID_EXT_DEST_ID", UPCALL_VECTOR = "XEN_HVM_CPUID_UPCALL_VECTOR" }
     event_channel::BindPirqFlags { WILL_SHARE = "BIND_PIRQ__WILL_SHARE" }
     features::Features { WRITABLE_PAGE_TABLES = "1 << XENFEAT_writable_page_tables",
         WRITABLE_DESCRIPTOR_TABLES = "1 << XENFEAT_writable_descriptor_tables",
@@ -401,6 +530,13 @@ flags! {
     grant_table::CopyFlags { SOURCE_GREF = "GNTCOPY_source_gref", DEST_GREF = "GNTCOPY_dest_gref" }
     grant_table::CacheFlushOp { CLEAN = "GNTTAB_CACHE_CLEAN", INVAL = "GNTTAB_CACHE_INVAL",
         SOURCE_GREF = "GNTTAB_CACHE_SOURCE_GREF" }
+    hvm_params::ViridianFlags { BASE_FREQ = "HVMPV_base_freq", NO_FREQ = "HVMPV_no_freq",
+        TIME_REF_COUNT = "HVMPV_time_ref_count", REFERENCE_TSC = "HVMPV_reference_tsc",
+        HCALL_REMOTE_TLB_FLUSH = "HVMPV_hcall_remote_tlb_flush", APIC_ASSIST = "HVMPV_apic_assist",
+        CRASH_CTL = "HVMPV_crash_ctl", SYNIC = "HVMPV_synic", STIMER = "HVMPV_stimer",
+        HCALL_IPI = "HVMPV_hcall_ipi", EX_PROCESSOR_MASKS = "HVMPV_ex_processor_masks",
+        NO_VP_LIMIT = "HVMPV_no_vp_limit", CPU_HOTPLUG = "HVMPV_cpu_hotplug" }
+    hvm_save::CpuFlags { FPU_INITIALISED = "XEN_X86_FPU_INITIALISED" }
     memory::MemFlags { POPULATE_ON_DEMAND = "XENMEMF_populate_on_demand",
         EXACT_NODE_REQUEST = "XENMEMF_exact_node_request", VNODE = "XENMEMF_vnode" }
     physdev::IrqStatus { NEEDS_EOI = "XENIRQSTAT_needs_eoi", SHARED = "XENIRQSTAT_shared" }
@@ -418,6 +554,14 @@ constants! {
     arch_x86::LEGACY_MAX_VCPUS = "XEN_LEGACY_MAX_VCPUS",
     arch_x86::HVM_DEBUGCONS_IOPORT = "XEN_HVM_DEBUGCONS_IOPORT",
     arch_x86::CPUID_NO_SUBLEAF = "XEN_CPUID_NO_SUBLEAF",
+    cpufeatureset::NR_WORDS = "XEN_X86_FEATURE_TSA_SQ_NO / 32 + 1",
+    cpuid::FIRST_LEAF = "XEN_CPUID_FIRST_LEAF",
+    cpuid::MAX_NUM_LEAVES = "XEN_CPUID_MAX_NUM_LEAVES",
+    cpuid::SIGNATURE_EBX = "XEN_CPUID_SIGNATURE_EBX",
+    cpuid::SIGNATURE_ECX = "XEN_CPUID_SIGNATURE_ECX",
+    cpuid::SIGNATURE_EDX = "XEN_CPUID_SIGNATURE_EDX",
+    cpuid::FEAT1_MMU_PT_UPDATE_PRESERVE_AD = "XEN_CPUID_FEAT1_MMU_PT_UPDATE_PRESERVE_AD",
+    cpuid::MACHINE_ADDRESS_WIDTH_MASK = "XEN_CPUID_MACHINE_ADDRESS_WIDTH_MASK",
     elfnote::PHYS32_ENTRY = "XEN_ELFNOTE_PHYS32_ENTRY",
     event_channel::TWO_LEVEL_NR_CHANNELS = "EVTCHN_2L_NR_CHANNELS",
     event_channel::FIFO_NR_CHANNELS = "EVTCHN_FIFO_NR_CHANNELS",
@@ -437,11 +581,25 @@ constants! {
     grant_table::RESERVED_XENSTORE = "GNTTAB_RESERVED_XENSTORE",
     grant_table::TYPE_MASK = "GTF_type_mask",
     grant_table::MAP_GUEST_AVAIL_SHIFT = "_GNTMAP_guest_avail0",
+    hvm_params::NR_PARAMS = "HVM_NR_PARAMS",
+    hvm_params::CALLBACK_IRQ_TYPE_MASK = "HVM_PARAM_CALLBACK_IRQ_TYPE_MASK",
+    hvm_params::MCA_CAP_LMCE = "XEN_HVM_MCA_CAP_LMCE",
+    hvm_save::FILE_MAGIC = "HVM_FILE_MAGIC",
+    hvm_save::FILE_VERSION = "HVM_FILE_VERSION",
+    hvm_save::VIOAPIC_NUM_PINS = "VIOAPIC_NUM_PINS",
+    hvm_save::RTC_CMOS_SIZE = "RTC_CMOS_SIZE",
+    hvm_save::MTRR_VCNT = "MTRR_VCNT",
+    hvm_save::NUM_FIXED_MSR = "NUM_FIXED_MSR",
+    hvm_start_info::START_MAGIC = "XEN_HVM_START_MAGIC_VALUE",
     memory::MAPIDX_GRANT_TABLE_STATUS = "XENMAPIDX_grant_table_status",
     memory::MEMF_ADDRESS_BITS_MASK = "XENMEMF_get_address_bits(~0U)",
     memory::MEMF_NODE_SHIFT = "__builtin_ctz(XENMEMF_node(0))",
     memory::RDM_ALL = "XENMEM_RDM_ALL",
     physdev::PCI_MMCFG_RESERVED = "XEN_PCI_MMCFG_RESERVED",
+    platform::INTERFACE_VERSION = "XENPF_INTERFACE_VERSION",
+    platform::PCPU_FLAGS_ONLINE = "XEN_PCPU_FLAGS_ONLINE",
+    platform::PCPU_FLAGS_INVALID = "XEN_PCPU_FLAGS_INVALID",
+    platform::ACPI_SLEEP_EXTENDED = "XENPF_ACPI_SLEEP_EXTENDED",
     vcpu::RUNSTATE_UPDATE = "XEN_RUNSTATE_UPDATE",
     xen::NR_VIRQS = "NR_VIRQS",
     xen::DOMID_FIRST_RESERVED = "DOMID_FIRST_RESERVED",
