@@ -1,1 +1,49 @@
-fn main() {}
+//! `cargo xtask`: builds, boots and tests Kigumi on the host.
+//!
+//! [`cli`] holds the subcommands and their options, one module the work of each. Boots go through
+//! [`machine`] (Bochs or QEMU with COM1 on a pseudo terminal); dialogues with them are written in the
+//! language of [`script`] and spoken by [`session`].
+
+mod build;
+mod cli;
+mod iso;
+mod machine;
+mod process;
+mod run;
+mod script;
+mod session;
+mod setup;
+mod ui;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    ui::choose_color(cli.color);
+    match process::watch_signals().and_then(|()| dispatch(&cli.command)) {
+        Ok(code) => code,
+        Err(error) if process::interrupted() => {
+            ui::note(&format!("interrupted: {error}"));
+            ExitCode::from(process::EXIT_INTERRUPTED)
+        }
+        Err(error) => {
+            ui::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Setup => setup::run(),
+        Command::Build(args) => build::run(args),
+        Command::Image(args) => iso::run(args),
+        Command::Run(args) => run::run(args),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}

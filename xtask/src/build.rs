@@ -1,0 +1,77 @@
+//! `build`: the images that boot.
+
+use std::io::{BufReader, Read};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use cargo_metadata::Message;
+
+use crate::cli::{BuildArgs, ProfileArgs};
+use crate::process::{self, Group};
+use crate::setup::{self, Need};
+use crate::ui;
+use crate::workspace::{self, BARE_METAL};
+
+/// What `build` made.
+pub(crate) struct Built {
+    pub(crate) hypervisor: PathBuf,
+    /// `None` as long as the workspace has no such package.
+    pub(crate) dom0_shim: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &BuildArgs) -> Result<()> {
+    let built = build(args.profile)?;
+    for image in [Some(built.hypervisor), built.dom0_shim].into_iter().flatten() {
+        ui::step("Built", &image.display().to_string());
+    }
+    Ok(())
+}
+
+pub(crate) fn build(profile: ProfileArgs) -> Result<Built> {
+    setup::ensure_all(&[Need::Target])?;
+    let hypervisor = binary("hypervisor", "kigumi", profile)?;
+    let dom0_shim =
+        has_package("dom0-shim").then(|| binary("dom0-shim", "dom0-shim", profile)).transpose()?;
+    Ok(Built { hypervisor, dom0_shim })
+}
+
+pub(crate) fn has_package(folder: &str) -> bool {
+    workspace::root().join(folder).join("Cargo.toml").exists()
+}
+
+/// The cargo that runs us.
+pub(crate) fn cargo() -> std::process::Command {
+    let mut command = process::command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace::root());
+    command
+}
+
+/// Builds one bare-metal binary and tells where cargo put it.
+fn binary(package: &str, name: &str, profile: ProfileArgs) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--message-format=json-render-diagnostics", "--target", BARE_METAL]);
+    command.args(["--package", package, "--bin", name]);
+    if profile.is_release() {
+        command.arg("--release");
+    }
+    let mut cargo = Group::spawn(command.stdout(Stdio::piped()))?;
+    let messages = cargo.child().stdout.take().context("cargo has no stdout")?;
+    let reader = std::thread::spawn(move || executable(messages));
+    let status = cargo.wait()?;
+    ensure!(status.success(), "cannot build {package}");
+    let found = reader.join().ok().flatten();
+    found.with_context(|| format!("cargo built {package} but named no executable"))
+}
+
+/// The executable among cargo's messages.
+fn executable(messages: impl Read) -> Option<PathBuf> {
+    // To the end of the stream in any case: cargo would block on a full pipe.
+    Message::parse_stream(BufReader::new(messages))
+        .filter_map(|message| match message {
+            Ok(Message::CompilerArtifact(artifact)) => artifact.executable,
+            _ => None,
+        })
+        .last()
+        .map(PathBuf::from)
+}

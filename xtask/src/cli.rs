@@ -1,0 +1,239 @@
+//! Subcommands and options.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Builds, boots and tests Kigumi.
+///
+/// Each command first checks for the programs that it needs and installs the missing ones (Debian, as
+/// root), so a fresh clone needs no separate step.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// When to use colours; NO_COLOR is honoured too
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask run                              boot; COM1 on this terminal, Ctrl-A x quits
+  cargo xtask run --cpus 4 --memory 1G --cmdline 'console=com1 loglvl=all'
+  cargo xtask run --script tests/boot/power-off.exp
+  cargo xtask image -o kigumi.iso              hybrid ISO for BIOS, UEFI, CD and USB stick";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Check for the programs that the other commands need; install the missing ones
+    Setup,
+    /// Build the hypervisor and Dom0's shim
+    Build(BuildArgs),
+    /// Make a hybrid ISO that boots by GRUB on BIOS and UEFI, from CD or USB stick
+    Image(ImageArgs),
+    /// Boot in an emulator, with the machine's COM1 on this terminal
+    #[command(after_help = RUN_HELP)]
+    Run(RunArgs),
+}
+
+const RUN_HELP: &str = "\
+Keys, without --script:
+  Ctrl-A x, Ctrl-C   end the machine
+  Ctrl-A a           send Ctrl-A to the machine
+  Ctrl-A c           send Ctrl-C to the machine
+  Ctrl-A h           list these keys
+
+Script language, one directive per line, `#` begins a comment:
+  expect /REGEX/ [within SECONDS]   wait for a match after the previous one
+  send \"TEXT\"                       type; escapes: \\r \\n \\t \\e \\\\ \\\" \\xHH
+  never /REGEX/                     fail when this is seen from here on
+  sleep SECONDS
+  expect-end poweroff|reboot|triple-fault|halt [within SECONDS]
+Matching sees the console without carriage returns and escape sequences; `^` and `$` match at lines.
+`expect-end reboot` waits for the machine's reset and goes on. `halt` means that the machine stays on
+and writes nothing for 3 seconds. A script that ends without `expect-end` passes; the machine is ended.";
+
+#[derive(Args)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+}
+
+#[derive(Args, Clone, Copy)]
+pub(crate) struct ProfileArgs {
+    /// Build with the release profile (default)
+    #[arg(long)]
+    release: bool,
+    /// Build with the dev profile: debug assertions, line tables
+    #[arg(long, conflicts_with = "release")]
+    debug: bool,
+}
+
+impl ProfileArgs {
+    pub(crate) fn is_release(self) -> bool {
+        self.release || !self.debug
+    }
+}
+
+/// Command line given to the hypervisor when the caller names none.
+pub(crate) const DEFAULT_CMDLINE: &str = "console=com1,vga com1=115200,8n1 loglvl=info";
+
+/// What goes on the boot medium.
+#[derive(Args)]
+pub(crate) struct BootArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+
+    /// Hypervisor command line
+    #[arg(long, value_name = "TEXT", default_value = DEFAULT_CMDLINE)]
+    pub(crate) cmdline: String,
+
+    /// Boot this multiboot2 ELF instead of building the hypervisor
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hypervisor: Option<PathBuf>,
+
+    /// Dom0 image instead of the built shim; `none` for no module
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dom0: Option<PathBuf>,
+
+    /// Dom0's initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ImageArgs {
+    #[command(flatten)]
+    pub(crate) boot: BootArgs,
+
+    /// Where to write the ISO
+    #[arg(short, long, value_name = "FILE", default_value = "kigumi.iso")]
+    pub(crate) output: PathBuf,
+}
+
+/// The machine to boot.
+#[derive(Args)]
+pub(crate) struct MachineArgs {
+    /// Emulator; auto: QEMU with nested VMX where /dev/kvm offers it, else Bochs
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    pub(crate) platform: Platform,
+
+    /// Number of processors
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=255))]
+    pub(crate) cpus: u16,
+
+    /// RAM in MiB, or with a suffix: 512M, 1G
+    #[arg(long, default_value = "512", value_name = "SIZE", value_parser = parse_mebibytes)]
+    pub(crate) memory: u32,
+
+    /// Bochs CPU model [default: corei7_haswell_4770]
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) cpu_model: Option<String>,
+
+    /// Firmware; uefi means QEMU with OVMF
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    pub(crate) firmware: Firmware,
+
+    /// Write the serial console to this file too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) boot: BootArgs,
+
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
+    /// Run this script instead of reading the terminal; exit status 0 when it passes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) script: Option<PathBuf>,
+
+    /// How long an `expect` without `within` waits; without --script, end the machine after this time
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Which emulator boots the machine.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Platform {
+    #[default]
+    Auto,
+    Bochs,
+    QemuKvm,
+    QemuTcg,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Firmware {
+    #[default]
+    Bios,
+    Uefi,
+}
+
+/// Mebibytes from `512`, `512M` or `2G`.
+pub(crate) fn parse_mebibytes(text: &str) -> Result<u32, String> {
+    let (digits, factor) = match text.strip_suffix(['G', 'g']) {
+        Some(digits) => (digits, 1024),
+        None => (text.strip_suffix(['M', 'm']).unwrap_or(text), 1),
+    };
+    digits
+        .parse::<u32>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor))
+        .filter(|n| *n > 0)
+        .ok_or_else(|| "expected a size such as 512, 512M or 2G".to_owned())
+}
+
+/// A positive number of seconds, fractions allowed.
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|s| *s > 0.0)
+        .and_then(|s| Duration::try_from_secs_f64(s).ok())
+        .ok_or_else(|| "expected a positive number of seconds".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn declarations_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_mebibytes("512"), Ok(512));
+        assert_eq!(parse_mebibytes("64M"), Ok(64));
+        assert_eq!(parse_mebibytes("2G"), Ok(2048));
+        for bad in ["", "0", "G", "1T", "-1", "5000000G"] {
+            assert!(parse_mebibytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn seconds() {
+        assert_eq!(parse_seconds("1.5"), Ok(Duration::from_millis(1500)));
+        for bad in ["", "0", "-1", "inf", "NaN", "x"] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

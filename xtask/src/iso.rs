@@ -1,0 +1,180 @@
+//! `image`: boot media. One hybrid ISO made by grub-mkrescue boots on BIOS and UEFI, from CD and USB stick.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::build::{self, Built};
+use crate::cli::{BootArgs, ImageArgs};
+use crate::process;
+use crate::setup::{self, Need};
+use crate::ui;
+use crate::workspace;
+
+/// Fixed date of the volume and of all files on it, unless SOURCE_DATE_EPOCH names another.
+const EPOCH: &str = "1767225600";
+/// The same in the form of ISO 9660 (2026-01-01); GRUB finds its volume by it.
+const VOLUME_DATE: &str = "2026010100000000";
+
+/// GRUB modules on the medium: what the boot needs, so that slow emulated drives read little.
+const MODULES: &str = "normal multiboot2 serial all_video test echo configfile";
+
+/// What GRUB loads.
+pub(crate) struct BootSet {
+    pub(crate) hypervisor: PathBuf,
+    pub(crate) cmdline: String,
+    pub(crate) dom0: Option<PathBuf>,
+    pub(crate) initrd: Option<PathBuf>,
+}
+
+/// Which Dom0 to boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Dom0 {
+    /// The built shim, once the workspace has it.
+    Default,
+    None,
+    File(PathBuf),
+}
+
+impl Dom0 {
+    fn image(self, built: Option<PathBuf>) -> Option<PathBuf> {
+        match self {
+            Self::Default => built,
+            Self::None => None,
+            Self::File(path) => Some(path),
+        }
+    }
+}
+
+pub(crate) fn run(args: &ImageArgs) -> Result<()> {
+    let set = boot_set(&args.boot)?;
+    let work = workspace::scratch("image")?;
+    make(&set, work.path(), &args.output)?;
+    ui::step("Wrote", &args.output.display().to_string());
+    Ok(())
+}
+
+/// Builds what `args` ask for and names the files to boot.
+pub(crate) fn boot_set(args: &BootArgs) -> Result<BootSet> {
+    let dom0 = match &args.dom0 {
+        None => Dom0::Default,
+        Some(path) if path.as_os_str() == "none" => Dom0::None,
+        Some(path) => Dom0::File(path.clone()),
+    };
+    let built = match &args.hypervisor {
+        Some(hypervisor) => Built { hypervisor: hypervisor.clone(), dom0_shim: None },
+        None => build::build(args.profile)?,
+    };
+    Ok(BootSet {
+        hypervisor: built.hypervisor,
+        cmdline: args.cmdline.clone(),
+        dom0: dom0.image(built.dom0_shim),
+        initrd: args.initrd.clone(),
+    })
+}
+
+/// Writes the ISO to `output`; `work` is a folder for its tree.
+pub(crate) fn make(set: &BootSet, work: &Path, output: &Path) -> Result<()> {
+    setup::ensure_all(&[Need::Iso])?;
+    let tree = work.join("iso");
+    lay_out(set, &tree)?;
+    let _progress = ui::spinner("making the ISO image");
+    let epoch = std::env::var_os("SOURCE_DATE_EPOCH").unwrap_or_else(|| OsString::from(EPOCH));
+    let mut mkrescue = process::command("grub-mkrescue");
+    mkrescue.arg("-o").arg(output).args(["--locales=", "--themes=", "--fonts="]);
+    mkrescue.arg(format!("--install-modules={MODULES}")).arg(&tree);
+    mkrescue.arg(format!("--modification-date={VOLUME_DATE}")).args(["-volid", "KIGUMI"]);
+    process::run_quietly(mkrescue.env("SOURCE_DATE_EPOCH", epoch)).context("cannot make the ISO image")?;
+    ensure!(output.exists(), "grub-mkrescue wrote no {}", output.display());
+    Ok(())
+}
+
+/// The files of the medium below `tree`.
+fn lay_out(set: &BootSet, tree: &Path) -> Result<()> {
+    let grub = tree.join("boot/grub");
+    fs::create_dir_all(&grub)?;
+    fs::write(grub.join("grub.cfg"), grub_cfg(set))?;
+    let files =
+        [("kigumi", Some(&set.hypervisor)), ("dom0", set.dom0.as_ref()), ("initrd", set.initrd.as_ref())];
+    for (name, source) in files {
+        if let Some(source) = source {
+            fs::copy(source, tree.join("boot").join(name))
+                .with_context(|| format!("cannot read {}", source.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The menu's only entry boots at once. On BIOS the kernel starts in text mode, on UEFI in the
+/// firmware's graphics mode. UEFI firmware shows its console on the serial line itself.
+fn grub_cfg(set: &BootSet) -> String {
+    let mut cfg = String::from(
+        "set timeout=0\n\
+         if [ \"$grub_platform\" = pc ]; then\n\
+         \x20 set gfxpayload=text\n\
+         \x20 if serial --unit=0 --speed=115200; then terminal_output console serial; fi\n\
+         else\n\
+         \x20 insmod all_video\n\
+         \x20 set gfxpayload=keep\n\
+         fi\n\
+         menuentry Kigumi {\n",
+    );
+    cfg += &format!("  multiboot2 /boot/kigumi {}\n", quote(&set.cmdline));
+    for (name, source) in [("dom0", &set.dom0), ("initrd", &set.initrd)] {
+        if source.is_some() {
+            cfg += &format!("  module2 /boot/{name} {name}\n");
+        }
+    }
+    cfg + "}\n"
+}
+
+/// Words of a command line as GRUB's shell must read them (GRUB manual, "Quoting").
+fn quote(cmdline: &str) -> String {
+    let words = cmdline.split_whitespace().map(|word| format!("'{}'", word.replace('\'', r"'\''")));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(cmdline: &str, dom0: Option<&str>) -> BootSet {
+        BootSet {
+            hypervisor: "k".into(),
+            cmdline: cmdline.into(),
+            dom0: dom0.map(PathBuf::from),
+            initrd: None,
+        }
+    }
+
+    #[test]
+    fn configuration_names_the_files_and_the_command_line() {
+        let cfg = grub_cfg(&set("console=com1,vga  loglvl=all", Some("d")));
+        assert!(cfg.contains(
+            "  multiboot2 /boot/kigumi 'console=com1,vga' 'loglvl=all'\n  module2 /boot/dom0 dom0\n}"
+        ));
+        assert!(!cfg.contains("initrd"));
+    }
+
+    #[test]
+    fn no_module_without_dom0() {
+        assert!(!grub_cfg(&set("", None)).contains("module2"));
+    }
+
+    #[test]
+    fn words_survive_the_shell() {
+        assert_eq!(quote("a=$b it's;x"), r"'a=$b' 'it'\''s;x'");
+        assert_eq!(quote("  "), "");
+    }
+
+    #[test]
+    fn choice_of_dom0() {
+        let built = || Some(PathBuf::from("shim"));
+        assert_eq!(Dom0::Default.image(built()), built());
+        assert_eq!(Dom0::Default.image(None), None);
+        assert_eq!(Dom0::None.image(built()), None);
+        assert_eq!(Dom0::File("x".into()).image(built()), Some("x".into()));
+    }
+}

@@ -1,0 +1,181 @@
+//! Bochs, as Debian packages it: with the internal debugger and the text display only.
+//!
+//! Both want a terminal, so Bochs gets a pseudo terminal of its own beside the serial console. How a machine
+//! ended stands in Bochs' log: `NNNNNNNNNNN` ticks, a letter for the level, the module, the message.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::{Backend, Config, Ended, Kept, Sign, Started, last_lines, serial};
+use crate::process::{self, Group};
+
+/// Haswell has VMX with EPT, VPID, unrestricted guest and APICv.
+const DEFAULT_CPU_MODEL: &str = "corei7_haswell_4770";
+
+/// Emulated instructions per emulated second: the TSC's frequency.
+const IPS: u32 = 50_000_000;
+
+pub(super) fn start(config: &Config, work: &Path, com1: &Path) -> Result<Started> {
+    let log = work.join("bochs.log");
+    let (rc, commands) = (work.join("bochsrc"), work.join("commands"));
+    fs::write(&rc, bochsrc(config, com1, &log))?;
+    fs::write(&commands, "continue\n")?;
+    let (screen, _) = serial::open()?;
+    let mut bochs = process::command("bochs");
+    bochs.arg("-q").arg("-f").arg(&rc).arg("-rc").arg(&commands).current_dir(work).env("TERM", "xterm");
+    bochs.stdin(screen.terminal()?).stdout(screen.terminal()?).stderr(screen.terminal()?);
+    let group = Group::spawn(&mut bochs)?;
+    Ok(Started { group, output: screen.into_output()?, backend: Box::new(Bochs::new(log)) })
+}
+
+/// Bochs' configuration for `config`.
+pub(crate) fn bochsrc(config: &Config, com1: &Path, log: &Path) -> String {
+    let Config { cpus, memory_mib, iso, .. } = config;
+    let model = config.cpu_model.as_deref().unwrap_or(DEFAULT_CPU_MODEL);
+    let (com1, log, iso) = (com1.display(), log.display(), iso.display());
+    [
+        &format!("cpu: model={model}, count={cpus}, ips={IPS}, reset_on_triple_fault=0"),
+        &format!("memory: guest={memory_mib}, host={memory_mib}"),
+        // Without "fastboot" the BIOS waits three emulated seconds for F12.
+        "romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot",
+        "vgaromimage: file=/usr/share/vgabios/vgabios.bin",
+        // The text display shows no graphics mode.
+        "vga: extension=none",
+        "display_library: term",
+        "plugin_ctrl: speaker=0, parallel=0",
+        &format!("ata0-master: type=cdrom, path=\"{iso}\", status=inserted"),
+        "boot: cdrom",
+        &format!("com1: enabled=1, mode=term, dev={com1}"),
+        "port_e9_hack: enabled=1",
+        // As fast as the host can, and the same each time.
+        "clock: sync=none",
+        &format!("log: \"{log}\""),
+        "debug: action=ignore",
+        // Resets are logged as information of the module pc_system.
+        "info: action=ignore, pc_system=report",
+        "error: action=ignore",
+        "panic: action=fatal",
+        "",
+    ]
+    .join("\n")
+}
+
+struct Bochs {
+    log: PathBuf,
+    /// Bytes of the log that were looked at.
+    seen: usize,
+    scan: LogScan,
+    output: Kept,
+}
+
+impl Bochs {
+    fn new(log: PathBuf) -> Self {
+        Self { log, seen: 0, scan: LogScan::default(), output: Kept::default() }
+    }
+}
+
+impl Backend for Bochs {
+    fn signs(&mut self, output: &[u8]) -> Vec<Sign> {
+        self.output.push(output);
+        let log = fs::read(&self.log).unwrap_or_default();
+        let new = log.get(self.seen..).unwrap_or_default();
+        // A line still being written waits for the next time.
+        let complete = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.seen += complete;
+        let text = String::from_utf8_lossy(new.get(..complete).unwrap_or_default());
+        text.lines().filter_map(|line| self.scan.line(line)).collect()
+    }
+
+    fn excerpt(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = last_lines(&String::from_utf8_lossy(&log), 10);
+        // Mistakes in the configuration are told on the screen only.
+        if log.contains(">>PANIC<<") { log } else { [log, last_lines(&self.output.text(), 10)].join("\n") }
+    }
+}
+
+/// Reads Bochs' log line by line.
+#[derive(Default)]
+struct LogScan {
+    powered_on: bool,
+}
+
+impl LogScan {
+    fn line(&mut self, line: &str) -> Option<Sign> {
+        if line.contains("bx_pc_system_c::Reset(") {
+            // The first reset is the power-on.
+            let again = self.powered_on;
+            self.powered_on = true;
+            return again.then_some(Sign::Reset);
+        }
+        let message = line.split_once(">>PANIC<<")?.1.trim();
+        Some(Sign::Ended(match message {
+            "ACPI control: soft power off" | "Shutdown port: shutdown requested" => Ended::PoweredOff,
+            _ if message.contains("exception with no resolution") => Ended::TripleFault,
+            _ => Ended::Failed(message.to_owned()),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Firmware;
+    use crate::machine::Emulator;
+
+    fn config() -> Config {
+        Config {
+            emulator: Emulator::Bochs,
+            cpus: 8,
+            memory_mib: 1024,
+            cpu_model: None,
+            firmware: Firmware::Bios,
+            iso: "/a b/x.iso".into(),
+            log: None,
+        }
+    }
+
+    #[test]
+    fn configuration_holds_the_machine() {
+        let rc = bochsrc(&config(), Path::new("/dev/pts/7"), Path::new("/w/log"));
+        for line in [
+            "cpu: model=corei7_haswell_4770, count=8, ips=50000000, reset_on_triple_fault=0",
+            "memory: guest=1024, host=1024",
+            "ata0-master: type=cdrom, path=\"/a b/x.iso\", status=inserted",
+            "com1: enabled=1, mode=term, dev=/dev/pts/7",
+            "log: \"/w/log\"",
+        ] {
+            assert!(rc.lines().any(|l| l == line), "{line} not in\n{rc}");
+        }
+        let model = Config { cpu_model: Some("core2_penryn_t9600".into()), ..config() };
+        assert!(
+            bochsrc(&model, Path::new("t"), Path::new("l"))
+                .starts_with("cpu: model=core2_penryn_t9600, count=8")
+        );
+    }
+
+    #[test]
+    fn log_tells_how_the_machine_ended() {
+        let sign = |line: &str| LogScan::default().line(line);
+        let panic = |why| sign(&format!("00088089995p[XYZ   ] >>PANIC<< {why}"));
+        assert_eq!(panic("ACPI control: soft power off"), Some(Sign::Ended(Ended::PoweredOff)));
+        assert_eq!(panic("Shutdown port: shutdown requested"), Some(Sign::Ended(Ended::PoweredOff)));
+        assert_eq!(
+            panic("exception(): 3rd (13) exception with no resolution"),
+            Some(Sign::Ended(Ended::TripleFault))
+        );
+        assert_eq!(panic("no cdrom"), Some(Sign::Ended(Ended::Failed("no cdrom".into()))));
+        assert_eq!(sign("00000000000i[MEM0  ] something"), None);
+    }
+
+    #[test]
+    fn second_reset_is_the_guests() {
+        let mut scan = LogScan::default();
+        let reset = "00000000000i[SYS   ] bx_pc_system_c::Reset(HARDWARE) called";
+        assert_eq!(scan.line(reset), None);
+        assert_eq!(scan.line(reset), Some(Sign::Reset));
+        assert_eq!(scan.line(reset), Some(Sign::Reset));
+    }
+}

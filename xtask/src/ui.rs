@@ -1,0 +1,50 @@
+//! What the user sees on stderr: steps, errors, progress. Colours and bars only where they can be shown.
+
+use std::time::Duration;
+
+use anstream::eprintln;
+use anstyle::{AnsiColor, Style};
+use indicatif::ProgressBar;
+
+use crate::cli::Color;
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const PLAIN: Style = AnsiColor::Cyan.on_default().bold();
+
+/// Applies `--color`, for us and for the cargo that we start.
+pub(crate) fn choose_color(color: Color) {
+    match color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::AlwaysAnsi.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+}
+
+/// A step in cargo's form: a right-aligned verb and its object.
+pub(crate) fn step(verb: &str, what: &str) {
+    eprintln!("{GOOD}{verb:>12}{GOOD:#} {what}");
+}
+
+pub(crate) fn note(text: &str) {
+    eprintln!("{PLAIN}note{PLAIN:#}: {text}");
+}
+
+pub(crate) fn error(error: &anyhow::Error) {
+    eprintln!("{BAD}error{BAD:#}: {error:#}");
+}
+
+/// A spinner beside `message`; nothing where stderr is no terminal. Vanishes on drop.
+pub(crate) struct Spinner(ProgressBar);
+
+pub(crate) fn spinner(message: &str) -> Spinner {
+    let bar = ProgressBar::new_spinner().with_message(message.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(100));
+    Spinner(bar)
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
