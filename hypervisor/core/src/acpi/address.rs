@@ -65,3 +65,41 @@ fn pci_config(address: u64) -> Option<Register> {
 pub(super) fn port(address: u32) -> Option<Register> {
     u16::try_from(address).ok().filter(|&port| port != 0).map(Register::Port)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn register(space: u8, address: u64) -> Option<Register> {
+        let mut bytes = [space, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        bytes[4..].copy_from_slice(&address.to_le_bytes());
+        GenericAddress::ref_from_bytes(&bytes).unwrap().register()
+    }
+
+    #[test]
+    fn an_address_names_a_register_in_a_known_space() {
+        assert_eq!(register(0, 0xfed0_0000), HostPhysAddr::new(0xfed0_0000).map(Register::Memory));
+        assert_eq!(register(1, 0xcf9), Some(Register::Port(0xcf9)));
+        let pci = Register::PciConfig { device: 31, function: 7, offset: 0x44 };
+        assert_eq!(register(2, 0x1f_0007_0044), Some(pci));
+        assert_eq!(port(0x608), Some(Register::Port(0x608)));
+    }
+
+    #[test]
+    fn what_cannot_be_a_register_is_none() {
+        for (space, address) in [
+            (0, 0),
+            (0, HostPhysAddr::LIMIT),
+            (1, 0),
+            (1, 0x1_0000),
+            (2, 0x20_0000_0040),
+            (2, 0x08_0040),
+            (2, 1 << 48),
+            (3, 1),
+            (0x7f, 0x10),
+        ] {
+            assert_eq!(register(space, address), None, "space {space}, {address:#x}");
+        }
+        assert_eq!((port(0), port(0x1_0000)), (None, None));
+    }
+}

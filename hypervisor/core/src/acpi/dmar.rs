@@ -37,3 +37,24 @@ impl Dmar {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Signature;
+    use super::super::testing::{sdt, with_table};
+    use super::*;
+
+    #[test]
+    fn the_head_tells_the_width_and_the_flags() {
+        let table = sdt(Signature::DMAR, 1, &[38, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let dmar = with_table(&table, Signature::DMAR, Dmar::new).unwrap();
+        assert_eq!(dmar, Dmar { host_address_width: 39, interrupt_remapping: true, x2apic_opt_out: true });
+    }
+
+    #[test]
+    fn a_short_table_is_refused() {
+        let table = sdt(Signature::DMAR, 1, &[38; 11]);
+        let error = with_table(&table, Signature::DMAR, Dmar::new).unwrap_err();
+        assert_eq!(error, AcpiError::BadLength { table: Signature::DMAR, len: 47 });
+    }
+}

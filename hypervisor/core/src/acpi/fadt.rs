@@ -214,3 +214,114 @@ impl Fadt {
         self.raw.flags.get() & flag != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::super::Signature;
+    use super::super::testing::{put_u16, put_u32, put_u64, sdt, with_table};
+    use super::*;
+    use crate::addr::HostPhysAddr;
+
+    /// Offsets here are those of the specification, from the start of the table.
+    const HEADER: usize = 36;
+
+    /// An ACPI 1.0 table as Bochs' BIOS builds it.
+    fn bochs() -> Vec<u8> {
+        let mut body = std::vec![0; 116 - HEADER];
+        put_u32(&mut body, 40 - HEADER, 0x1fff_0080);
+        put_u16(&mut body, 46 - HEADER, 9);
+        put_u32(&mut body, 48 - HEADER, 0xb2);
+        body[52 - HEADER] = 0xf1;
+        put_u32(&mut body, 56 - HEADER, 0xb000);
+        put_u32(&mut body, 64 - HEADER, 0xb004);
+        put_u32(&mut body, 76 - HEADER, 0xb008);
+        put_u32(&mut body, 112 - HEADER, 0x75);
+        body
+    }
+
+    fn parse(revision: u8, body: &[u8]) -> Result<Fadt, AcpiError> {
+        with_table(&sdt(Signature::FADT, revision, body), Signature::FADT, Fadt::new)
+    }
+
+    #[test]
+    fn the_table_of_bochs_reads_as_it_should() {
+        let fadt = parse(1, &bochs()).unwrap();
+        assert_eq!(fadt.sci_int(), 9);
+        assert_eq!(fadt.acpi_enable(), Some(AcpiEnable { port: 0xb2, value: 0xf1 }));
+        let pm_timer = PmTimer { register: Register::Port(0xb008), width: TimerWidth::Bits24 };
+        assert_eq!(fadt.pm_timer(), Some(pm_timer));
+        assert_eq!(fadt.pm1a_control(), Some(Register::Port(0xb004)));
+        assert_eq!(fadt.pm1b_control(), None);
+        assert_eq!(fadt.reset(), None);
+        assert_eq!(fadt.dsdt(), Some(0x1fff_0080));
+        assert!(fadt.boot_arch().contains(BootArch::I8042));
+    }
+
+    /// A long table whose wide fields are set, too.
+    fn modern() -> Vec<u8> {
+        let mut body = bochs();
+        body.resize(276 - HEADER, 0);
+        put_u16(&mut body, 109 - HEADER, 0x0c);
+        put_u32(&mut body, 112 - HEADER, flags::TMR_VAL_EXT | flags::RESET_REG_SUP);
+        body[116 - HEADER] = 1;
+        put_u64(&mut body, 120 - HEADER, 0xcf9);
+        body[128 - HEADER] = 6;
+        put_u64(&mut body, 140 - HEADER, 0x1_2345_6000);
+        body[172 - HEADER] = 1;
+        put_u64(&mut body, 176 - HEADER, 0x1804);
+        put_u64(&mut body, 188 - HEADER, 0xfed8_0804);
+        body[208 - HEADER] = 1;
+        put_u64(&mut body, 212 - HEADER, 0x1808);
+        body
+    }
+
+    #[test]
+    fn wide_fields_come_first() {
+        let fadt = parse(6, &modern()).unwrap();
+        let pm_timer = PmTimer { register: Register::Port(0x1808), width: TimerWidth::Bits32 };
+        assert_eq!(fadt.pm_timer(), Some(pm_timer));
+        assert_eq!(fadt.pm1a_control(), Some(Register::Port(0x1804)));
+        assert_eq!(fadt.pm1b_control(), HostPhysAddr::new(0xfed8_0804).map(Register::Memory));
+        assert_eq!(fadt.reset(), Some((Register::Port(0xcf9), 6)));
+        assert_eq!(fadt.dsdt(), Some(0x1_2345_6000));
+        assert_eq!(fadt.boot_arch(), BootArch::NO_VGA | BootArch::NO_MSI);
+    }
+
+    #[test]
+    fn hardware_reduced_machines_have_no_pm_registers() {
+        let mut body = modern();
+        put_u32(&mut body, 112 - HEADER, flags::HW_REDUCED_ACPI | flags::RESET_REG_SUP);
+        let fadt = parse(6, &body).unwrap();
+        assert_eq!((fadt.pm_timer(), fadt.pm1a_control()), (None, None));
+        assert!(fadt.reset().is_some());
+    }
+
+    #[test]
+    fn a_reset_register_counts_only_with_its_flag() {
+        let mut body = modern();
+        put_u32(&mut body, 112 - HEADER, 0);
+        assert_eq!(parse(6, &body).unwrap().reset(), None);
+    }
+
+    #[test]
+    fn a_machine_that_has_no_legacy_mode_needs_no_enabling() {
+        let mut body = bochs();
+        put_u32(&mut body, 48 - HEADER, 0);
+        assert_eq!(parse(1, &body).unwrap().acpi_enable(), None);
+    }
+
+    #[test]
+    fn every_length_from_the_shortest_on_is_read() {
+        let body = modern();
+        for len in 0..body.len() {
+            assert_eq!(parse(6, &body[..len]).is_ok(), len >= 116 - HEADER, "{len}");
+        }
+    }
+
+    #[test]
+    fn the_timer_width_masks_a_reading() {
+        assert_eq!((TimerWidth::Bits24.mask(), TimerWidth::Bits32.mask()), (0xff_ffff, 0xffff_ffff));
+    }
+}

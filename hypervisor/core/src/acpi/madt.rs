@@ -467,3 +467,193 @@ const fn inti_flags(flags: u16) -> (Polarity, Trigger) {
     let trigger = if flags >> 2 & 0b11 == 0b11 { Trigger::Level } else { Trigger::Edge };
     (polarity, trigger)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::super::Signature;
+    use super::super::testing::{
+        config, interrupt_override, io_apic, local_apic, local_x2apic, madt_body, sdt, with_table,
+    };
+    use super::*;
+
+    const ONLINE_CAPABLE: u32 = 2;
+
+    fn with_madt<R>(entries: &[Vec<u8>], test: impl FnOnce(Madt<'_>) -> R) -> R {
+        let table = sdt(Signature::MADT, 1, &madt_body(entries));
+        with_table(&table, Signature::MADT, |table| test(Madt::new(table).unwrap()))
+    }
+
+    fn cpus(entries: &[Vec<u8>], boot: u32, max: usize) -> (Vec<u32>, usize) {
+        let list = with_madt(entries, |madt| cpu_list(&madt, ApicId(boot), max));
+        (list.ids.iter().map(|id| id.get()).collect(), list.beyond)
+    }
+
+    #[test]
+    fn the_table_of_bochs_reads_as_it_should() {
+        let mut entries: Vec<_> = (0..8).map(|id| local_apic(id, id, 1)).collect();
+        entries.push(io_apic(8, 0xfec0_0000, 0));
+        entries.push(interrupt_override(0, 0, 2, 0));
+        assert_eq!(cpus(&entries, 0, 256), ((0..8).collect(), 0));
+        with_madt(&entries, |madt| {
+            assert!(madt.has_8259() && !madt.is_malformed());
+            assert_eq!(madt.local_apic_address(), HostPhysAddr::new(0xfee0_0000));
+            let addr = HostPhysAddr::new(0xfec0_0000).unwrap();
+            assert!(madt.io_apics().eq([IoApic { id: 8, addr, gsi_base: 0 }]));
+            assert_eq!(madt.gsi_for_isa_irq(0).gsi, 2);
+            assert_eq!(madt.gsi_for_isa_irq(4).gsi, 4);
+        });
+    }
+
+    #[test]
+    fn overrides_carry_polarity_and_trigger() {
+        let entries = [
+            interrupt_override(0, 9, 20, 0x000f),
+            interrupt_override(0, 5, 5, 0x0005),
+            interrupt_override(0, 7, 7, 0x000d),
+            interrupt_override(1, 6, 99, 0x000f),
+            interrupt_override(0, 9, 21, 0),
+        ];
+        with_madt(&entries, |madt| {
+            let route = |irq| {
+                let route = madt.gsi_for_isa_irq(irq);
+                (route.gsi, route.polarity, route.trigger)
+            };
+            assert_eq!(route(9), (20, Polarity::ActiveLow, Trigger::Level));
+            assert_eq!(route(5), (5, Polarity::ActiveHigh, Trigger::Edge));
+            assert_eq!(route(7), (7, Polarity::ActiveHigh, Trigger::Level));
+            // Not an ISA bus, so no override.
+            assert_eq!(route(6), (6, Polarity::ActiveHigh, Trigger::Edge));
+        });
+    }
+
+    #[test]
+    fn nmi_entries_name_their_cpus() {
+        let mut x2apic_nmi = std::vec![10, 12, 5, 0];
+        x2apic_nmi.extend(u32::MAX.to_le_bytes());
+        x2apic_nmi.extend([0, 0, 0, 0]);
+        let entries = [
+            std::vec![3, 8, 0xf, 0, 17, 0, 0, 0],
+            std::vec![4, 6, 0xff, 0, 0, 1],
+            std::vec![4, 6, 3, 0xf, 0, 0],
+            x2apic_nmi,
+        ];
+        let (polarity, trigger) = (Polarity::ActiveHigh, Trigger::Edge);
+        let (low, level) = (Polarity::ActiveLow, Trigger::Level);
+        with_madt(&entries, |madt| {
+            assert!(madt.entries().eq([
+                Entry::NmiSource(NmiSource { gsi: 17, polarity: low, trigger: level }),
+                Entry::LocalNmi(LocalNmi { uid: None, lint: 1, polarity, trigger }),
+                Entry::LocalNmi(LocalNmi { uid: Some(3), lint: 0, polarity: low, trigger: level }),
+                Entry::LocalNmi(LocalNmi { uid: None, lint: 0, polarity, trigger }),
+            ]));
+        });
+    }
+
+    #[test]
+    fn the_wide_apic_address_wins() {
+        let mut wide = std::vec![5, 12, 0, 0];
+        wide.extend(0xf_fee0_0000_u64.to_le_bytes());
+        let addr = with_madt(&[wide], |madt| madt.local_apic_address());
+        assert_eq!(addr, HostPhysAddr::new(0xf_fee0_0000));
+    }
+
+    #[test]
+    fn hotplug_placeholders_are_no_cpus() {
+        let entries = [
+            local_apic(0, 0, 1),
+            local_apic(1, 1, 0),
+            local_apic(2, 2, ONLINE_CAPABLE),
+            local_apic(3, 0xff, 1),
+            local_x2apic(4, u32::MAX, 1),
+            local_x2apic(5, 300, ONLINE_CAPABLE),
+            local_apic(6, 6, 1 | ONLINE_CAPABLE),
+        ];
+        assert_eq!(cpus(&entries, 0, 256), (std::vec![0, 6], 0));
+    }
+
+    #[test]
+    fn a_cpu_listed_twice_counts_once() {
+        let entries = [
+            local_apic(0, 0, 1),
+            local_apic(1, 2, 1),
+            local_x2apic(0, 0, 1),
+            local_x2apic(1, 2, 1),
+            local_x2apic(2, 0x200, 1),
+            local_x2apic(2, 0x200, 1),
+        ];
+        assert_eq!(cpus(&entries, 0, 256), (std::vec![0, 2, 0x200], 0));
+        assert_eq!(cpus(&entries, 0, 1), (std::vec![0], 3));
+    }
+
+    #[test]
+    fn the_boot_cpu_comes_first_even_if_the_table_forgets_it() {
+        let entries = [local_apic(0, 0, 1), local_apic(1, 1, 1), local_apic(2, 2, 1)];
+        assert_eq!(cpus(&entries, 1, 256), (std::vec![1, 0, 2], 0));
+        assert_eq!(cpus(&entries, 77, 2), (std::vec![77, 0], 2));
+        assert_eq!(cpus(&entries, 0, 0), (std::vec![0], 2));
+        assert_eq!(cpus(&[], 5, 256), (std::vec![5], 0));
+    }
+
+    #[test]
+    fn cpus_beyond_the_table_size_are_counted() {
+        let entries: Vec<_> = (0..300).map(|id| local_x2apic(id, id, 1)).collect();
+        let (ids, beyond) = cpus(&entries, 0, 1_000);
+        assert_eq!((ids.len(), beyond), (MAX_PCPUS, 44));
+    }
+
+    #[test]
+    fn unknown_and_longer_entries_are_passed_over() {
+        let mut longer = local_apic(1, 1, 1);
+        longer[1] = 12;
+        longer.extend([9; 4]);
+        let entries = [std::vec![0x80, 2], std::vec![11, 5, 1, 2, 3], longer, local_apic(2, 2, 1)];
+        assert_eq!(cpus(&entries, 1, 256), (std::vec![1, 2], 0));
+    }
+
+    #[test]
+    fn nothing_behind_an_entry_of_impossible_length_is_read() {
+        for bad in [
+            &[0, 0][..],
+            &[0, 1],
+            &[7, 0],
+            &[7, 1],
+            &[0],
+            &[0, 7, 1, 1, 1, 0, 0],
+            &[9, 8, 0, 0, 1, 0, 0, 0],
+            &[0, 255],
+        ] {
+            let entries = [local_apic(0, 0, 1), bad.to_vec(), local_apic(1, 1, 1)];
+            let seen = with_madt(&entries, |madt| (madt.is_malformed(), madt.cpus().count()));
+            assert_eq!(seen, (true, 1), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn any_entries_are_survived(
+            mut body in prop::collection::vec(prop_oneof![0_u8..20, any::<u8>()], 8..400),
+            boot: u32,
+            max in 0_usize..300,
+        ) {
+            body[4..8].fill(0);
+            let table = sdt(Signature::MADT, 5, &body);
+            let list = with_table(&table, Signature::MADT, |table| {
+                let madt = Madt::new(table).unwrap();
+                let _ = (madt.local_apic_address(), madt.gsi_for_isa_irq(0), madt.io_apics().count());
+                cpu_list(&madt, ApicId(boot), max)
+            });
+            prop_assert_eq!(list.ids[0], ApicId(boot));
+            prop_assert!(list.ids.len() <= max.max(1));
+            let mut unique = list.ids.to_vec();
+            unique.sort_unstable();
+            unique.dedup();
+            prop_assert_eq!(unique.len(), list.ids.len());
+        }
+    }
+}

@@ -65,3 +65,47 @@ impl Raw {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::super::Signature;
+    use super::super::testing::{sdt, with_table};
+    use super::*;
+
+    fn allocation(base: u64, segment: u16, buses: [u8; 2]) -> Vec<u8> {
+        let mut bytes = base.to_le_bytes().to_vec();
+        bytes.extend(segment.to_le_bytes());
+        bytes.extend(buses);
+        bytes.extend([0; 4]);
+        bytes
+    }
+
+    fn segments(body: &[u8]) -> Vec<McfgSegment> {
+        let table = sdt(Signature::MCFG, 1, body);
+        with_table(&table, Signature::MCFG, |table| Mcfg::new(table).unwrap().segments().collect())
+    }
+
+    #[test]
+    fn each_sound_allocation_is_listed() {
+        let mut body = std::vec![0; 8];
+        body.extend(allocation(0xb000_0000, 0, [0, 255]));
+        body.extend(allocation(0, 1, [0, 255]));
+        body.extend(allocation(0xc000_0000, 2, [9, 8]));
+        body.extend(allocation(0xd000_0000, 3, [8, 9]));
+        body.extend([1; 15]);
+        let expect = |base, segment, first_bus, last_bus| McfgSegment {
+            base: HostPhysAddr::new(base).unwrap(),
+            segment,
+            first_bus,
+            last_bus,
+        };
+        assert_eq!(segments(&body), [expect(0xb000_0000, 0, 0, 255), expect(0xd000_0000, 3, 8, 9)]);
+    }
+
+    #[test]
+    fn a_table_without_allocations_has_none() {
+        assert_eq!(segments(&[0; 8]), []);
+    }
+}

@@ -22,6 +22,8 @@ mod mcfg;
 mod rsdp;
 mod sdt;
 mod sleep;
+#[cfg(test)]
+mod testing;
 
 use core::fmt;
 
@@ -194,4 +196,195 @@ impl<'m, M: PhysMemory + ?Sized> Tables<'m, M> {
 /// Whether the bytes add up to zero modulo 256, as those of every table do.
 fn checksum_holds(bytes: &[u8]) -> bool {
     bytes.iter().fold(0_u8, |sum, &byte| sum.wrapping_add(byte)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::testing::{
+        Memory, config, interrupt_override, io_apic, local_apic, madt_body, put_u16, put_u32, put_u64, rsdp,
+        sdt,
+    };
+    use super::*;
+
+    const RSDP: u64 = 0xf_aa00;
+    const RSDT: u64 = 0x1fff_0000;
+    const XSDT: u64 = 0x1fff_0100;
+    const FADT: u64 = 0x1fff_0200;
+    const DSDT: u64 = 0x1fff_0400;
+    const SSDT: u64 = 0x1fff_0500;
+    const MADT: u64 = 0x1fff_0600;
+
+    const S5_OF_5: &[u8] = b"\x08_S5_\x12\x08\x04\x0a\x05\x0a\x05\x00\x00";
+
+    fn fadt_body() -> Vec<u8> {
+        let mut body = std::vec![0; 80];
+        put_u32(&mut body, 4, u32::try_from(DSDT).unwrap());
+        put_u16(&mut body, 10, 9);
+        put_u32(&mut body, 28, 0xb004);
+        body
+    }
+
+    /// A machine of two CPUs, laid out as Bochs and QEMU do.
+    fn machine() -> Memory {
+        let listed = [0, FADT, MADT, SSDT];
+        let (mut narrow, mut wide) = ([0; 16], [0; 32]);
+        for (index, &addr) in listed.iter().enumerate() {
+            put_u32(&mut narrow, index * 4, u32::try_from(addr).unwrap());
+            put_u64(&mut wide, index * 8, addr);
+        }
+        let entries = [
+            local_apic(0, 0, 1),
+            local_apic(1, 1, 1),
+            io_apic(2, 0xfec0_0000, 0),
+            interrupt_override(0, 0, 2, 0),
+        ];
+        let mut memory = Memory::default();
+        memory.put(RSDP, rsdp(u32::try_from(RSDT).unwrap(), Some(XSDT)));
+        memory.put(RSDT, sdt(Signature::RSDT, 1, &narrow));
+        memory.put(XSDT, sdt(Signature::XSDT, 1, &wide));
+        memory.put(FADT, sdt(Signature::FADT, 1, &fadt_body()));
+        memory.put(DSDT, sdt(Signature::DSDT, 1, b"\x5b\x80REG_"));
+        memory.put(SSDT, sdt(Signature::SSDT, 1, S5_OF_5));
+        memory.put(MADT, sdt(Signature::MADT, 1, &madt_body(&entries)));
+        memory
+    }
+
+    fn table_mut(memory: &mut Memory, addr: u64) -> &mut Vec<u8> {
+        memory.0.iter_mut().find(|(start, _)| *start == addr).map(|(_, bytes)| bytes).unwrap()
+    }
+
+    fn tables(memory: &Memory) -> Result<Tables<'_, Memory>, AcpiError> {
+        let rsdp = HostPhysAddr::new(RSDP).unwrap();
+        Tables::find(memory, Rsdp::read(memory, rsdp)?)
+    }
+
+    /// Reads everything there is to read.
+    fn read_all(memory: &Memory) -> Result<usize, AcpiError> {
+        let tables = tables(memory)?;
+        let _ = (tables.hpet(), tables.dmar(), tables.mcfg().map(|mcfg| mcfg.segments().count()));
+        let fadt = tables.fadt();
+        let _ = fadt.map(|fadt| (tables.soft_off(&fadt), fadt.pm_timer(), fadt.reset(), fadt.acpi_enable()));
+        tables.madt().map(|madt| cpu_list(&madt, ApicId::new(0), 256).ids.len())
+    }
+
+    #[test]
+    fn every_table_is_found_from_the_root() {
+        let memory = machine();
+        let tables = tables(&memory).unwrap();
+        assert_eq!(read_all(&memory), Ok(2));
+        assert_eq!(tables.fadt().unwrap().sci_int(), 9);
+        assert_eq!(tables.soft_off(&tables.fadt().unwrap()), Some(SleepTypes { a: 5, b: 5 }));
+        assert_eq!(tables.hpet().unwrap_err(), AcpiError::NotFound(Signature::HPET));
+        assert_eq!(tables.mcfg().unwrap_err(), AcpiError::NotFound(Signature::MCFG));
+        assert_eq!(tables.dmar().unwrap_err(), AcpiError::NotFound(Signature::DMAR));
+    }
+
+    #[test]
+    fn the_dsdt_is_asked_for_soft_off_before_an_ssdt() {
+        let mut memory = machine();
+        *table_mut(&mut memory, DSDT) = sdt(Signature::DSDT, 1, b"\x08_S5_\x12\x06\x04\x00\x00\x00\x00");
+        let tables = tables(&memory).unwrap();
+        assert_eq!(tables.soft_off(&tables.fadt().unwrap()), Some(SleepTypes { a: 0, b: 0 }));
+    }
+
+    #[test]
+    fn the_rsdt_stands_in_for_a_broken_xsdt() {
+        let mut memory = machine();
+        table_mut(&mut memory, XSDT)[20] ^= 1;
+        assert_eq!(read_all(&memory), Ok(2));
+        table_mut(&mut memory, RSDT)[0] = b'X';
+        assert_eq!(read_all(&memory), Err(AcpiError::BadChecksum(Signature::XSDT)));
+    }
+
+    #[test]
+    fn a_machine_of_acpi_1_has_an_rsdt_only() {
+        let mut memory = machine();
+        *table_mut(&mut memory, RSDP) = rsdp(u32::try_from(RSDT).unwrap(), None);
+        assert_eq!(read_all(&memory), Ok(2));
+    }
+
+    #[test]
+    fn the_second_of_two_tables_stands_in_for_a_broken_first() {
+        let mut memory = machine();
+        let second = table_mut(&mut memory, MADT).clone();
+        table_mut(&mut memory, MADT)[40] ^= 1;
+        assert_eq!(read_all(&memory), Err(AcpiError::BadChecksum(Signature::MADT)));
+        *table_mut(&mut memory, SSDT) = second;
+        assert_eq!(read_all(&memory), Ok(2));
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
+        for len in [0, 35, (1 << 20) + 1, u32::MAX] {
+            let mut memory = machine();
+            put_u32(table_mut(&mut memory, MADT), 4, len);
+            let bad = AcpiError::BadLength { table: Signature::MADT, len: usize::try_from(len).unwrap() };
+            assert_eq!(read_all(&memory), Err(bad));
+        }
+        let mut memory = machine();
+        put_u32(table_mut(&mut memory, MADT), 4, 1 << 20);
+        assert_eq!(read_all(&memory), Err(AcpiError::Unreachable(MADT)));
+    }
+
+    #[test]
+    fn a_root_at_no_address_is_unreachable() {
+        for rsdt in [0, 0x7fff_0000] {
+            let mut memory = machine();
+            *table_mut(&mut memory, RSDP) = rsdp(rsdt, None);
+            assert_eq!(read_all(&memory), Err(AcpiError::Unreachable(rsdt.into())));
+        }
+    }
+
+    #[test]
+    fn errors_are_one_clear_line() {
+        let show = |error: AcpiError| std::format!("{error}");
+        assert_eq!(show(AcpiError::NotFound(Signature::MADT)), "no APIC table");
+        assert_eq!(show(AcpiError::BadChecksum(Signature::FADT)), "FACP has a wrong checksum");
+        assert_eq!(show(AcpiError::Unreachable(16)), "table address 0x10 cannot be reached");
+        let mut memory = machine();
+        table_mut(&mut memory, RSDT)[0] = 0x1b;
+        *table_mut(&mut memory, RSDP) = rsdp(u32::try_from(RSDT).unwrap(), None);
+        assert_eq!(show(read_all(&memory).unwrap_err()), "\\x1bSDT where RSDT should be");
+    }
+
+    #[test]
+    fn each_corrupt_byte_is_noticed_or_harmless() {
+        let good = machine();
+        for piece in 0..good.0.len() {
+            for at in 0..good.0[piece].1.len() {
+                let mut memory = good.clone();
+                memory.0[piece].1[at] ^= 0xff;
+                // Any outcome but a wrong number of CPUs.
+                assert_eq!(read_all(&memory).unwrap_or(2), 2, "piece {piece}, byte {at}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        /// Checksums are mended, so that the damage gets past them.
+        #[test]
+        fn any_damage_is_survived(
+            damage in prop::collection::vec((0_usize..7, 0_usize..200, any::<u8>()), 1..20),
+        ) {
+            let mut memory = machine();
+            for (piece, at, byte) in damage {
+                let bytes = &mut memory.0[piece].1;
+                let at = at % bytes.len();
+                bytes[at] = byte;
+                if piece > 0 {
+                    testing::seal(bytes, 9);
+                } else {
+                    testing::seal(&mut bytes[..20], 8);
+                    testing::seal(bytes, 32);
+                }
+            }
+            let _ = read_all(&memory);
+        }
+    }
 }

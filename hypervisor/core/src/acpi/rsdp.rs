@@ -120,3 +120,67 @@ fn ebda<M: PhysMemory + ?Sized>(memory: &M) -> Option<u64> {
     // Below the BIOS data area there is none: the word is zero on machines without.
     (start >= 0x500).then_some(start)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Memory, rsdp};
+    use super::*;
+
+    #[test]
+    fn both_revisions_are_read() {
+        assert_eq!(Rsdp::parse(&rsdp(0x1000, None)), Ok(Rsdp { rsdt: 0x1000, xsdt: None }));
+        let both = rsdp(0x1000, Some(0x1_0000_2000));
+        assert_eq!(Rsdp::parse(&both), Ok(Rsdp { rsdt: 0x1000, xsdt: Some(0x1_0000_2000) }));
+        assert_eq!(Rsdp::parse(&rsdp(0x1000, Some(0))), Ok(Rsdp { rsdt: 0x1000, xsdt: None }));
+    }
+
+    #[test]
+    fn each_byte_counts_in_the_checksums() {
+        let good = rsdp(0x1000, Some(0x2000));
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            assert!(Rsdp::parse(&bad).is_err(), "byte {at}");
+            assert!(Rsdp::parse(&good[..at]).is_err(), "{at} bytes");
+        }
+    }
+
+    #[test]
+    fn the_stated_length_bounds_what_is_read() {
+        let mut memory = Memory::default();
+        let mut bytes = rsdp(0x1000, Some(0x2000));
+        bytes[20..24].copy_from_slice(&u32::MAX.to_le_bytes());
+        memory.put(0x1000, bytes);
+        let error = Rsdp::read(&memory, HostPhysAddr::new(0x1000).unwrap()).unwrap_err();
+        assert_eq!(error, AcpiError::BadLength { table: Signature::RSDP, len: 36 });
+    }
+
+    fn bios(place: u64, pointer: &[u8]) -> Memory {
+        let mut memory = Memory::default();
+        let mut low = std::vec![0; 0x10_0000];
+        low[0x40e..0x410].copy_from_slice(&0x9fc0_u16.to_le_bytes());
+        let at = usize::try_from(place).unwrap();
+        low[at..at + pointer.len()].copy_from_slice(pointer);
+        memory.put(0, low);
+        memory
+    }
+
+    #[test]
+    fn the_bios_areas_are_searched_on_paragraph_boundaries() {
+        let pointer = rsdp(0x1000, None);
+        for place in [0x9_fc00, 0x9_fff0, 0xe_0000, 0xf_aa00, 0xf_ffe0] {
+            assert!(Rsdp::scan(&bios(place, &pointer)).is_some(), "{place:#x}");
+        }
+        for place in [0x9_f000, 0xa_0000, 0xe_0008] {
+            assert_eq!(Rsdp::scan(&bios(place, &pointer)), None, "{place:#x}");
+        }
+        assert_eq!(Rsdp::scan(&Memory::default()), None);
+    }
+
+    #[test]
+    fn a_false_pointer_does_not_hide_the_true_one() {
+        let mut memory = bios(0xf_0000, &rsdp(0x1000, Some(0x2000)));
+        memory.0[0].1[0xe_0000..0xe_0008].copy_from_slice(SIGNATURE);
+        assert_eq!(Rsdp::scan(&memory), Some(Rsdp { rsdt: 0x1000, xsdt: Some(0x2000) }));
+    }
+}

@@ -84,3 +84,99 @@ fn integer(aml: &[u8]) -> Option<(u64, &[u8])> {
     let (value, rest) = rest.split_at_checked(size)?;
     Some((value.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)), rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::super::testing::config;
+    use super::*;
+
+    fn soft_off(parts: &[&[u8]]) -> Option<(u8, u8)> {
+        SleepTypes::soft_off(&parts.concat()).map(|types| (types.a, types.b))
+    }
+
+    #[test]
+    fn the_package_of_bochs_and_qemu_is_read() {
+        assert_eq!(soft_off(&[b"\x10\x20...\x08_S5_", &[0x12, 6, 4, 0, 0, 0, 0]]), Some((0, 0)));
+    }
+
+    #[test]
+    fn every_form_of_constant_is_read() {
+        let five_and = |constant: &[u8]| {
+            let len = u8::try_from(4 + constant.len()).unwrap();
+            soft_off(&[b"\x08\\_S5_", &[0x12, len, 2, 0x0a, 5], constant])
+        };
+        assert_eq!(five_and(&[0x00]), Some((5, 0)));
+        assert_eq!(five_and(&[0x01]), Some((5, 1)));
+        assert_eq!(five_and(&[0xff]), Some((5, 7)));
+        assert_eq!(five_and(&[0x0b, 3, 0]), Some((5, 3)));
+        assert_eq!(five_and(&[0x0c, 4, 0, 0, 0]), Some((5, 4)));
+        assert_eq!(five_and(&[0x0e, 6, 0, 0, 0, 0, 0, 0, 0]), Some((5, 6)));
+        assert_eq!(five_and(&[0x0d, b'5', 0]), None);
+    }
+
+    #[test]
+    fn one_element_holds_both_values() {
+        assert_eq!(soft_off(&[b"\x08_S5_", &[0x12, 5, 1, 0x0b, 0x02, 0x05]]), Some((2, 5)));
+    }
+
+    #[test]
+    fn package_lengths_of_several_bytes_are_read() {
+        let elements: &[u8] = &[2, 0x0a, 7, 0x0a, 6];
+        for length in [&[0x47, 0x00][..], &[0x88, 0x00, 0x00], &[0xc9, 0x00, 0x00, 0x00]] {
+            assert_eq!(soft_off(&[b"\x08_S5_", &[0x12], length, elements]), Some((7, 6)), "{length:x?}");
+        }
+        // 0x105 bytes, most of them further elements.
+        let long = soft_off(&[b"\x08_S5_", &[0x12, 0x45, 0x10], elements, &[0; 0x100]]);
+        assert_eq!(long, Some((7, 6)));
+    }
+
+    #[test]
+    fn what_only_looks_like_it_is_passed_over() {
+        let good: &[u8] = &[0x08, b'_', b'S', b'5', b'_', 0x12, 6, 2, 0x0a, 3, 0x0a, 2];
+        for decoy in [
+            &b"_S5_"[..],
+            b"\x08_S5_",
+            b"\x08_S5_\x12",
+            b"\x08_S5_\x12\x03\x00",
+            b"\x08_S5_\x12\x05\x02\x70\x60",
+            b"\x0d\\_S5_\x12\x06\x04\x00\x00\x00\x00",
+            b"\x08_S5_\x14\x06\x04\x00\x00\x00\x00",
+        ] {
+            assert_eq!(soft_off(&[decoy]), None, "{decoy:x?}");
+            assert_eq!(soft_off(&[decoy, good]), Some((3, 2)), "{decoy:x?}");
+        }
+    }
+
+    #[test]
+    fn a_package_that_leaves_the_table_is_refused() {
+        assert_eq!(soft_off(&[b"\x08_S5_", &[0x12, 0x3f, 2, 0, 0]]), None);
+        assert_eq!(soft_off(&[b"\x08_S5_", &[0x12, 0xff, 0xff, 0xff, 0xff, 2, 0, 0]]), None);
+        assert_eq!(soft_off(&[b"\x08_S5_", &[0x12, 0x01, 2, 0, 0]]), None);
+        assert_eq!(soft_off(&[b"\x08_S5_", &[0x12, 0x00, 2, 0, 0]]), None);
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn any_aml_is_survived(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just(b"\x08_S5_\x12".to_vec()),
+                    Just(b"\x08\\_S5_\x12".to_vec()),
+                    prop::collection::vec(any::<u8>(), 0..12),
+                ],
+                0..8,
+            ),
+        ) {
+            let aml: Vec<u8> = parts.concat();
+            if let Some(types) = SleepTypes::soft_off(&aml) {
+                prop_assert!(types.a < 8 && types.b < 8);
+            }
+        }
+    }
+}
