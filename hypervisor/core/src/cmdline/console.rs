@@ -122,3 +122,67 @@ fn reach(word: &str) -> Option<Reach> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn consoles(text: &str) -> (Consoles, bool) {
+        let mut consoles = Consoles::COM1 | Consoles::VGA;
+        let outcome = destinations(text, &mut consoles);
+        (consoles, outcome.is_ok())
+    }
+
+    #[test]
+    fn bpm_03_console_takes_a_list() {
+        assert_eq!(consoles("vga"), (Consoles::VGA, true));
+        assert_eq!(consoles("com2,vga"), (Consoles::COM2 | Consoles::VGA, true));
+        assert_eq!(consoles("none"), (Consoles::empty(), true));
+    }
+
+    #[test]
+    fn bpm_03_a_console_that_is_not_there_never_silences_the_machine() {
+        assert_eq!(consoles("com2,pv"), (Consoles::COM2, false));
+        assert_eq!(consoles("com1H,xhci"), (Consoles::COM1 | Consoles::VGA, false));
+        assert_eq!(consoles(""), (Consoles::COM1 | Consoles::VGA, false));
+    }
+
+    #[test]
+    fn timestamps_have_names_and_were_a_boolean_once() {
+        assert_eq!(timestamps(None), Ok(Timestamps::Date));
+        assert_eq!(timestamps(Some("no")), Ok(Timestamps::None));
+        assert_eq!(timestamps(Some("none")), Ok(Timestamps::None));
+        assert_eq!(timestamps(Some("1")), Ok(Timestamps::Date));
+        assert_eq!(timestamps(Some("datems")), Ok(Timestamps::DateMs));
+        assert_eq!(timestamps(Some("boot")), Ok(Timestamps::Boot));
+        assert_eq!(timestamps(Some("raw")), Ok(Timestamps::Raw));
+        assert!(timestamps(Some("")).is_err());
+    }
+
+    #[test]
+    fn the_switch_key_is_a_letter() {
+        assert_eq!(conswitch("a"), Ok(ConSwitch::DEFAULT));
+        let kept = conswitch("bx").unwrap();
+        assert_eq!((kept.key(), kept.control_code(), kept.to_dom0_at_boot), ('b', 2, false));
+        assert!(["", "A", "1", "ay", "axx", "é"].iter().all(|bad| conswitch(bad).is_err()));
+    }
+
+    #[test]
+    fn levels_come_alone_or_in_pairs() {
+        assert_eq!(threshold("all"), Ok(Threshold::new(Reach::All, Reach::All)));
+        assert_eq!(threshold("none/warning"), Ok(Threshold::GUEST_DEFAULT));
+        assert_eq!(threshold("error/debug"), Ok(Threshold::new(Reach::Error, Reach::All)));
+        assert!(["", "/", "all/", "loud", "info/warning/error"].iter().all(|bad| threshold(bad).is_err()));
+    }
+
+    #[test]
+    fn what_a_threshold_prints_reads_back() {
+        let reaches = [Reach::None, Reach::Error, Reach::Warning, Reach::Info, Reach::All];
+        for always in reaches {
+            for limited in reaches {
+                let wanted = Threshold::new(always, limited);
+                assert_eq!(threshold(&std::format!("{wanted}")), Ok(wanted));
+            }
+        }
+    }
+}

@@ -198,3 +198,148 @@ pub(super) fn build(text: &str, verbose: &mut bool) -> Result<(), Problem> {
     }
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::config;
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+
+    fn parsed(text: &str) -> Result<Dom0Memory, Problem> {
+        memory(text, Dom0Memory::default())
+    }
+
+    /// Bytes that Dom0 gets of `available` bytes.
+    fn initial(text: &str, available: u64) -> u64 {
+        parsed(text).unwrap().initial(available)
+    }
+
+    #[test]
+    fn t_45_four_ways_to_write_one_gib() {
+        for text in ["1024M", "1048576K", "1048576", "1G"] {
+            assert_eq!(initial(text, 8 * GIB), GIB, "{text}");
+        }
+    }
+
+    #[test]
+    fn bpm_05_sizes_are_bounded_by_minimum_maximum_and_what_there_is() {
+        assert_eq!(initial("512M,max:1G", 8 * GIB), 512 * MIB);
+        assert_eq!(initial("512M,min:1G", 8 * GIB), GIB);
+        assert_eq!(initial("min:2G,max:1G,512M", 8 * GIB), GIB);
+        assert_eq!(initial("16G", 8 * GIB), 8 * GIB);
+        assert_eq!(parsed("512M,max:1G").unwrap().limit(8 * GIB), Some(GIB));
+        assert_eq!(parsed("512M").unwrap().limit(8 * GIB), None);
+    }
+
+    #[test]
+    fn bpm_05_without_a_size_a_reserve_is_left() {
+        assert_eq!(Dom0Memory::default().initial(8 * GIB), 8 * GIB - 128 * MIB);
+        assert_eq!(Dom0Memory::default().initial(GIB), GIB - 64 * MIB);
+        assert_eq!(initial("0", GIB), GIB - 64 * MIB);
+        assert_eq!(initial("max:1G", 8 * GIB), GIB);
+    }
+
+    #[test]
+    fn bpm_05_sizes_may_be_relative() {
+        assert_eq!(initial("-512M", 8 * GIB), 8 * GIB - 512 * MIB);
+        assert_eq!(initial("1G+25%", 256 * GIB), 65 * GIB);
+        assert_eq!(initial("25%", 8 * GIB), 2 * GIB);
+        assert_eq!(initial("-25%", 8 * GIB), 6 * GIB);
+        assert_eq!(initial("-1G+25%", 8 * GIB), 5 * GIB);
+        // All but more than there is leaves the default.
+        assert_eq!(initial("-16G", 8 * GIB), 8 * GIB - 128 * MIB);
+        assert_eq!(parsed("max:99%").unwrap().limit(u64::MAX), Some(u64::MAX / 100 * 99 + 14));
+    }
+
+    #[test]
+    fn bpm_05_malformed_sizes_are_refused() {
+        for bad in [
+            "",
+            "1024MB",
+            "1.5G",
+            "lots",
+            "1G,",
+            "100%",
+            "25%+1G",
+            "1G+1G",
+            "1G+",
+            "+5%",
+            "%",
+            "min:",
+            "mid:1G",
+            "--1G",
+            "1G 2G",
+            "99999999999T",
+        ] {
+            assert!(parsed(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn bpm_06_vcpus_follow_the_pcpus_within_bounds() {
+        let on = |text, pcpus| vcpus(text).unwrap().on(pcpus);
+        assert_eq!([1, 4, 64].map(|pcpus| on("4", pcpus)), [4, 4, 4]);
+        assert_eq!([2, 4, 6, 8, 10].map(|pcpus| on("4-8", pcpus)), [4, 4, 6, 8, 8]);
+        assert_eq!([2, 10].map(|pcpus| on("4-", pcpus)), [4, 10]);
+        assert_eq!([2, 10].map(|pcpus| on("-4", pcpus)), [2, 4]);
+        assert_eq!([on("0", 8), on("8-2", 4), on("-0", 8)], [1, 2, 1]);
+        assert_eq!(Dom0Vcpus::DEFAULT.on(8), 8);
+        assert!(["", "-", "a", "1-2-3", "4-x", "4294967296", "1,2"].iter().all(|bad| vcpus(bad).is_err()));
+    }
+
+    #[test]
+    fn dom0_is_always_pvh() {
+        let parsed = |text| {
+            let mut verbose = false;
+            (build(text, &mut verbose).is_ok(), verbose)
+        };
+        assert_eq!(parsed("pvh"), (true, false));
+        assert_eq!(parsed("pvh,verbose"), (true, true));
+        assert_eq!(parsed("verbose=on,no-verbose"), (true, false));
+        assert_eq!(parsed("pv,verbose"), (false, true));
+        assert_eq!(parsed("shadow=1,verbose=1"), (false, true));
+        assert!(["", "pvh=1", "verbose=x", "hvm"].iter().all(|bad| !parsed(bad).0));
+    }
+
+    fn size() -> impl Strategy<Value = MemorySize> {
+        let bytes = (any::<u64>(), 0_u32..50).prop_map(|(bytes, shift)| bytes >> shift << shift);
+        (bytes, 0_u8..100, any::<bool>()).prop_map(|(bytes, percent, all_but)| MemorySize {
+            bytes,
+            percent,
+            all_but,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn what_dom0_mem_prints_reads_back(size in prop::option::of(size()), min in prop::option::of(size()), max in size()) {
+            let wanted = Dom0Memory { size, min, max: Some(max) };
+            prop_assert_eq!(parsed(&std::format!("{wanted}")), Ok(wanted));
+        }
+
+        #[test]
+        fn dom0_never_gets_more_than_there_is(size in size(), min in size(), max in size(), available: u64) {
+            let memory = Dom0Memory { size: Some(size), min: Some(min), max: Some(max) };
+            prop_assert!(memory.initial(available) <= available);
+            prop_assert!(memory.initial(available) <= max.of(available));
+        }
+
+        #[test]
+        fn what_vcpus_print_reads_back(min in 1_u32.., max in 1_u32..) {
+            let wanted = Dom0Vcpus { min, max };
+            prop_assert_eq!(vcpus(&std::format!("{wanted}")), Ok(wanted));
+        }
+
+        #[test]
+        fn any_dom0_option_is_survived(text in "[0-9a-zA-Z,=%:+é.-]{0,40}", available: u64) {
+            let mut verbose = false;
+            let _ = (parsed(&text).map(|memory| memory.initial(available)), vcpus(&text), build(&text, &mut verbose));
+        }
+    }
+}

@@ -354,3 +354,223 @@ const WITHOUT_EFFECT: &str = "\
 fn is_without_effect(name: &str) -> bool {
     WITHOUT_EFFECT.split(' ').any(|known| known == name)
 }
+
+#[cfg(test)]
+fn config() -> proptest::prelude::ProptestConfig {
+    use proptest::prelude::ProptestConfig;
+    // Few cases under miri, which is slow and shuts the file system away.
+    let cases = if cfg!(miri) { 4 } else { 256 };
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(line: &str) -> (Options<'_>, Vec<String>) {
+        let mut warnings = Vec::new();
+        let options = parse(line, |warning| warnings.push(warning.to_string()));
+        (options, warnings)
+    }
+
+    /// The options of a line without a fault.
+    fn good(line: &str) -> Options<'_> {
+        let (options, warnings) = parsed(line);
+        assert!(warnings.is_empty(), "{warnings:?}");
+        options
+    }
+
+    /// Checks that each word is one warning and changes nothing.
+    fn refused(line: &str) {
+        let (options, warnings) = parsed(line);
+        assert_eq!(options, Options::default());
+        assert_eq!(warnings.len(), line.split(' ').count(), "{warnings:?}");
+    }
+
+    #[test]
+    fn an_empty_line_means_xens_defaults() {
+        assert_eq!(good(""), Options::default());
+        assert_eq!(good("/boot/kigumi-0.1"), Options::default());
+        assert_eq!(good("placeholder"), Options::default());
+        assert_eq!(good("  /kigumi  placeholder "), Options::default());
+    }
+
+    #[test]
+    fn bpm_01_noreboot_is_a_flag() {
+        assert!(good("noreboot").noreboot);
+        assert!(good("noreboot=true").noreboot);
+        assert!(!good("noreboot no-noreboot").noreboot);
+        assert!(!good("noreboot noreboot=0").noreboot);
+        assert!(good("reboot=no,acpi").noreboot);
+    }
+
+    #[test]
+    fn bpm_02_ports_are_used_only_if_given() {
+        let options = good("com1=9600,8n1,0x408,5");
+        assert_eq!(options.com1.map(|port| port.io_base), Some(0x408));
+        assert_eq!(options.com2, None);
+        assert_eq!(good("com2=auto").com2, Some(SerialPort::COM2));
+    }
+
+    #[test]
+    fn bpm_04_sync_console_is_a_flag() {
+        assert!(good("sync_console").sync_console);
+        assert!(!good("sync_console=off").sync_console);
+    }
+
+    #[test]
+    fn bpm_07_dom0_vcpus_pin_can_be_off() {
+        assert!(!good("dom0_vcpus_pin=off").dom0_vcpus_pin);
+        assert!(good("dom0_vcpus_pin").dom0_vcpus_pin);
+    }
+
+    #[test]
+    fn bpm_08_hap_cannot_be_switched_off() {
+        good("hap=1");
+        refused("hap=0");
+        refused("no-hap");
+    }
+
+    #[test]
+    fn the_full_sample_of_the_requirements() {
+        let options = good("dom0_max_vcpus=1 dom0_mem=1024M dom0_vcpus_pin=off console=vga");
+        assert_eq!(options.dom0_max_vcpus.on(8), 1);
+        assert_eq!(options.dom0_mem.initial(8 << 30), 1 << 30);
+        assert_eq!(options.console, Consoles::VGA);
+    }
+
+    #[test]
+    fn every_option_reaches_its_field() {
+        let options = good(
+            "console_timestamps=boot console_to_ring conring_size=1M conswitch=bx loglvl=all guest_loglvl=error/all \
+             dom0=pvh,verbose reboot=kbd maxcpus=4 sched=credit sched_credit_tslice_ms=5 sched_ratelimit_us=500 \
+             no-vpid no-apicv x2apic=0 gnttab_max_frames=128 gnttab_max_maptrack_frames=0 iommu=off",
+        );
+        assert_eq!(options.console_timestamps, Timestamps::Boot);
+        assert!(options.console_to_ring && options.dom0_verbose);
+        assert_eq!(options.conring_size, 1 << 20);
+        assert_eq!(options.conswitch.key(), 'b');
+        assert_eq!(options.loglvl.to_string(), "all/all");
+        assert_eq!(options.guest_loglvl.to_string(), "error/all");
+        assert_eq!(options.reboot, Some(RebootMethod::Keyboard));
+        assert_eq!(options.max_pcpus(), 4);
+        assert_eq!((options.sched_credit_tslice_ms, options.sched_ratelimit_us), (5, 500));
+        assert!(!options.vpid && !options.apicv && !options.x2apic);
+        assert_eq!((options.gnttab_max_frames, options.gnttab_max_maptrack_frames), (128, 0));
+    }
+
+    #[test]
+    fn nosmp_outweighs_maxcpus() {
+        assert_eq!(good("nosmp maxcpus=4").max_pcpus(), 1);
+        assert_eq!(good("maxcpus=0").max_pcpus(), 1);
+        assert_eq!(good("maxcpus=4000000000").max_pcpus(), MAX_PCPUS);
+        assert_eq!(good("nosmp=0").max_pcpus(), MAX_PCPUS);
+    }
+
+    #[test]
+    fn the_log_is_never_shorter_than_the_default() {
+        assert_eq!(good("conring_size=0").conring_size, 16 << 10);
+        assert_eq!(good("conring_size=4k").conring_size, 16 << 10);
+        assert_eq!(good("conring_size=128").conring_size, 128 << 10);
+        refused("conring_size=1T");
+    }
+
+    #[test]
+    fn a_vcpu_never_runs_longer_than_its_slice() {
+        let (options, warnings) = parsed("sched_credit_tslice_ms=1 sched_ratelimit_us=5000");
+        assert_eq!(options.sched_ratelimit_us, 1_000);
+        assert_eq!(warnings, ["boot option sched_ratelimit_us: longer than the time slice, shortened to it"]);
+        assert_eq!(good("sched_ratelimit_us=0").sched_ratelimit_us, 0);
+    }
+
+    #[test]
+    fn self_tests_are_all_some_or_none() {
+        assert_eq!(good("selftest").selftest, SelfTest::All);
+        assert_eq!(good("selftest=frames,ipi").selftest, SelfTest::Only("frames,ipi"));
+        assert_eq!(good(r#""selftest=a b" nosmp"#).selftest, SelfTest::Only("a b"));
+        assert_eq!(good("selftest no-selftest").selftest, SelfTest::Off);
+    }
+
+    #[test]
+    fn what_stands_behind_two_dashes_is_for_dom0() {
+        let options = good("nosmp -- console=hvc0  quiet");
+        assert!(options.nosmp);
+        assert_eq!(options.dom0_args, "console=hvc0  quiet");
+    }
+
+    #[test]
+    fn the_last_of_two_wins_unless_it_makes_no_sense() {
+        let (options, warnings) = parsed("loglvl=error loglvl=all loglvl=loud");
+        assert_eq!(options.loglvl.to_string(), "all/all");
+        assert_eq!(
+            warnings,
+            ["boot option loglvl=loud: ignored, expected none, error, warning, info, debug or all, \
+              and another behind a slash"]
+        );
+    }
+
+    #[test]
+    fn every_fault_is_one_warning_and_changes_nothing() {
+        refused(
+            "frobnicate com1 com1=pci com2=9600,8n1,pci console console=pv,dbgp console_timestamps=now conring_size=x \
+             conswitch=7 guest_loglvl=1 dom0_mem=1024MB dom0_max_vcpus=many dom0_vcpus_pin=maybe dom0=pv reboot=efi \
+             maxcpus=x nosmp=2 sched=credit2 sched=fair sched_credit_tslice_ms=0 sched_credit_tslice_ms=1001 \
+             sched_ratelimit_us=99 sched_ratelimit_us=500001 iommu=force iommu no-com1 no-noreboot=1 x2apic=phys \
+             gnttab_max_frames=0 watchdog no-watchdog no-real-mode ucode=scan vga=gfx-1024x768x32 Noreboot -",
+        );
+    }
+
+    #[test]
+    fn options_without_effect_are_only_information() {
+        let mut levels = Vec::new();
+        parse("crashkernel=256M frobnicate com1=", |warning| levels.push((warning.level(), warning.word)));
+        assert_eq!(
+            levels,
+            [(Level::Info, "crashkernel=256M"), (Level::Warning, "frobnicate"), (Level::Warning, "com1=")]
+        );
+    }
+
+    #[test]
+    fn a_warning_is_one_line_whatever_was_typed() {
+        let (_, warnings) = parsed("\"evil\n\x1b[2J=\"");
+        assert_eq!(warnings, ["boot option evil\\n\\u{1b}[2J=: not known, ignored"]);
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn any_line_is_survived(line in any::<String>()) {
+            let (_, warnings) = parsed(&line);
+            prop_assert!(warnings.iter().all(|warning| !warning.contains(['\n', '\x1b'])));
+        }
+
+        /// Names that are known, values that may make sense.
+        #[test]
+        fn any_values_are_survived(
+            words in prop::collection::vec(
+                (
+                    prop::sample::select(&[
+                        "com1", "no-com2", "console", "console_timestamps", "conring_size", "conswitch", "loglvl",
+                        "dom0_mem", "dom0_max_vcpus", "dom0", "reboot", "maxcpus", "nosmp", "sched",
+                        "sched_credit_tslice_ms", "sched_ratelimit_us", "gnttab_max_frames", "selftest", "--",
+                    ][..]),
+                    "(=[0-9a-zA-Z,/%:+\"é. -]{0,12})?",
+                ),
+                0..12,
+            ),
+        ) {
+            let line: Vec<String> = words.iter().map(|(name, value)| std::format!("{name}{value}")).collect();
+            let line = line.join(" ");
+            let (options, _) = parsed(&line);
+            prop_assert!((1..=MAX_PCPUS).contains(&options.max_pcpus()));
+            prop_assert!(options.sched_ratelimit_us <= options.sched_credit_tslice_ms * 1_000);
+            prop_assert!((CONRING_DEFAULT..=CONRING_MAX).contains(&options.conring_size));
+        }
+    }
+}

@@ -38,3 +38,35 @@ pub(super) fn parse(text: &str, options: &mut Options<'_>) -> Result<(), Problem
     (options.reboot, options.noreboot) = (method, noreboot);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<(Option<RebootMethod>, bool), Problem> {
+        let mut options = Options::default();
+        parse(text, &mut options).map(|()| (options.reboot, options.noreboot))
+    }
+
+    #[test]
+    fn words_may_be_cut_down_to_a_letter() {
+        for (word, method) in [
+            ("acpi", RebootMethod::Acpi),
+            ("a", RebootMethod::Acpi),
+            ("kbd", RebootMethod::Keyboard),
+            ("pci", RebootMethod::Pci),
+            ("P", RebootMethod::PowerCycle),
+            ("tri", RebootMethod::Triple),
+            ("k,t,warm", RebootMethod::Triple),
+        ] {
+            assert_eq!(parsed(word), Ok((Some(method), false)), "{word}");
+        }
+        assert_eq!(parsed("no"), Ok((None, true)));
+        assert_eq!(parsed("n,cold"), Ok((None, true)));
+    }
+
+    #[test]
+    fn a_method_that_is_not_there_is_refused() {
+        assert!(["", "efi", "xen", "kbc", "a,"].iter().all(|bad| parsed(bad).is_err()));
+    }
+}

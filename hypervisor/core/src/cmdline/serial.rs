@@ -192,3 +192,113 @@ fn parity_of(letter: u8) -> Result<Parity, Problem> {
 fn digit(letter: u8, range: core::ops::RangeInclusive<u8>) -> Result<u8, Problem> {
     if range.contains(&letter) { Ok(letter & 0xf) } else { Err(Problem::Expected(DPS)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::config;
+    use super::*;
+
+    fn com1(text: &str) -> Result<SerialPort, Problem> {
+        parse(text, SerialPort::COM1)
+    }
+
+    #[test]
+    fn bpm_02_the_sample_of_the_requirements() {
+        let port = SerialPort { baud: Baud::Rate(9_600), io_base: 0x408, irq: Some(5), ..SerialPort::COM1 };
+        assert_eq!(com1("9600,8n1,0x408,5"), Ok(port));
+    }
+
+    #[test]
+    fn bpm_02_what_is_left_out_keeps_its_default() {
+        let fast = SerialPort { baud: Baud::Rate(115_200), ..SerialPort::COM1 };
+        for text in ["115200", "115200,8n1", "115200,,0x3f8,4", "115200,,,", "115200,8n1,0x3f8,4"] {
+            assert_eq!(com1(text), Ok(fast), "{text}");
+        }
+        assert_eq!(com1("auto"), Ok(SerialPort::COM1));
+        assert_eq!(com1("auto,,,0"), Ok(SerialPort { irq: None, ..SerialPort::COM1 }));
+        assert_eq!(parse("auto", SerialPort::COM2), Ok(SerialPort::COM2));
+    }
+
+    #[test]
+    fn bpm_02_a_base_rate_lifts_the_limit() {
+        let port = com1("460800/921600,7e2").unwrap();
+        assert_eq!((port.baud, port.base_baud), (Baud::Rate(460_800), 921_600));
+        assert_eq!((port.data_bits, port.parity, port.stop_bits), (7, Parity::Even, 2));
+    }
+
+    #[test]
+    fn bpm_02_pairs_follow_or_replace_the_positions() {
+        let fast = SerialPort { baud: Baud::Rate(115_200), ..SerialPort::COM1 };
+        assert_eq!(com1("baud=115200,parity=n,stop-bits=1,io-base=0x3f8,reg-width=1"), Ok(fast));
+        assert_eq!(com1("115200,8n1,0x3f8,4,data-bits=7").map(|port| port.data_bits), Ok(7));
+        assert_eq!(com1("baud=auto,irq=0,parity=s,clock-hz=230400").map(|port| port.base_baud), Ok(230_400));
+    }
+
+    #[test]
+    fn bpm_02_malformed_ports_are_refused() {
+        for bad in [
+            "",
+            ",8n1",
+            "fast",
+            "300",
+            "230400",
+            "9600/0",
+            "9600/x",
+            "9600,9n1",
+            "9600,8x1",
+            "9600,8n3",
+            "9600,8n",
+            "9600,8n11",
+            "9600,,0",
+            "9600,,0x10000",
+            "9600,,0xfff9",
+            "9600,,,256",
+            "9600,,,-1",
+            "9600,,,0x4",
+            "9600,é",
+            "colour=red",
+            "data-bits=",
+            "parity=none",
+            "reg-width=4",
+            "baud=+9600",
+        ] {
+            assert!(com1(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn bpm_02_cards_on_pci_are_refused_by_name() {
+        for bad in
+            ["9600,8n1,pci", "9600,8n1,amt", "9600,8n1,0x3f8,msi", "9600,8n1,0x3f8,4,01:00.0", "dev=pci"]
+        {
+            assert_eq!(com1(bad), Err(Problem::Unsupported(NO_PCI)), "{bad:?}");
+        }
+    }
+
+    fn port() -> impl Strategy<Value = SerialPort> {
+        let baud = prop_oneof![Just(Baud::Auto), (1_200_u32..=115_200).prop_map(Baud::Rate)];
+        const PARITIES: &[Parity] = &[Parity::None, Parity::Odd, Parity::Even, Parity::Mark, Parity::Space];
+        let irq = prop_oneof![Just(None), (1_u8..).prop_map(Some)];
+        let rest =
+            (115_200_u32..4_000_000, 5_u8..=8, prop::sample::select(PARITIES), 1_u8..=2, 1_u16..=0xfff8);
+        (baud, rest, irq).prop_map(|(baud, (base_baud, data_bits, parity, stop_bits, io_base), irq)| {
+            SerialPort { baud, base_baud, data_bits, parity, stop_bits, io_base, irq }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn what_a_port_prints_reads_back(port in port()) {
+            prop_assert_eq!(com1(&std::format!("{port}")), Ok(port));
+        }
+
+        #[test]
+        fn any_port_is_survived(text in "[0-9a-zA-Z,=/éx.:-]{0,40}") {
+            let _ = com1(&text);
+        }
+    }
+}

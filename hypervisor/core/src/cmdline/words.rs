@@ -60,3 +60,46 @@ fn unquoted(text: &str) -> &str {
 const fn is_space(letter: char) -> bool {
     letter.is_ascii_whitespace() || letter == '\0'
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn words(line: &str) -> Vec<&str> {
+        Words::new(line).collect()
+    }
+
+    #[test]
+    fn words_are_split_at_spaces() {
+        assert_eq!(words("  a b=1\tc\n"), ["a", "b=1", "c"]);
+        assert_eq!(words(""), [""; 0]);
+        assert_eq!(words(" \0 "), [""; 0]);
+    }
+
+    #[test]
+    fn quotes_keep_a_word_together_as_grub_means_them() {
+        assert_eq!(words(r#""a=b c" d"#), ["a=b c", "d"]);
+        assert_eq!(words(r#"a="b c"d e"#), [r#"a="b c"d"#, "e"]);
+        assert_eq!(split(r#"a="b c""#), ("a", Some("b c")));
+        assert_eq!(split("a=b=c"), ("a", Some("b=c")));
+        assert_eq!(split("a="), ("a", Some("")));
+        assert_eq!(split("a"), ("a", None));
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_a_letter() {
+        assert_eq!(words(r#"a" b c"#), [r#"a""#, "b", "c"]);
+        assert_eq!(words(r#"" "" x"#), [r#" ""#, "x"]);
+        assert_eq!(words(r#"""#), [r#"""#]);
+        assert_eq!(words("\"\" é\" z"), ["", "é\"", "z"]);
+    }
+
+    #[test]
+    fn the_rest_is_what_no_word_was_taken_from() {
+        let mut words = Words::new("a --  quiet  ro ");
+        assert_eq!((words.next(), words.next()), (Some("a"), Some("--")));
+        assert_eq!(words.rest(), "quiet  ro");
+    }
+}
