@@ -28,6 +28,7 @@ mod macros;
 pub mod arch_x86;
 pub mod cpufeatureset;
 pub mod cpuid;
+pub mod domctl;
 pub mod elfnote;
 pub mod errno;
 pub mod event_channel;

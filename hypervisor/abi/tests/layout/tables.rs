@@ -120,6 +120,67 @@ structs! {
     "struct xen_arch_domainconfig" => arch_x86::ArchDomainConfig { emulation_flags, misc_flags }
     "struct xen_cpuid_leaf" => arch_x86::CpuidLeaf { leaf, subleaf, a, b, c, d }
     "struct xen_msr_entry" => arch_x86::MsrEntry { idx, flags, val }
+    "struct xen_domctl" => domctl::XenDomctl { cmd, interface_version, domain, u; _pad }
+    "struct xen_domctl_irq_permission" => domctl::IrqPermission { pirq, allow_access; _pad }
+    "struct xen_domctl_iomem_permission" => domctl::IomemPermission { first_mfn, nr_mfns, allow_access; _pad }
+    "struct xen_domctl_ioport_permission" => domctl::IoportPermission { first_port, nr_ports, allow_access; _pad }
+    "struct xen_domctl_assign_device" => domctl::AssignDevice { dev, flags, u }
+    "typeof(((struct xen_domctl_assign_device *)0)->u.pci)" => domctl::AssignPci { machine_sbdf }
+    "typeof(((struct xen_domctl_assign_device *)0)->u.dt)" => domctl::AssignDt { size, path; _pad }
+    "struct xen_domctl_get_device_group" => domctl::GetDeviceGroup { machine_sbdf, max_sdevs, num_sdevs,
+        sdev_array; _pad }
+    "struct xen_domctl_bind_pt_irq" => domctl::BindPtIrq { machine_irq, irq_type, u }
+    "typeof(((struct xen_domctl_bind_pt_irq *)0)->u.isa)" => domctl::PtIrqIsa { isa_irq }
+    "typeof(((struct xen_domctl_bind_pt_irq *)0)->u.pci)" => domctl::PtIrqPci { bus, device, intx }
+    "typeof(((struct xen_domctl_bind_pt_irq *)0)->u.msi)" => domctl::PtIrqMsi { gvec, gflags, gtable; _pad }
+    "struct xen_domctl_createdomain" => domctl::CreateDomain { ssidref, handle, flags, iommu_opts,
+        max_vcpus, max_evtchn_port, max_grant_frames, max_maptrack_frames, grant_opts, vmtrace_size,
+        cpupool_id, arch }
+    "struct xen_domctl_getdomaininfo" => domctl::GetDomainInfo { domain, pad1, flags, tot_pages, max_pages,
+        outstanding_pages, shr_pages, paged_pages, shared_info_frame, cpu_time, nr_online_vcpus,
+        max_vcpu_id, ssidref, handle, cpupool, gpaddr_bits, pad2, arch_config }
+    "struct xen_domctl_max_mem" => domctl::MaxMem { max_memkb }
+    "struct xen_domctl_max_vcpus" => domctl::MaxVcpus { max }
+    "struct xen_domctl_setdomainhandle" => domctl::SetDomainHandle { handle }
+    "struct xen_domctl_setdebugging" => domctl::SetDebugging { enable }
+    "struct xen_domctl_hypercall_init" => domctl::HypercallInit { gmfn }
+    "struct xen_domctl_settimeoffset" => domctl::SetTimeOffset { time_offset_seconds }
+    "struct xen_domctl_sendtrigger" => domctl::SendTrigger { trigger, vcpu }
+    "struct xen_domctl_subscribe" => domctl::Subscribe { port }
+    "struct xen_domctl_address_size" => domctl::AddressSize { size }
+    "struct xen_domctl_set_target" => domctl::SetTarget { target }
+    "struct xen_domctl_set_virq_handler" => domctl::SetVirqHandler { virq }
+    "struct xen_domctl_getpageframeinfo3" => domctl::GetPageFrameInfo3 { num, array }
+    "struct xen_domctl_shadow_op_stats" => domctl::ShadowOpStats { fault_count, dirty_count }
+    "struct xen_domctl_shadow_op" => domctl::ShadowOp { op, mode, mb, dirty_bitmap, pages, stats; _pad }
+    "struct xen_domctl_paging_mempool" => domctl::PagingMempool { size }
+    "struct xen_domctl_memory_mapping" => domctl::MemoryMapping { first_gfn, first_mfn, nr_mfns,
+        add_mapping, padding }
+    "struct xen_domctl_ioport_mapping" => domctl::IoportMapping { first_gport, first_mport, nr_ports,
+        add_mapping }
+    "struct xen_domctl_cacheflush" => domctl::CacheFlush { start_pfn, nr_pfns }
+    "struct xen_domctl_set_broken_page_p2m" => domctl::SetBrokenPageP2m { pfn }
+    "struct xen_domctl_vnuma" => domctl::Vnuma { nr_vnodes, nr_vmemranges, nr_vcpus, pad, vdistance,
+        vcpu_to_vnode, vnode_to_pnode, vmemrange }
+    "struct xen_domctl_scheduler_op" => domctl::SchedulerOp { sched_id, cmd, u }
+    "struct xen_domctl_sched_credit" => domctl::SchedCredit { weight, cap }
+    "struct xen_domctl_sched_credit2" => domctl::SchedCredit2 { weight, cap }
+    "struct xen_domctl_sched_rtds" => domctl::SchedRtds { period, budget, flags }
+    "struct xen_domctl_schedparam_vcpu" => domctl::SchedparamVcpu { u, vcpuid }
+    "typeof(((struct xen_domctl_scheduler_op *)0)->u.v)" => domctl::SchedVcpus { vcpus, nr_vcpus, padding }
+    "struct xen_domctl_hvmcontext" => domctl::HvmContext { size, buffer; _pad }
+    "struct xen_domctl_hvmcontext_partial" => domctl::HvmContextPartial { kind = "type", instance, bufsz,
+        buffer }
+    "struct xen_domctl_cpu_policy" => domctl::CpuPolicy { nr_leaves, nr_msrs, leaves, msrs, err_leaf,
+        err_subleaf, err_msr; _pad }
+    "struct xen_domctl_tsc_info" => domctl::TscInfo { tsc_mode, gtsc_khz, incarnation, elapsed_nsec; _pad }
+    "struct xen_domctl_getvcpuinfo" => domctl::GetVcpuInfo { vcpu, online, blocked, running, cpu_time, cpu; _pad0, _pad1 }
+    "struct xen_domctl_vcpuaffinity" => domctl::VcpuAffinity { vcpu, flags, cpumap_hard, cpumap_soft }
+    "struct xen_domctl_nodeaffinity" => domctl::NodeAffinity { nodemap }
+    "struct xen_domctl_vcpucontext" => domctl::VcpuContext { vcpu, ctxt; _pad }
+    "struct xen_domctl_vcpuextstate" => domctl::VcpuExtState { vcpu, xfeature_mask, size, buffer; _pad }
+    "struct xen_domctl_vcpu_msr" => domctl::VcpuMsr { index, reserved, value }
+    "struct xen_domctl_vcpu_msrs" => domctl::VcpuMsrs { vcpu, msr_count, msrs }
     "struct evtchn_alloc_unbound" => event_channel::EvtchnAllocUnbound { dom, remote_dom, port }
     "struct evtchn_bind_interdomain" => event_channel::EvtchnBindInterdomain { remote_dom, remote_port,
         local_port; _pad }
@@ -293,6 +354,62 @@ enums! {
         Leaf7Sub1Ecx = "XEN_X86_FEATURE_CET_SSS / 32 - 1", Leaf7Sub1Edx = "XEN_X86_FEATURE_CET_SSS / 32",
         ArchCapsLow = "XEN_X86_FEATURE_RDCL_NO / 32", ArchCapsHigh = "XEN_X86_FEATURE_ITS_NO / 32",
         Leaf80000021Ecx = "XEN_X86_FEATURE_TSA_SQ_NO / 32" }
+    domctl::DomctlOp { CreateDomain = "XEN_DOMCTL_createdomain",
+        DestroyDomain = "XEN_DOMCTL_destroydomain", PauseDomain = "XEN_DOMCTL_pausedomain",
+        UnpauseDomain = "XEN_DOMCTL_unpausedomain", GetDomainInfo = "XEN_DOMCTL_getdomaininfo",
+        SetVcpuAffinity = "XEN_DOMCTL_setvcpuaffinity", ShadowOp = "XEN_DOMCTL_shadow_op",
+        MaxMem = "XEN_DOMCTL_max_mem", SetVcpuContext = "XEN_DOMCTL_setvcpucontext",
+        GetVcpuContext = "XEN_DOMCTL_getvcpucontext", GetVcpuInfo = "XEN_DOMCTL_getvcpuinfo",
+        MaxVcpus = "XEN_DOMCTL_max_vcpus", SchedulerOp = "XEN_DOMCTL_scheduler_op",
+        SetDomainHandle = "XEN_DOMCTL_setdomainhandle", SetDebugging = "XEN_DOMCTL_setdebugging",
+        IrqPermission = "XEN_DOMCTL_irq_permission", IomemPermission = "XEN_DOMCTL_iomem_permission",
+        IoportPermission = "XEN_DOMCTL_ioport_permission", HypercallInit = "XEN_DOMCTL_hypercall_init",
+        SetTimeOffset = "XEN_DOMCTL_settimeoffset", GetVcpuAffinity = "XEN_DOMCTL_getvcpuaffinity",
+        RealModeArea = "XEN_DOMCTL_real_mode_area", ResumeDomain = "XEN_DOMCTL_resumedomain",
+        SendTrigger = "XEN_DOMCTL_sendtrigger", Subscribe = "XEN_DOMCTL_subscribe",
+        GetHvmContext = "XEN_DOMCTL_gethvmcontext", SetHvmContext = "XEN_DOMCTL_sethvmcontext",
+        SetAddressSize = "XEN_DOMCTL_set_address_size", GetAddressSize = "XEN_DOMCTL_get_address_size",
+        AssignDevice = "XEN_DOMCTL_assign_device", BindPtIrq = "XEN_DOMCTL_bind_pt_irq",
+        MemoryMapping = "XEN_DOMCTL_memory_mapping", IoportMapping = "XEN_DOMCTL_ioport_mapping",
+        SetExtVcpuContext = "XEN_DOMCTL_set_ext_vcpucontext",
+        GetExtVcpuContext = "XEN_DOMCTL_get_ext_vcpucontext", SetOptFeature = "XEN_DOMCTL_set_opt_feature",
+        TestAssignDevice = "XEN_DOMCTL_test_assign_device", SetTarget = "XEN_DOMCTL_set_target",
+        DeassignDevice = "XEN_DOMCTL_deassign_device", UnbindPtIrq = "XEN_DOMCTL_unbind_pt_irq",
+        GetDeviceGroup = "XEN_DOMCTL_get_device_group", DebugOp = "XEN_DOMCTL_debug_op",
+        GetHvmContextPartial = "XEN_DOMCTL_gethvmcontext_partial", VmEventOp = "XEN_DOMCTL_vm_event_op",
+        MemSharingOp = "XEN_DOMCTL_mem_sharing_op", GetTscInfo = "XEN_DOMCTL_gettscinfo",
+        SetTscInfo = "XEN_DOMCTL_settscinfo", GetPageFrameInfo3 = "XEN_DOMCTL_getpageframeinfo3",
+        SetVcpuExtState = "XEN_DOMCTL_setvcpuextstate", GetVcpuExtState = "XEN_DOMCTL_getvcpuextstate",
+        SetAccessRequired = "XEN_DOMCTL_set_access_required", AuditP2m = "XEN_DOMCTL_audit_p2m",
+        SetVirqHandler = "XEN_DOMCTL_set_virq_handler",
+        SetBrokenPageP2m = "XEN_DOMCTL_set_broken_page_p2m",
+        SetNodeAffinity = "XEN_DOMCTL_setnodeaffinity", GetNodeAffinity = "XEN_DOMCTL_getnodeaffinity",
+        CacheFlush = "XEN_DOMCTL_cacheflush", GetVcpuMsrs = "XEN_DOMCTL_get_vcpu_msrs",
+        SetVcpuMsrs = "XEN_DOMCTL_set_vcpu_msrs", SetVnumaInfo = "XEN_DOMCTL_setvnumainfo",
+        PsrCmtOp = "XEN_DOMCTL_psr_cmt_op", MonitorOp = "XEN_DOMCTL_monitor_op",
+        PsrAlloc = "XEN_DOMCTL_psr_alloc", SoftReset = "XEN_DOMCTL_soft_reset",
+        VuartOp = "XEN_DOMCTL_vuart_op", GetCpuPolicy = "XEN_DOMCTL_get_cpu_policy",
+        SetCpuPolicy = "XEN_DOMCTL_set_cpu_policy", VmtraceOp = "XEN_DOMCTL_vmtrace_op",
+        GetPagingMempoolSize = "XEN_DOMCTL_get_paging_mempool_size",
+        SetPagingMempoolSize = "XEN_DOMCTL_set_paging_mempool_size",
+        GdbsxGuestMemio = "XEN_DOMCTL_gdbsx_guestmemio", GdbsxPauseVcpu = "XEN_DOMCTL_gdbsx_pausevcpu",
+        GdbsxUnpauseVcpu = "XEN_DOMCTL_gdbsx_unpausevcpu", GdbsxDomStatus = "XEN_DOMCTL_gdbsx_domstatus" }
+    domctl::DeviceKind { Pci = "XEN_DOMCTL_DEV_PCI", DeviceTree = "XEN_DOMCTL_DEV_DT" }
+    domctl::PtIrqType { Pci = "PT_IRQ_TYPE_PCI", Isa = "PT_IRQ_TYPE_ISA", Msi = "PT_IRQ_TYPE_MSI",
+        MsiTranslate = "PT_IRQ_TYPE_MSI_TRANSLATE", Spi = "PT_IRQ_TYPE_SPI" }
+    domctl::Trigger { Nmi = "XEN_DOMCTL_SENDTRIGGER_NMI", Reset = "XEN_DOMCTL_SENDTRIGGER_RESET",
+        Init = "XEN_DOMCTL_SENDTRIGGER_INIT", Power = "XEN_DOMCTL_SENDTRIGGER_POWER",
+        Sleep = "XEN_DOMCTL_SENDTRIGGER_SLEEP" }
+    domctl::ShadowCmd { Off = "XEN_DOMCTL_SHADOW_OP_OFF", EnableTest = "XEN_DOMCTL_SHADOW_OP_ENABLE_TEST",
+        EnableLogdirty = "XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY", Clean = "XEN_DOMCTL_SHADOW_OP_CLEAN",
+        Peek = "XEN_DOMCTL_SHADOW_OP_PEEK", GetAllocation = "XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION",
+        SetAllocation = "XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION", Enable = "XEN_DOMCTL_SHADOW_OP_ENABLE" }
+    domctl::MappingChange { Remove = "DPCI_REMOVE_MAPPING", Add = "DPCI_ADD_MAPPING" }
+    domctl::Scheduler { Credit = "XEN_SCHEDULER_CREDIT", Credit2 = "XEN_SCHEDULER_CREDIT2",
+        Arinc653 = "XEN_SCHEDULER_ARINC653", Rtds = "XEN_SCHEDULER_RTDS", Null = "XEN_SCHEDULER_NULL" }
+    domctl::SchedulerCmd { PutInfo = "XEN_DOMCTL_SCHEDOP_putinfo", GetInfo = "XEN_DOMCTL_SCHEDOP_getinfo",
+        PutVcpuInfo = "XEN_DOMCTL_SCHEDOP_putvcpuinfo", GetVcpuInfo = "XEN_DOMCTL_SCHEDOP_getvcpuinfo" }
+    domctl::TscMode { Default = "0", AlwaysEmulate = "1", NeverEmulate = "2" }
     errno::Errno { EPERM = "XEN_EPERM", ENOENT = "XEN_ENOENT", ESRCH = "XEN_ESRCH", EIO = "XEN_EIO",
         ENXIO = "XEN_ENXIO", E2BIG = "XEN_E2BIG", ENOEXEC = "XEN_ENOEXEC", EBADF = "XEN_EBADF",
         ECHILD = "XEN_ECHILD", EAGAIN = "XEN_EAGAIN", ENOMEM = "XEN_ENOMEM", EACCES = "XEN_EACCES",
@@ -506,6 +623,23 @@ flags! {
         X2APIC_VIRT = "XEN_HVM_CPUID_X2APIC_VIRT", IOMMU_MAPPINGS = "XEN_HVM_CPUID_IOMMU_MAPPINGS",
         VCPU_ID_PRESENT = "XEN_HVM_CPUID_VCPU_ID_PRESENT", DOMID_PRESENT = "XEN_HVM_CPUID_DOMID_PRESENT",
         EXT_DEST_ID = "XEN_HVM_CPUID_EXT_DEST_ID", UPCALL_VECTOR = "XEN_HVM_CPUID_UPCALL_VECTOR" }
+    domctl::MsiFlags { DEST_ID_MASK = "XEN_DOMCTL_VMSI_X86_DEST_ID_MASK",
+        RH_MASK = "XEN_DOMCTL_VMSI_X86_RH_MASK", DM_MASK = "XEN_DOMCTL_VMSI_X86_DM_MASK",
+        DELIV_MASK = "XEN_DOMCTL_VMSI_X86_DELIV_MASK", TRIG_MASK = "XEN_DOMCTL_VMSI_X86_TRIG_MASK",
+        UNMASKED = "XEN_DOMCTL_VMSI_X86_UNMASKED" }
+    domctl::CreateFlags { HVM = "XEN_DOMCTL_CDF_hvm", HAP = "XEN_DOMCTL_CDF_hap",
+        S3_INTEGRITY = "XEN_DOMCTL_CDF_s3_integrity", OOS_OFF = "XEN_DOMCTL_CDF_oos_off",
+        XS_DOMAIN = "XEN_DOMCTL_CDF_xs_domain", IOMMU = "XEN_DOMCTL_CDF_iommu",
+        NESTED_VIRT = "XEN_DOMCTL_CDF_nested_virt", VPMU = "XEN_DOMCTL_CDF_vpmu" }
+    domctl::DomainFlags { DYING = "XEN_DOMINF_dying", HVM_GUEST = "XEN_DOMINF_hvm_guest",
+        SHUTDOWN = "XEN_DOMINF_shutdown", PAUSED = "XEN_DOMINF_paused", BLOCKED = "XEN_DOMINF_blocked",
+        RUNNING = "XEN_DOMINF_running", DEBUGGED = "XEN_DOMINF_debugged",
+        XS_DOMAIN = "XEN_DOMINF_xs_domain", HAP = "XEN_DOMINF_hap" }
+    domctl::ShadowMode { REFCOUNT = "XEN_DOMCTL_SHADOW_ENABLE_REFCOUNT",
+        LOG_DIRTY = "XEN_DOMCTL_SHADOW_ENABLE_LOG_DIRTY", TRANSLATE = "XEN_DOMCTL_SHADOW_ENABLE_TRANSLATE",
+        EXTERNAL = "XEN_DOMCTL_SHADOW_ENABLE_EXTERNAL" }
+    domctl::AffinityFlags { HARD = "XEN_VCPUAFFINITY_HARD", SOFT = "XEN_VCPUAFFINITY_SOFT",
+        FORCE = "XEN_VCPUAFFINITY_FORCE" }
     event_channel::BindPirqFlags { WILL_SHARE = "BIND_PIRQ__WILL_SHARE" }
     features::Features { WRITABLE_PAGE_TABLES = "1 << XENFEAT_writable_page_tables",
         WRITABLE_DESCRIPTOR_TABLES = "1 << XENFEAT_writable_descriptor_tables",
@@ -562,6 +696,19 @@ constants! {
     cpuid::SIGNATURE_EDX = "XEN_CPUID_SIGNATURE_EDX",
     cpuid::FEAT1_MMU_PT_UPDATE_PRESERVE_AD = "XEN_CPUID_FEAT1_MMU_PT_UPDATE_PRESERVE_AD",
     cpuid::MACHINE_ADDRESS_WIDTH_MASK = "XEN_CPUID_MACHINE_ADDRESS_WIDTH_MASK",
+    domctl::INTERFACE_VERSION = "XEN_DOMCTL_INTERFACE_VERSION",
+    domctl::DEV_RDM_RELAXED = "XEN_DOMCTL_DEV_RDM_RELAXED",
+    domctl::SHUTDOWN_SHIFT = "XEN_DOMINF_shutdownshift",
+    domctl::SHUTDOWN_MASK = "XEN_DOMINF_shutdownmask",
+    domctl::INVALID_MAX_VCPU_ID = "XEN_INVALID_MAX_VCPU_ID",
+    domctl::GRANT_VERSION_MASK = "XEN_DOMCTL_GRANT_version_mask",
+    domctl::IOMMU_NO_SHAREPT = "XEN_DOMCTL_IOMMU_no_sharept",
+    domctl::PFINFO_NOTAB = "XEN_DOMCTL_PFINFO_NOTAB",
+    domctl::PFINFO_XTAB = "XEN_DOMCTL_PFINFO_XTAB",
+    domctl::PFINFO_XALLOC = "XEN_DOMCTL_PFINFO_XALLOC",
+    domctl::PFINFO_BROKEN = "XEN_DOMCTL_PFINFO_BROKEN",
+    domctl::SHADOW_LOGDIRTY_FINAL = "XEN_DOMCTL_SHADOW_LOGDIRTY_FINAL",
+    domctl::SCHEDRT_EXTRA = "XEN_DOMCTL_SCHEDRT_extra",
     elfnote::PHYS32_ENTRY = "XEN_ELFNOTE_PHYS32_ENTRY",
     event_channel::TWO_LEVEL_NR_CHANNELS = "EVTCHN_2L_NR_CHANNELS",
     event_channel::FIFO_NR_CHANNELS = "EVTCHN_FIFO_NR_CHANNELS",
