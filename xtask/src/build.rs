@@ -1,7 +1,7 @@
 //! `build`: the images that boot.
 
 use std::io::{BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
@@ -26,6 +26,14 @@ pub(crate) fn run(args: &BuildArgs) -> Result<()> {
         ui::step("Built", &image.display().to_string());
     }
     Ok(())
+}
+
+/// The hypervisor in the caller's file, alone, or else what the workspace builds.
+pub(crate) fn build_or(hypervisor: Option<&Path>, profile: ProfileArgs) -> Result<Built> {
+    match hypervisor {
+        Some(file) => Ok(Built { hypervisor: file.to_owned(), dom0_shim: None }),
+        None => build(profile),
+    }
 }
 
 pub(crate) fn build(profile: ProfileArgs) -> Result<Built> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use regex::Regex;
 
 /// Builds, boots and tests Kigumi.
 ///
@@ -25,7 +26,9 @@ Examples:
   cargo xtask run                              boot; COM1 on this terminal, Ctrl-A x quits
   cargo xtask run --cpus 4 --memory 1G --cmdline 'console=com1 loglvl=all'
   cargo xtask run --script tests/boot/power-off.exp
-  cargo xtask image -o kigumi.iso              hybrid ISO for BIOS, UEFI, CD and USB stick";
+  cargo xtask image -o kigumi.iso              hybrid ISO for BIOS, UEFI, CD and USB stick
+  cargo xtask test --boot --filter '^power'    boot scenarios whose names match
+  cargo xtask check                            what CI checks besides the tests";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -38,7 +41,26 @@ pub(crate) enum Command {
     /// Boot in an emulator, with the machine's COM1 on this terminal
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
+    /// Run the tests of the host crates and the boot scenarios of tests/boot
+    #[command(after_help = TEST_HELP)]
+    Test(TestArgs),
+    /// Run boot scenarios, or single guest tests in them, by name
+    GuestTest(GuestTestArgs),
 }
+
+const TEST_HELP: &str = "\
+Scenarios are [[scenario]] tables in tests/boot/*.toml:
+  name         lower-case letters, digits and dashes; unique
+  description  one sentence
+  covers       identifiers of requirements (optional)
+  tests        names of the guest tests that report in it (optional)
+  timeout      seconds that an `expect` without `within` waits (optional)
+  script       the dialogue; `cargo xtask run --help` shows its language
+  machine      platform, cpus, memory, cpu_model, firmware, cmdline (optional, as the options of `run`),
+               dom0 = \"default\" | \"none\" | \"FILE\" | { text = \"...\" }, initrd = \"FILE\"
+Files are named from the scenario's folder. A guest reports its tests on the console:
+  TESTS planned: N
+  TEST name: SUCCESS | SKIP reason | ERROR reason | FAILURE reason | CRASH reason";
 
 const RUN_HELP: &str = "\
 Keys, without --script:
@@ -111,7 +133,7 @@ pub(crate) struct ImageArgs {
     pub(crate) boot: BootArgs,
 
     /// Where to write the ISO
-    #[arg(short, long, value_name = "FILE", default_value = "kigumi.iso")]
+    #[arg(short, long, value_name = "FILE", default_value = "target/kigumi.iso")]
     pub(crate) output: PathBuf,
 }
 
@@ -158,6 +180,61 @@ pub(crate) struct RunArgs {
     /// How long an `expect` without `within` waits; without --script, end the machine after this time
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) timeout: Option<Duration>,
+}
+
+/// How tests are run.
+#[derive(Args)]
+pub(crate) struct RunnerArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+
+    /// Test this multiboot2 ELF instead of building the hypervisor
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hypervisor: Option<PathBuf>,
+
+    /// Folder of the scenarios [default: tests/boot of the workspace]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) scenarios: Option<PathBuf>,
+
+    /// Boots at the same time [default: the host's processors, at most 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: Option<u16>,
+
+    /// Emulator for the scenarios that name none
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    pub(crate) platform: Platform,
+
+    /// How long an `expect` without `within` waits, for scenarios that name no time
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Args)]
+pub(crate) struct TestArgs {
+    /// Only the tests of the host crates
+    #[arg(long)]
+    pub(crate) host: bool,
+
+    /// Only the boot scenarios
+    #[arg(long, conflicts_with = "host")]
+    pub(crate) boot: bool,
+
+    /// Only the boot scenarios whose name matches
+    #[arg(long, value_name = "REGEX", conflicts_with = "host")]
+    pub(crate) filter: Option<Regex>,
+
+    #[command(flatten)]
+    pub(crate) runner: RunnerArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct GuestTestArgs {
+    /// Scenarios, or tests that scenarios declare
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) runner: RunnerArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::build::{self, Built};
+use crate::build;
 use crate::cli::{BootArgs, ImageArgs};
 use crate::process;
 use crate::setup::{self, Need};
@@ -18,8 +18,10 @@ const EPOCH: &str = "1767225600";
 /// The same in the form of ISO 9660 (2026-01-01); GRUB finds its volume by it.
 const VOLUME_DATE: &str = "2026010100000000";
 
-/// GRUB modules on the medium: what the boot needs, so that slow emulated drives read little.
-const MODULES: &str = "normal multiboot2 serial all_video test echo configfile";
+/// GRUB modules on the medium: what the boot needs, so that slow emulated drives read little. The partition
+/// maps are those that GRUB for EFI looks for by itself.
+const MODULES: &str = "normal multiboot2 serial all_video test echo configfile part_acorn part_amiga part_bsd \
+                       part_dfly part_dvh part_plan part_sun part_sunpc";
 
 /// What GRUB loads.
 pub(crate) struct BootSet {
@@ -51,7 +53,9 @@ impl Dom0 {
 pub(crate) fn run(args: &ImageArgs) -> Result<()> {
     let set = boot_set(&args.boot)?;
     let work = workspace::scratch("image")?;
+    let progress = ui::spinner("making the ISO image");
     make(&set, work.path(), &args.output)?;
+    drop(progress);
     ui::step("Wrote", &args.output.display().to_string());
     Ok(())
 }
@@ -63,10 +67,7 @@ pub(crate) fn boot_set(args: &BootArgs) -> Result<BootSet> {
         Some(path) if path.as_os_str() == "none" => Dom0::None,
         Some(path) => Dom0::File(path.clone()),
     };
-    let built = match &args.hypervisor {
-        Some(hypervisor) => Built { hypervisor: hypervisor.clone(), dom0_shim: None },
-        None => build::build(args.profile)?,
-    };
+    let built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
     Ok(BootSet {
         hypervisor: built.hypervisor,
         cmdline: args.cmdline.clone(),
@@ -80,7 +81,6 @@ pub(crate) fn make(set: &BootSet, work: &Path, output: &Path) -> Result<()> {
     setup::ensure_all(&[Need::Iso])?;
     let tree = work.join("iso");
     lay_out(set, &tree)?;
-    let _progress = ui::spinner("making the ISO image");
     let epoch = std::env::var_os("SOURCE_DATE_EPOCH").unwrap_or_else(|| OsString::from(EPOCH));
     let mut mkrescue = process::command("grub-mkrescue");
     mkrescue.arg("-o").arg(output).args(["--locales=", "--themes=", "--fonts="]);

@@ -4,12 +4,15 @@
 //! [`machine`] (Bochs or QEMU with COM1 on a pseudo terminal); dialogues with them are written in the
 //! language of [`script`] and spoken by [`session`].
 
+mod boot_test;
 mod build;
 mod cli;
 mod iso;
 mod machine;
 mod process;
+mod report;
 mod run;
+mod scenario;
 mod script;
 mod session;
 mod setup;
@@ -39,11 +42,13 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
     match command {
-        Command::Setup => setup::run(),
-        Command::Build(args) => build::run(args),
-        Command::Image(args) => iso::run(args),
-        Command::Run(args) => run::run(args),
+        Command::Setup => setup::run().map(done),
+        Command::Build(args) => build::run(args).map(done),
+        Command::Image(args) => iso::run(args).map(done),
+        Command::Run(args) => run::run(args).map(done),
+        Command::Test(args) => boot_test::run_all(args),
+        Command::GuestTest(args) => boot_test::run_named(args),
     }
-    .map(|()| ExitCode::SUCCESS)
 }

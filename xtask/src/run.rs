@@ -38,7 +38,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let set = iso::boot_set(&args.boot)?;
     let work = workspace::scratch("run")?;
     let medium = work.path().join("kigumi.iso");
+    let progress = ui::spinner("making the ISO image");
     iso::make(&set, work.path(), &medium)?;
+    drop(progress);
     let config = Config::new(&args.machine, medium)?;
     ui::step("Booting", &format!("{} CPUs, {} MiB in {}", config.cpus, config.memory_mib, config.emulator));
     let machine = Machine::start(&config)?;
@@ -52,7 +54,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 
 pub(crate) fn read_script(path: &Path) -> Result<Script> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Script::parse(&text).map_err(|error| anyhow!("{}: {error}", path.display()))
+    Script::parse(&text, 1).map_err(|error| anyhow!("{}: {error}", path.display()))
 }
 
 fn scripted(mut machine: Machine, script: &Script, path: &Path, timeout: Duration) -> Result<()> {
@@ -72,7 +74,7 @@ fn scripted(mut machine: Machine, script: &Script, path: &Path, timeout: Duratio
     }
 }
 
-fn indent(text: &str) -> String {
+pub(crate) fn indent(text: &str) -> String {
     text.trim().lines().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n")
 }
 

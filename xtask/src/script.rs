@@ -23,7 +23,7 @@ pub(crate) struct Script {
 
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// Line in the script, the first is 1.
+    /// Line in the file, from 1.
     pub(crate) line: usize,
     /// The directive as written.
     pub(crate) text: String,
@@ -67,14 +67,15 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 impl Script {
-    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
+    /// Checks `text`, whose first line is line `first` of its file.
+    pub(crate) fn parse(text: &str, first: usize) -> Result<Self, ParseError> {
         let mut steps = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let mut cursor = Cursor { line: index + 1, text: line, at: 0 };
+        for (number, line) in (first..).zip(text.lines()) {
+            let mut cursor = Cursor { line: number, text: line, at: 0 };
             if let Some(action) = cursor.directive()? {
                 let written = line.get(..cursor.at).unwrap_or(line).trim().to_owned();
                 cursor.end_of_line()?;
-                steps.push(Step { line: index + 1, text: written, action });
+                steps.push(Step { line: number, text: written, action });
             }
         }
         Ok(Self { steps })
@@ -255,11 +256,11 @@ mod tests {
     use super::*;
 
     fn actions(text: &str) -> Vec<Action> {
-        Script::parse(text).unwrap().steps.into_iter().map(|step| step.action).collect()
+        Script::parse(text, 1).unwrap().steps.into_iter().map(|step| step.action).collect()
     }
 
     fn error(text: &str) -> (usize, usize, String) {
-        let error = Script::parse(text).unwrap_err();
+        let error = Script::parse(text, 1).unwrap_err();
         (error.line, error.column, error.what)
     }
 
@@ -281,7 +282,7 @@ mod tests {
 
     #[test]
     fn step_knows_its_line_and_text() {
-        let script = Script::parse("\n  sleep 1 # nap\n").unwrap();
+        let script = Script::parse("\n  sleep 1 # nap\n", 1).unwrap();
         assert_eq!((script.steps[0].line, script.steps[0].text.as_str()), (2, "sleep 1"));
     }
 
@@ -347,7 +348,7 @@ mod tests {
     fn garbage_never_panics() {
         for text in ["é", "expect /é", "send \"\\xé\"", "send \"\\", "expect /\\", "\u{0}", "send \"\\x+1\""]
         {
-            let _ = Script::parse(text);
+            let _ = Script::parse(text, 1);
         }
         assert_eq!(error("send \"\\x+1\"").1, 7);
     }

@@ -317,7 +317,7 @@ mod tests {
     }
 
     fn run(script: &str, events: impl IntoIterator<Item = Event>) -> Result<Vec<u8>, Failure> {
-        let script = Script::parse(script).unwrap();
+        let script = Script::parse(script, 1).unwrap();
         let mut fake = Fake { events: events.into_iter().collect(), typed: Vec::new() };
         Session::new(&mut fake, &mut std::io::sink(), Duration::from_millis(50)).run(&script)?;
         Ok(fake.typed)

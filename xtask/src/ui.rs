@@ -1,10 +1,11 @@
 //! What the user sees on stderr: steps, errors, progress. Colours and bars only where they can be shown.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Color;
 
@@ -46,5 +47,48 @@ pub(crate) fn spinner(message: &str) -> Spinner {
 impl Drop for Spinner {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+/// A progress bar over tests that run at the same time; nothing where stderr is no terminal.
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    running: Mutex<Vec<String>>,
+}
+
+impl Bar {
+    pub(crate) fn new(tests: usize) -> Self {
+        let bar = ProgressBar::new(tests as u64);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Self { bar, running: Mutex::default() }
+    }
+
+    pub(crate) fn begin(&self, name: &str) {
+        self.change(|running| running.push(name.to_owned()));
+    }
+
+    pub(crate) fn end(&self, name: &str) {
+        self.change(|running| running.retain(|other| other != name));
+        self.bar.inc(1);
+    }
+
+    /// Takes the bar away while `print` prints.
+    pub(crate) fn pause(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<String>)) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut running);
+        self.bar.set_message(running.join(", "));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }

@@ -1,0 +1,326 @@
+//! `test` and `guest-test`: runs boot scenarios, several at a time, and the tests of the host crates.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use regex::Regex;
+
+use crate::build::{self, Built};
+use crate::cli::{GuestTestArgs, Platform, RunnerArgs, TestArgs};
+use crate::iso::{self, BootSet};
+use crate::machine::{Config, Emulator, Machine};
+use crate::process::{self, Group};
+use crate::report::{Outcome, Totals, Verdict, guest_tests};
+use crate::run::indent;
+use crate::scenario::{self, Payload, Scenario};
+use crate::session::{DEFAULT_TIMEOUT, Session};
+use crate::ui::Bar;
+use crate::workspace;
+
+/// Boots at the same time, unless the user says otherwise: emulated processors are threads that wait little.
+const MOST_JOBS: usize = 2;
+
+pub(crate) fn run_all(args: &TestArgs) -> Result<ExitCode> {
+    // Mistakes in scenarios show before anything is built.
+    let scenarios = read_scenarios(&args.runner)?;
+    let boot_only = args.boot || args.filter.is_some();
+    let host = if boot_only { Totals::default() } else { host_tests()? };
+    let boot = if args.host {
+        Totals::default()
+    } else {
+        let all = scenarios.len();
+        let chosen = filter(scenarios, args.filter.as_ref());
+        let filtered = all - chosen.len();
+        run_scenarios(chosen, filtered, None, &args.runner)?
+    };
+    Ok(conclude(host.plus(boot)))
+}
+
+pub(crate) fn run_named(args: &GuestTestArgs) -> Result<ExitCode> {
+    let scenarios = read_scenarios(&args.runner)?;
+    for name in &args.names {
+        ensure_known(name, &scenarios)?;
+    }
+    let all = scenarios.len();
+    let chosen: Vec<_> = scenarios
+        .into_iter()
+        .filter(|s| args.names.iter().any(|name| *name == s.name || s.tests.contains(name)))
+        .collect();
+    let filtered = all - chosen.len();
+    run_scenarios(chosen, filtered, Some(&args.names), &args.runner).map(conclude)
+}
+
+fn read_scenarios(args: &RunnerArgs) -> Result<Vec<Scenario>> {
+    let default = || workspace::root().join("tests/boot");
+    scenario::read_folder(&args.scenarios.clone().unwrap_or_else(default))
+}
+
+/// The last line of all, and an exit status that says the same.
+fn conclude(totals: Totals) -> ExitCode {
+    println!("{}", totals.short_line());
+    if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn filter(scenarios: Vec<Scenario>, pattern: Option<&Regex>) -> Vec<Scenario> {
+    scenarios.into_iter().filter(|s| pattern.is_none_or(|pattern| pattern.is_match(&s.name))).collect()
+}
+
+fn ensure_known(name: &str, scenarios: &[Scenario]) -> Result<()> {
+    let known = || scenarios.iter().flat_map(|s| s.tests.iter().chain([&s.name]));
+    if known().any(|k| k == name) {
+        return Ok(());
+    }
+    let near = near_matches(name, known().map(String::as_str));
+    match near.as_slice() {
+        [] => bail!("there is no test named `{name}`"),
+        near => bail!("there is no test named `{name}`; did you mean {}?", near.join(", ")),
+    }
+}
+
+/// Names that look like `name`, the nearest first.
+fn near_matches<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let score = |k: &str| if k.contains(name) { 1.0 } else { strsim::jaro_winkler(name, k) };
+    let mut near: Vec<_> = known.map(|k| (score(k), k)).filter(|(score, _)| *score > 0.75).collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    near.into_iter().take(5).map(|(_, k)| k).collect()
+}
+
+/// `cargo test` of the default members, shown as it runs.
+fn host_tests() -> Result<Totals> {
+    let mut command = build::cargo();
+    let mut cargo = Group::spawn(command.args(["test", "--no-fail-fast"]).stdout(Stdio::piped()))?;
+    let stdout = cargo.child().stdout.take().context("cargo has no stdout")?;
+    let reader = thread::spawn(move || {
+        let lines = BufReader::new(stdout).lines().map_while(io::Result::ok);
+        let shown = lines.inspect(|line| println!("{line}"));
+        shown.filter_map(|line| Totals::from_cargo(&line)).fold(Totals::default(), Totals::plus)
+    });
+    let status = cargo.wait()?;
+    let mut totals = reader.join().unwrap_or_default();
+    if !status.success() && totals.failed == 0 {
+        // It did not compile, or a test program died.
+        totals.failed = 1;
+    }
+    Ok(totals)
+}
+
+/// Runs `scenarios` and prints a verdict for each and for each guest test in them. With `only`, guest tests
+/// with other names are not counted.
+fn run_scenarios(
+    scenarios: Vec<Scenario>,
+    filtered: usize,
+    only: Option<&[String]>,
+    args: &RunnerArgs,
+) -> Result<Totals> {
+    let started = Instant::now();
+    let built = if scenarios.is_empty() {
+        None
+    } else {
+        Some(build::build_or(args.hypervisor.as_deref(), args.profile)?)
+    };
+    let mut outcomes = Vec::new();
+    if let Some(built) = built {
+        println!("\nrunning {} boot scenarios", scenarios.len());
+        let runner = Runner { built, args };
+        runner.run(scenarios, |group| {
+            let kept = group.into_iter().filter(|outcome| is_wanted(outcome, only));
+            for outcome in kept {
+                println!("{}", outcome.line());
+                outcomes.push(outcome);
+            }
+        })?;
+    }
+    print_failures(&outcomes);
+    let totals = Totals::of(&outcomes);
+    println!("\n{}", totals.cargo_line(filtered, started.elapsed()));
+    Ok(totals)
+}
+
+/// Whether the user asked for this test: for it, for its scenario, or for anything that failed on the way.
+fn is_wanted(outcome: &Outcome, only: Option<&[String]>) -> bool {
+    let Some(only) = only else { return true };
+    match outcome.name.split_once('/') {
+        Some((scenario, test)) => only.iter().any(|name| name == scenario || name == test),
+        None => only.contains(&outcome.name) || matches!(outcome.verdict, Verdict::Failed(_)),
+    }
+}
+
+fn print_failures(outcomes: &[Outcome]) {
+    let failures = outcomes.iter().filter_map(|outcome| match &outcome.verdict {
+        Verdict::Failed(why) => Some((&outcome.name, why)),
+        _ => None,
+    });
+    for (index, (name, why)) in failures.enumerate() {
+        if index == 0 {
+            println!("\nfailures:");
+        }
+        println!("\n---- {name} ----\n{why}");
+    }
+}
+
+struct Runner<'a> {
+    built: Built,
+    args: &'a RunnerArgs,
+}
+
+impl Runner<'_> {
+    /// Runs all `scenarios` and hands over the outcomes of each as it ends.
+    fn run(&self, scenarios: Vec<Scenario>, mut done: impl FnMut(Vec<Outcome>)) -> Result<()> {
+        let bar = Bar::new(scenarios.len());
+        let jobs = self.jobs().min(scenarios.len());
+        let queue = Mutex::new(VecDeque::from(scenarios));
+        let (sender, results) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..jobs {
+                let (sender, queue, bar) = (sender.clone(), &queue, &bar);
+                scope.spawn(move || self.work(queue, bar, &sender));
+            }
+            drop(sender);
+            for outcomes in results {
+                bar.pause(|| done(outcomes));
+            }
+        });
+        process::check_interrupted()
+    }
+
+    fn jobs(&self) -> usize {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        self.args.jobs.map_or(processors.min(MOST_JOBS), usize::from)
+    }
+
+    /// One worker: takes scenarios until there is none, or until a signal.
+    fn work(&self, queue: &Mutex<VecDeque<Scenario>>, bar: &Bar, sender: &mpsc::Sender<Vec<Outcome>>) {
+        while !process::interrupted() {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(scenario) = next else { return };
+            bar.begin(&scenario.name);
+            let outcomes = self.scenario(&scenario);
+            bar.end(&scenario.name);
+            if process::interrupted() || sender.send(outcomes).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The verdict on a scenario, then those on the guest tests in it.
+    fn scenario(&self, scenario: &Scenario) -> Vec<Outcome> {
+        let started = Instant::now();
+        let (verdict, console) = match self.emulator(scenario) {
+            Err(reason) => (Verdict::Skipped(format!("{reason:#}")), None),
+            Ok(emulator) => match self.boot(scenario, emulator) {
+                Ok((verdict, console)) => (verdict, Some(console)),
+                Err(error) => (Verdict::Failed(format!("{error:#}")), None),
+            },
+        };
+        let time = console.is_some().then(|| started.elapsed());
+        let mut outcomes = vec![Outcome { name: scenario.name.clone(), verdict, time }];
+        if let Some(console) = console {
+            outcomes.extend(guest_tests(&scenario.name, &console, &scenario.tests));
+        }
+        outcomes
+    }
+
+    fn emulator(&self, scenario: &Scenario) -> Result<Emulator> {
+        let machine = &scenario.machine;
+        let platform = match machine.platform {
+            Platform::Auto => self.args.platform,
+            platform => platform,
+        };
+        Emulator::choose(platform, machine.firmware, machine.cpu_model.is_some())
+    }
+
+    /// Boots a scenario's machine and follows its script; the verdict and what the console showed.
+    fn boot(&self, scenario: &Scenario, emulator: Emulator) -> Result<(Verdict, String)> {
+        let work = workspace::scratch("test")?;
+        let iso = work.path().join("kigumi.iso");
+        iso::make(&self.boot_set(scenario, work.path())?, work.path(), &iso)?;
+        let machine = &scenario.machine;
+        let mut machine = Machine::start(&Config {
+            emulator,
+            cpus: machine.cpus,
+            memory_mib: machine.memory,
+            cpu_model: machine.cpu_model.clone(),
+            firmware: machine.firmware,
+            iso,
+            log: None,
+        })?;
+        let timeout = scenario.timeout.or(self.args.timeout).unwrap_or(DEFAULT_TIMEOUT);
+        let mut sink = io::sink();
+        let mut session = Session::new(&mut machine, &mut sink, timeout);
+        let result = session.run(&scenario.script);
+        let console = session.console();
+        let excerpt = machine.end();
+        let verdict = match result {
+            Ok(()) => Verdict::Passed,
+            Err(failure) => Verdict::Failed(format!(
+                "{}\n{}: {failure}\nEnd of the emulator's log:\n{}",
+                about(scenario),
+                scenario.file.display(),
+                indent(&excerpt)
+            )),
+        };
+        Ok((verdict, console))
+    }
+
+    fn boot_set(&self, scenario: &Scenario, work: &Path) -> Result<BootSet> {
+        let folder = scenario.file.parent().unwrap_or(Path::new("."));
+        let machine = &scenario.machine;
+        Ok(BootSet {
+            hypervisor: self.built.hypervisor.clone(),
+            cmdline: machine.cmdline.clone(),
+            dom0: self.dom0(&machine.dom0, folder, work)?,
+            initrd: machine.initrd.as_ref().map(|file| folder.join(file)),
+        })
+    }
+
+    fn dom0(&self, payload: &Payload, folder: &Path, work: &Path) -> Result<Option<PathBuf>> {
+        Ok(match payload {
+            Payload::Named(name) if name == "default" => self.built.dom0_shim.clone(),
+            Payload::Named(name) if name == "none" => None,
+            Payload::Named(file) => Some(folder.join(file)),
+            Payload::Text(text) => {
+                let file = work.join("dom0");
+                fs::write(&file, &text.text)?;
+                Some(file)
+            }
+        })
+    }
+}
+
+/// What a failed scenario was to show.
+fn about(scenario: &Scenario) -> String {
+    let covers =
+        if scenario.covers.is_empty() { String::new() } else { format!(" [{}]", scenario.covers.join(", ")) };
+    format!("{}{covers}", scenario.description)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names() {
+        let known = ["boot-1-cpu", "boot-4-cpus", "no-dom0", "uefi-no-vmx"];
+        assert_eq!(near_matches("boot-4-cpu", known.into_iter()).first(), Some(&"boot-4-cpus"));
+        assert_eq!(near_matches("dom0", known.into_iter()), ["no-dom0"]);
+        assert!(near_matches("zzz", known.into_iter()).is_empty());
+    }
+
+    #[test]
+    fn wanted_tests() {
+        let only = ["t1".to_owned(), "s2".to_owned()];
+        let wanted = |name: &str, verdict| is_wanted(&Outcome::new(name, verdict), Some(&only));
+        assert!(wanted("s1/t1", Verdict::Passed));
+        assert!(!wanted("s1/t2", Verdict::Failed(String::new())));
+        assert!(wanted("s2/t2", Verdict::Passed) && wanted("s2", Verdict::Passed));
+        assert!(!wanted("s1", Verdict::Passed) && wanted("s1", Verdict::Failed(String::new())));
+        assert!(is_wanted(&Outcome::new("any", Verdict::Passed), None));
+    }
+}
