@@ -44,6 +44,7 @@ pub mod memory;
 pub mod physdev;
 pub mod platform;
 pub mod sched;
+pub mod sysctl;
 pub mod union;
 pub mod vcpu;
 pub mod version;

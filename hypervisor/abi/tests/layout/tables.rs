@@ -318,6 +318,34 @@ structs! {
     "struct sched_remote_shutdown" => sched::SchedRemoteShutdown { domain_id, reason; _pad }
     "struct sched_watchdog" => sched::SchedWatchdog { id, timeout }
     "struct sched_pin_override" => sched::SchedPinOverride { pcpu }
+    "struct xen_sysctl" => sysctl::XenSysctl { cmd, interface_version, u }
+    "struct xen_sysctl_readconsole" => sysctl::ReadConsole { clear, incremental, index, buffer, count; _pad0, _pad }
+    "struct xen_sysctl_physinfo" => sysctl::PhysInfo { threads_per_core, cores_per_socket, nr_cpus,
+        max_cpu_id, nr_nodes, max_node_id, cpu_khz, capabilities, arch_capabilities, total_pages,
+        free_pages, scrub_pages, outstanding_pages, max_mfn, hw_cap; _pad }
+    "struct xen_sysctl_sched_id" => sysctl::SchedId { sched_id }
+    "struct xen_sysctl_getdomaininfolist" => sysctl::GetDomainInfoList { first_domain, max_domains, buffer,
+        num_domains; _pad0, _pad1 }
+    "struct xen_sysctl_debug_keys" => sysctl::DebugKeys { keys, nr_keys; _pad }
+    "struct xen_sysctl_cpuinfo" => sysctl::CpuInfo { idletime }
+    "struct xen_sysctl_getcpuinfo" => sysctl::GetCpuInfo { max_cpus, info, nr_cpus; _pad0, _pad1 }
+    "struct xen_sysctl_availheap" => sysctl::AvailHeap { min_bitwidth, max_bitwidth, node, avail_bytes; _pad }
+    "struct xen_sysctl_cpu_hotplug" => sysctl::CpuHotplug { cpu, op }
+    "struct xen_sysctl_cputopo" => sysctl::CpuTopo { core, socket, node }
+    "struct xen_sysctl_cputopoinfo" => sysctl::CpuTopoInfo { num_cpus, cputopo; _pad }
+    "struct xen_sysctl_pcitopoinfo" => sysctl::PciTopoInfo { num_devs, devs, nodes; _pad }
+    "struct xen_sysctl_meminfo" => sysctl::MemInfo { memsize, memfree }
+    "struct xen_sysctl_numainfo" => sysctl::NumaInfo { num_nodes, meminfo, distance; _pad }
+    "struct xen_sysctl_cpupool_op" => sysctl::CpupoolOp { op, cpupool_id, sched_id, domid, cpu, n_dom,
+        cpumap }
+    "struct xen_sysctl_credit_schedule" => sysctl::CreditSchedule { tslice_ms, ratelimit_us,
+        vcpu_migr_delay_us }
+    "struct xen_sysctl_credit2_schedule" => sysctl::Credit2Schedule { ratelimit_us }
+    "struct xen_sysctl_scheduler_op" => sysctl::SchedulerOp { cpupool_id, sched_id, cmd, u; _pad }
+    "struct xen_sysctl_cpu_levelling_caps" => sysctl::CpuLevellingCaps { caps }
+    "struct xen_sysctl_cpu_featureset" => sysctl::CpuFeatureset { index, nr_features, features }
+    "struct xen_sysctl_cpu_policy" => sysctl::CpuPolicy { index, nr_leaves, nr_msrs, rsvd = "_rsvd",
+        leaves, msrs }
     "struct vcpu_runstate_info" => vcpu::VcpuRunstateInfo { state, state_entry_time, time; _pad }
     "struct vcpu_register_runstate_memory_area" => vcpu::VcpuRegisterRunstateMemoryArea { addr }
     "struct vcpu_set_periodic_timer" => vcpu::VcpuSetPeriodicTimer { period_ns }
@@ -558,6 +586,34 @@ enums! {
     sched::ShutdownReason { Poweroff = "SHUTDOWN_poweroff", Reboot = "SHUTDOWN_reboot",
         Suspend = "SHUTDOWN_suspend", Crash = "SHUTDOWN_crash", Watchdog = "SHUTDOWN_watchdog",
         SoftReset = "SHUTDOWN_soft_reset" }
+    sysctl::SysctlOp { ReadConsole = "XEN_SYSCTL_readconsole", TbufOp = "XEN_SYSCTL_tbuf_op",
+        PhysInfo = "XEN_SYSCTL_physinfo", SchedId = "XEN_SYSCTL_sched_id", PerfcOp = "XEN_SYSCTL_perfc_op",
+        GetDomainInfoList = "XEN_SYSCTL_getdomaininfolist", DebugKeys = "XEN_SYSCTL_debug_keys",
+        GetCpuInfo = "XEN_SYSCTL_getcpuinfo", AvailHeap = "XEN_SYSCTL_availheap",
+        GetPmstat = "XEN_SYSCTL_get_pmstat", CpuHotplug = "XEN_SYSCTL_cpu_hotplug",
+        PmOp = "XEN_SYSCTL_pm_op", PageOfflineOp = "XEN_SYSCTL_page_offline_op",
+        LockprofOp = "XEN_SYSCTL_lockprof_op", CpuTopoInfo = "XEN_SYSCTL_cputopoinfo",
+        NumaInfo = "XEN_SYSCTL_numainfo", CpupoolOp = "XEN_SYSCTL_cpupool_op",
+        SchedulerOp = "XEN_SYSCTL_scheduler_op", CoverageOp = "XEN_SYSCTL_coverage_op",
+        PsrCmtOp = "XEN_SYSCTL_psr_cmt_op", PciTopoInfo = "XEN_SYSCTL_pcitopoinfo",
+        PsrAlloc = "XEN_SYSCTL_psr_alloc", GetCpuLevellingCaps = "XEN_SYSCTL_get_cpu_levelling_caps",
+        GetCpuFeatureset = "XEN_SYSCTL_get_cpu_featureset", LivepatchOp = "XEN_SYSCTL_livepatch_op",
+        GetCpuPolicy = "XEN_SYSCTL_get_cpu_policy" }
+    sysctl::CpupoolCmd { Create = "XEN_SYSCTL_CPUPOOL_OP_CREATE",
+        Destroy = "XEN_SYSCTL_CPUPOOL_OP_DESTROY", Info = "XEN_SYSCTL_CPUPOOL_OP_INFO",
+        AddCpu = "XEN_SYSCTL_CPUPOOL_OP_ADDCPU", RmCpu = "XEN_SYSCTL_CPUPOOL_OP_RMCPU",
+        MoveDomain = "XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN", FreeInfo = "XEN_SYSCTL_CPUPOOL_OP_FREEINFO" }
+    sysctl::SchedulerCmd { PutInfo = "XEN_SYSCTL_SCHEDOP_putinfo", GetInfo = "XEN_SYSCTL_SCHEDOP_getinfo" }
+    sysctl::CpuHotplugCmd { Online = "XEN_SYSCTL_CPU_HOTPLUG_ONLINE",
+        Offline = "XEN_SYSCTL_CPU_HOTPLUG_OFFLINE", SmtEnable = "XEN_SYSCTL_CPU_HOTPLUG_SMT_ENABLE",
+        SmtDisable = "XEN_SYSCTL_CPU_HOTPLUG_SMT_DISABLE" }
+    sysctl::FeaturesetIndex { Raw = "XEN_SYSCTL_cpu_featureset_raw",
+        Host = "XEN_SYSCTL_cpu_featureset_host", Pv = "XEN_SYSCTL_cpu_featureset_pv",
+        Hvm = "XEN_SYSCTL_cpu_featureset_hvm", PvMax = "XEN_SYSCTL_cpu_featureset_pv_max",
+        HvmMax = "XEN_SYSCTL_cpu_featureset_hvm_max" }
+    sysctl::CpuPolicyIndex { Raw = "XEN_SYSCTL_cpu_policy_raw", Host = "XEN_SYSCTL_cpu_policy_host",
+        PvMax = "XEN_SYSCTL_cpu_policy_pv_max", HvmMax = "XEN_SYSCTL_cpu_policy_hvm_max",
+        PvDefault = "XEN_SYSCTL_cpu_policy_pv_default", HvmDefault = "XEN_SYSCTL_cpu_policy_hvm_default" }
     vcpu::VcpuOp { Initialise = "VCPUOP_initialise", Up = "VCPUOP_up", Down = "VCPUOP_down",
         IsUp = "VCPUOP_is_up", GetRunstateInfo = "VCPUOP_get_runstate_info",
         RegisterRunstateMemoryArea = "VCPUOP_register_runstate_memory_area",
@@ -676,6 +732,16 @@ flags! {
     physdev::IrqStatus { NEEDS_EOI = "XENIRQSTAT_needs_eoi", SHARED = "XENIRQSTAT_shared" }
     physdev::PciDevFlags { EXTFN = "XEN_PCI_DEV_EXTFN", VIRTFN = "XEN_PCI_DEV_VIRTFN",
         PXM = "XEN_PCI_DEV_PXM" }
+    sysctl::PhysCap { HVM = "XEN_SYSCTL_PHYSCAP_hvm", PV = "XEN_SYSCTL_PHYSCAP_pv",
+        DIRECTIO = "XEN_SYSCTL_PHYSCAP_directio", HAP = "XEN_SYSCTL_PHYSCAP_hap",
+        SHADOW = "XEN_SYSCTL_PHYSCAP_shadow", IOMMU_HAP_PT_SHARE = "XEN_SYSCTL_PHYSCAP_iommu_hap_pt_share",
+        VMTRACE = "XEN_SYSCTL_PHYSCAP_vmtrace", VPMU = "XEN_SYSCTL_PHYSCAP_vpmu",
+        GNTTAB_V1 = "XEN_SYSCTL_PHYSCAP_gnttab_v1", GNTTAB_V2 = "XEN_SYSCTL_PHYSCAP_gnttab_v2" }
+    sysctl::LevelCap { FAULTING = "XEN_SYSCTL_CPU_LEVELCAP_faulting", ECX = "XEN_SYSCTL_CPU_LEVELCAP_ecx",
+        EDX = "XEN_SYSCTL_CPU_LEVELCAP_edx", EXTD_ECX = "XEN_SYSCTL_CPU_LEVELCAP_extd_ecx",
+        EXTD_EDX = "XEN_SYSCTL_CPU_LEVELCAP_extd_edx", XSAVE_EAX = "XEN_SYSCTL_CPU_LEVELCAP_xsave_eax",
+        THERMAL_ECX = "XEN_SYSCTL_CPU_LEVELCAP_thermal_ecx", L7S0_EAX = "XEN_SYSCTL_CPU_LEVELCAP_l7s0_eax",
+        L7S0_EBX = "XEN_SYSCTL_CPU_LEVELCAP_l7s0_ebx" }
     vcpu::SingleshotFlags { FUTURE = "VCPU_SSHOTTMR_future" }
     xen::StartFlags { PRIVILEGED = "SIF_PRIVILEGED", INITDOMAIN = "SIF_INITDOMAIN",
         MULTIBOOT_MOD = "SIF_MULTIBOOT_MOD", MOD_START_PFN = "SIF_MOD_START_PFN",
@@ -747,6 +813,19 @@ constants! {
     platform::PCPU_FLAGS_ONLINE = "XEN_PCPU_FLAGS_ONLINE",
     platform::PCPU_FLAGS_INVALID = "XEN_PCPU_FLAGS_INVALID",
     platform::ACPI_SLEEP_EXTENDED = "XENPF_ACPI_SLEEP_EXTENDED",
+    sysctl::INTERFACE_VERSION = "XEN_SYSCTL_INTERFACE_VERSION",
+    sysctl::INVALID_CORE_ID = "XEN_INVALID_CORE_ID",
+    sysctl::INVALID_SOCKET_ID = "XEN_INVALID_SOCKET_ID",
+    sysctl::INVALID_NODE_ID = "XEN_INVALID_NODE_ID",
+    sysctl::INVALID_MEM_SZ = "XEN_INVALID_MEM_SZ",
+    sysctl::INVALID_NODE_DIST = "XEN_INVALID_NODE_DIST",
+    sysctl::INVALID_DEV = "XEN_INVALID_DEV",
+    sysctl::CPUPOOL_PAR_ANY = "XEN_SYSCTL_CPUPOOL_PAR_ANY",
+    sysctl::SCHED_RATELIMIT_MAX = "XEN_SYSCTL_SCHED_RATELIMIT_MAX",
+    sysctl::SCHED_RATELIMIT_MIN = "XEN_SYSCTL_SCHED_RATELIMIT_MIN",
+    sysctl::CSCHED_TSLICE_MAX = "XEN_SYSCTL_CSCHED_TSLICE_MAX",
+    sysctl::CSCHED_TSLICE_MIN = "XEN_SYSCTL_CSCHED_TSLICE_MIN",
+    sysctl::CSCHED_MGR_DLY_MAX_US = "XEN_SYSCTL_CSCHED_MGR_DLY_MAX_US",
     vcpu::RUNSTATE_UPDATE = "XEN_RUNSTATE_UPDATE",
     xen::NR_VIRQS = "NR_VIRQS",
     xen::DOMID_FIRST_RESERVED = "DOMID_FIRST_RESERVED",
