@@ -355,7 +355,8 @@ mod tests {
     fn each_corrupt_byte_is_noticed_or_harmless() {
         let good = machine();
         for piece in 0..good.0.len() {
-            for at in 0..good.0[piece].1.len() {
+            // miri is slow: some bytes must do there.
+            for at in (0..good.0[piece].1.len()).step_by(if cfg!(miri) { 29 } else { 1 }) {
                 let mut memory = good.clone();
                 memory.0[piece].1[at] ^= 0xff;
                 // Any outcome but a wrong number of CPUs.

@@ -168,10 +168,13 @@ mod tests {
     #[test]
     fn the_bios_areas_are_searched_on_paragraph_boundaries() {
         let pointer = rsdp(0x1000, None);
-        for place in [0x9_fc00, 0x9_fff0, 0xe_0000, 0xf_aa00, 0xf_ffe0] {
+        let found = [0x9_fc00, 0x9_fff0, 0xe_0000, 0xf_aa00, 0xf_ffe0];
+        // miri is slow: one of them must do there.
+        for &place in found.iter().take(if cfg!(miri) { 1 } else { found.len() }) {
             assert!(Rsdp::scan(&bios(place, &pointer)).is_some(), "{place:#x}");
         }
-        for place in [0x9_f000, 0xa_0000, 0xe_0008] {
+        let missed = [0x9_f000, 0xa_0000, 0xe_0008];
+        for &place in missed.iter().take(if cfg!(miri) { 0 } else { missed.len() }) {
             assert_eq!(Rsdp::scan(&bios(place, &pointer)), None, "{place:#x}");
         }
         assert_eq!(Rsdp::scan(&Memory::default()), None);
@@ -179,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_false_pointer_does_not_hide_the_true_one() {
-        let mut memory = bios(0xf_0000, &rsdp(0x1000, Some(0x2000)));
+        let mut memory = bios(0xe_0100, &rsdp(0x1000, Some(0x2000)));
         memory.0[0].1[0xe_0000..0xe_0008].copy_from_slice(SIGNATURE);
         assert_eq!(Rsdp::scan(&memory), Some(Rsdp { rsdt: 0x1000, xsdt: Some(0x2000) }));
     }
