@@ -302,6 +302,13 @@ impl<'a> FrameTable<'a> {
         Record::decode(Word(self.at(index).state.load(Ordering::Acquire)))
     }
 
+    /// Whether `index` has exactly that record: cheaper than decoding it.
+    fn is(self, index: u32, record: Record) -> bool {
+        self.frames
+            .get(index as usize)
+            .is_some_and(|frame| frame.state.load(Ordering::Acquire) == record.encode().0)
+    }
+
     fn set_record(self, index: u32, record: Record) {
         self.at(index).state.store(record.encode().0, Ordering::Release);
     }

@@ -367,7 +367,7 @@ impl<'a> Buddy<'a> {
         while order < Order::MAX {
             let buddy = index ^ order.span();
             let mergeable = Record::Free { order, cleanliness };
-            if buddy >= self.table.len() || self.table.record(buddy) != mergeable {
+            if !self.table.is(buddy, mergeable) {
                 break;
             }
             self.unlink(class, buddy, order);
@@ -426,7 +426,7 @@ impl<'a> Buddy<'a> {
         let end = index.checked_add(order.span()).filter(|&end| end <= self.table.len());
         let end = end.filter(|_| index & (order.span() - 1) == 0);
         let end = end.ok_or(Inconsistency::Misplaced(mfn_of(index)))?;
-        if let Some(inner) = (index + 1..end).find(|&inner| self.table.record(inner) != Record::NoHead) {
+        if let Some(inner) = (index + 1..end).find(|&inner| !self.table.is(inner, Record::NoHead)) {
             return Err(Inconsistency::Overlap(mfn_of(inner)));
         }
         match record {
@@ -438,7 +438,7 @@ impl<'a> Buddy<'a> {
     fn verify_free(&self, index: u32, order: Order, cleanliness: Cleanliness) -> Result<(), Inconsistency> {
         let class = Class::of(index, cleanliness);
         let record = Record::Free { order, cleanliness };
-        let same = |other| other < self.table.len() && self.table.record(other) == record;
+        let same = |other| self.table.is(other, record);
         let (previous, next) = self.table.links(index);
         let led_to = if previous == NO_FRAME {
             self.lists(class).head(order) == index

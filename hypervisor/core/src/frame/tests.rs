@@ -61,12 +61,12 @@ fn a_zeroed_table_is_reserved_and_gives_nothing() {
 
 #[test]
 fn a_large_range_costs_one_record_per_block() {
-    let records = records(1 << 10);
+    let records = records(1 << 6);
     let mut buddy = Buddy::new(FrameTable::new(&records));
-    buddy.add(frames(1, 1 << 10), Cleanliness::Clean).unwrap();
+    buddy.add(frames(1, 1 << 6), Cleanliness::Clean).unwrap();
     let heads = records.iter().filter(|r| r.state.load(Ordering::Relaxed) != 0).count();
-    assert_eq!(heads, 10);
-    assert_eq!(buddy.counts(), Counts { total: 1023, clean: 1023, dirty: 0, scrubbing: 0 });
+    assert_eq!(heads, 6);
+    assert_eq!(buddy.counts(), Counts { total: 63, clean: 63, dirty: 0, scrubbing: 0 });
     assert_eq!(buddy.verify(), Ok(()));
 }
 
@@ -120,17 +120,18 @@ fn what_a_domain_freed_is_scrubbed_before_it_is_clean() {
 
 #[test]
 fn a_large_dirty_block_is_scrubbed_in_slices() {
-    let records = records(1 << 11);
+    let records = records(1 << 5);
+    let slice_order = Order::new(3).unwrap();
     let mut buddy = Buddy::new(FrameTable::new(&records));
-    buddy.add(frames(0, 1 << 11), Cleanliness::Dirty).unwrap();
+    buddy.add(frames(0, 1 << 5), Cleanliness::Dirty).unwrap();
     for slice in 1..=4 {
-        let dirty = buddy.next_dirty(Order::TWO_MIB).unwrap();
-        assert_eq!(dirty.range().len(), 2 << 20);
+        let dirty = buddy.next_dirty(slice_order).unwrap();
+        assert_eq!(dirty.range().len(), 8 * PAGE_SIZE);
         buddy.scrubbed(dirty);
-        assert_eq!((buddy.counts().clean, buddy.verify()), (slice << 9, Ok(())));
+        assert_eq!((buddy.counts().clean, buddy.verify()), (slice << 3, Ok(())));
     }
-    assert_eq!(buddy.next_dirty(Order::TWO_MIB), None);
-    assert!(buddy.alloc(Order::new(11).unwrap(), Reach::Anywhere, HEAP).is_ok());
+    assert_eq!(buddy.next_dirty(slice_order), None);
+    assert!(buddy.alloc(Order::new(5).unwrap(), Reach::Anywhere, HEAP).is_ok());
 }
 
 #[test]
@@ -295,7 +296,7 @@ struct Model<'a> {
     live: Vec<Live>,
 }
 
-const FRAMES: u64 = 200;
+const FRAMES: u64 = if cfg!(miri) { 110 } else { 200 };
 
 impl<'a> Model<'a> {
     /// Frames 3..FRAMES, half of them dirty.
@@ -434,11 +435,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (0..FRAMES + 4, 0..4_u32).prop_map(|(frame, order)| Op::FreeAny { frame, order }),
         2 => (0..6_u32).prop_map(|largest| Op::Scrub { largest }),
     ];
-    prop::collection::vec(op, 1..if cfg!(miri) { 12 } else { 120 })
+    prop::collection::vec(op, 1..if cfg!(miri) { 8 } else { 120 })
 }
 
 fn config() -> ProptestConfig {
-    let cases = if cfg!(miri) { 3 } else { 256 };
+    let cases = if cfg!(miri) { 2 } else { 256 };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
@@ -460,7 +461,7 @@ proptest! {
         scrub_all(&mut model.buddy);
         prop_assert_eq!(model.buddy.verify(), Ok(()));
         prop_assert_eq!(model.buddy.counts().clean, FRAMES - 3);
-        let half = model.buddy.alloc(Order::new(6).unwrap(), Reach::Anywhere, HEAP);
+        let half = model.buddy.alloc(Order::new(5).unwrap(), Reach::Anywhere, HEAP);
         prop_assert!(half.is_ok());
     }
 
