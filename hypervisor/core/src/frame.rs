@@ -17,13 +17,12 @@
 //! Frames of a domain are the exception to "only the first": each has its own
 //! owner and count, since a guest may grant or return any single frame.
 //!
-//! A record has two words, so that references are counted without the
-//! allocator's lock: owner and count sit in one word and change together.
+//! Owner and count sit in one word and change together, so that references are
+//! counted without the allocator's lock:
 //!
 //! ```text
 //!          63    56 55    48 47          32 31                    0
 //!  state  |  kind  | order  | owner / use  |  references          |
-//!  links  |  previous free block           |  next free block     |  (free only)
 //! ```
 //!
 //! Key types: [`Frame`], [`FrameTable`] (references), [`Buddy`] (allocation,
@@ -36,7 +35,7 @@ mod buddy;
 mod tests;
 
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use buddy::{AddError, Block, Buddy, Counts, DirtyBlock, FreeError, Inconsistency, OutOfFrames, Reach};
 
@@ -198,7 +197,8 @@ impl fmt::Display for NotHeld {
 #[repr(C)]
 pub struct Frame {
     state: AtomicU64,
-    links: AtomicU64,
+    previous: AtomicU32,
+    next: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Frame>() == 16);
@@ -313,16 +313,22 @@ impl<'a> FrameTable<'a> {
         self.at(index).state.store(record.encode().0, Ordering::Release);
     }
 
-    /// Neighbours of a free block in its list: (previous, next).
-    fn links(self, index: u32) -> (u32, u32) {
-        let word = self.at(index).links.load(Ordering::Relaxed);
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
-        ((word >> 32) as u32, word as u32)
+    /// The block before a free block in its list.
+    fn previous(self, index: u32) -> u32 {
+        self.at(index).previous.load(Ordering::Relaxed)
     }
 
-    fn set_links(self, index: u32, (previous, next): (u32, u32)) {
-        let word = u64::from(previous) << 32 | u64::from(next);
-        self.at(index).links.store(word, Ordering::Relaxed);
+    fn set_previous(self, index: u32, previous: u32) {
+        self.at(index).previous.store(previous, Ordering::Relaxed);
+    }
+
+    /// The block behind a free block in its list.
+    fn next(self, index: u32) -> u32 {
+        self.at(index).next.load(Ordering::Relaxed)
+    }
+
+    fn set_next(self, index: u32, next: u32) {
+        self.at(index).next.store(next, Ordering::Relaxed);
     }
 }
 

@@ -383,26 +383,24 @@ impl<'a> Buddy<'a> {
     fn push(&mut self, class: Class, index: u32, order: Order) {
         let next = self.lists(class).head(order);
         self.table.set_record(index, Record::Free { order, cleanliness: class.cleanliness() });
-        self.table.set_links(index, (NO_FRAME, next));
+        self.table.set_previous(index, NO_FRAME);
+        self.table.set_next(index, next);
         if next != NO_FRAME {
-            let (_, after) = self.table.links(next);
-            self.table.set_links(next, (index, after));
+            self.table.set_previous(next, index);
         }
         self.lists_mut(class).set_head(order, index);
         self.lists_mut(class).frames += order.frames();
     }
 
     fn unlink(&mut self, class: Class, index: u32, order: Order) {
-        let (previous, next) = self.table.links(index);
+        let (previous, next) = (self.table.previous(index), self.table.next(index));
         if next != NO_FRAME {
-            let (_, after) = self.table.links(next);
-            self.table.set_links(next, (previous, after));
+            self.table.set_previous(next, previous);
         }
         if previous == NO_FRAME {
             self.lists_mut(class).set_head(order, next);
         } else {
-            let (before, _) = self.table.links(previous);
-            self.table.set_links(previous, (before, next));
+            self.table.set_next(previous, next);
         }
         self.lists_mut(class).frames -= order.frames();
     }
@@ -439,13 +437,13 @@ impl<'a> Buddy<'a> {
         let class = Class::of(index, cleanliness);
         let record = Record::Free { order, cleanliness };
         let same = |other| self.table.is(other, record);
-        let (previous, next) = self.table.links(index);
+        let (previous, next) = (self.table.previous(index), self.table.next(index));
         let led_to = if previous == NO_FRAME {
             self.lists(class).head(order) == index
         } else {
-            same(previous) && self.table.links(previous).1 == index
+            same(previous) && self.table.next(previous) == index
         };
-        let leads_on = next == NO_FRAME || (same(next) && self.table.links(next).0 == index);
+        let leads_on = next == NO_FRAME || (same(next) && self.table.previous(next) == index);
         if !led_to || !leads_on {
             return Err(Inconsistency::Links(mfn_of(index)));
         }
@@ -483,7 +481,7 @@ impl<'a> Buddy<'a> {
         let mut length = 0;
         while index < self.table.len() && length <= limit {
             length += 1;
-            index = self.table.links(index).1;
+            index = self.table.next(index);
         }
         length
     }
