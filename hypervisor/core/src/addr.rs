@@ -123,6 +123,9 @@ pub struct PhysRange {
 }
 
 impl PhysRange {
+    /// No bytes, at address 0.
+    pub const EMPTY: Self = Self { start: 0, end: 0 };
+
     /// `start..end`, or `None` if it runs backwards or leaves the address space.
     #[must_use]
     pub const fn new(start: u64, end: u64) -> Option<Self> {

@@ -32,6 +32,15 @@ pub enum Class {
     Elf64,
 }
 
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Elf32 => "ELF32",
+            Self::Elf64 => "ELF64",
+        })
+    }
+}
+
 /// A loadable segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Segment<'a> {

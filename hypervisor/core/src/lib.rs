@@ -12,6 +12,7 @@ extern crate std;
 
 pub mod acpi;
 pub mod addr;
+pub mod boot_info;
 pub mod cmdline;
 pub mod frame;
 pub mod id;
@@ -19,5 +20,6 @@ pub mod image;
 pub mod log;
 pub mod memmap;
 pub mod msr;
+pub mod paging;
 pub mod symbols;
 pub mod vmx_caps;

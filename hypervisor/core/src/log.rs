@@ -236,6 +236,12 @@ impl<B> Ring<B> {
         Cursor(self.written)
     }
 
+    /// Bytes written behind `cursor`, those already overwritten included.
+    #[must_use]
+    pub const fn backlog(&self, cursor: Cursor) -> u64 {
+        self.written.saturating_sub(cursor.0)
+    }
+
     /// Forgets what is before `place`, for readers that come with no cursor
     /// (`clear` of `XEN_SYSCTL_readconsole`).
     pub const fn clear_to(&mut self, place: Cursor) {

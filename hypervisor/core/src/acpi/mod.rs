@@ -108,6 +108,12 @@ impl<'m, M: PhysMemory + ?Sized> Tables<'m, M> {
         }
     }
 
+    /// Names of the tables that the root table lists and whose addresses can be
+    /// reached, in its order.
+    pub fn signatures(&self) -> impl Iterator<Item = Signature> + use<'_, 'm, M> {
+        self.addresses().filter_map(|addr| Table::signature_at(self.memory, addr))
+    }
+
     /// CPUs and interrupt controllers.
     ///
     /// # Errors
