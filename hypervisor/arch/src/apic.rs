@@ -1,0 +1,194 @@
+//! The local APIC of each pcpu: x2APIC mode where the CPU has it, else xAPIC.
+//!
+//! Registers are named by their xAPIC offset (SDM "Local APIC Register Address
+//! Map"); the x2APIC MSR of one is `0x800 + offset / 16`.
+
+use core::hint;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use hv_core::addr::PhysRange;
+use hv_core::msr::Msr;
+
+use crate::cpu::Features;
+use crate::memory::{self, DeviceMemory};
+use crate::{msr, percpu};
+
+/// Vector of inter-processor interrupts: the highest priority class.
+pub(crate) const IPI_VECTOR: u8 = 0xf0;
+/// Vector of interrupts that vanished before delivery (SDM "Spurious Interrupt").
+pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
+
+pub use hv_core::acpi::ApicId;
+
+const BASE_X2APIC: u64 = 1 << 10;
+const BASE_ENABLE: u64 = 1 << 11;
+const BASE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+const ID: u32 = 0x20;
+const TASK_PRIORITY: u32 = 0x80;
+const END_OF_INTERRUPT: u32 = 0xb0;
+const SPURIOUS: u32 = 0xf0;
+const ERROR_STATUS: u32 = 0x280;
+const COMMAND: u32 = 0x300;
+const COMMAND_HIGH: u32 = 0x310;
+const LVT: [u32; 5] = [0x320, 0x330, 0x340, 0x350, 0x360];
+const LVT_ERROR: u32 = 0x370;
+
+const SOFTWARE_ENABLE: u32 = 1 << 8;
+const LVT_MASKED: u32 = 1 << 16;
+const COMMAND_PENDING: u32 = 1 << 12;
+const COMMAND_ASSERT: u32 = 1 << 14;
+const ALL_BUT_SELF: u32 = 3 << 18;
+const DELIVERY_NMI: u32 = 4 << 8;
+const DELIVERY_INIT: u32 = 5 << 8;
+const DELIVERY_STARTUP: u32 = 6 << 8;
+
+/// Registers in xAPIC mode; null in x2APIC mode. One physical address shows each
+/// pcpu its own APIC.
+static XAPIC: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+/// Bytes of the register page.
+const XAPIC_LEN: u64 = 0x1000;
+
+/// Why the local APIC cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ApicError {
+    /// Its registers could not be mapped.
+    Unmapped,
+}
+
+impl core::fmt::Display for ApicError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the local APIC's registers could not be mapped")
+    }
+}
+
+/// Turns on the boot CPU's local APIC and learns its id. Before any other
+/// function of this module.
+///
+/// # Errors
+///
+/// See [`ApicError`].
+pub fn init_boot_cpu(features: &Features, allow_x2apic: bool) -> Result<ApicId, ApicError> {
+    // SAFETY: every CPU with a local APIC, so every 64-bit CPU, has the MSR.
+    let base = unsafe { msr::read(Msr::IA32_APIC_BASE) };
+    // Firmware that left x2APIC on (more than 255 CPUs) leaves no way back.
+    let x2apic = features.x2apic && (allow_x2apic || base & BASE_X2APIC != 0);
+    if !x2apic {
+        let registers = PhysRange::from_len(base & BASE_ADDRESS, XAPIC_LEN).ok_or(ApicError::Unmapped)?;
+        // SAFETY: the page that the CPU itself decodes as its APIC's registers.
+        let device = unsafe { memory::map_device(registers) }.map_err(|_| ApicError::Unmapped)?;
+        XAPIC.store(DeviceMemory::leak(device), Ordering::Release);
+    }
+    init_this_cpu();
+    let id = read_id();
+    percpu::this().set_apic_id(id);
+    Ok(id)
+}
+
+/// Turns on this CPU's local APIC in the mode that the boot CPU chose.
+pub(crate) fn init_this_cpu() {
+    // SAFETY: as above.
+    let base = unsafe { msr::read(Msr::IA32_APIC_BASE) } | BASE_ENABLE;
+    let base = if is_x2apic() { base | BASE_X2APIC } else { base };
+    // SAFETY: enabling keeps the address; from xAPIC to x2APIC mode is an allowed
+    // transition (SDM "x2APIC State Transitions").
+    unsafe { msr::write(Msr::IA32_APIC_BASE, base) };
+    for lvt in LVT {
+        write(lvt, LVT_MASKED);
+    }
+    write(LVT_ERROR, LVT_MASKED);
+    write(TASK_PRIORITY, 0);
+    write(SPURIOUS, SOFTWARE_ENABLE | u32::from(SPURIOUS_VECTOR));
+    write(ERROR_STATUS, 0);
+}
+
+/// Whether x2APIC mode is in use.
+#[must_use]
+pub fn is_x2apic() -> bool {
+    XAPIC.load(Ordering::Relaxed).is_null()
+}
+
+fn read_id() -> ApicId {
+    let raw = read(ID);
+    ApicId::new(if is_x2apic() { raw } else { raw >> 24 })
+}
+
+/// Acknowledges the interrupt in service.
+pub(crate) fn end_of_interrupt() {
+    write(END_OF_INTERRUPT, 0);
+}
+
+/// Sends a fixed interrupt.
+pub(crate) fn send_ipi(target: ApicId, vector: u8) {
+    command(target, u32::from(vector) | COMMAND_ASSERT);
+}
+
+/// Resets `target` into the wait-for-SIPI state.
+///
+/// # Safety
+///
+/// `target` does not run anything whose state is still needed.
+pub(crate) unsafe fn send_init(target: ApicId) {
+    command(target, DELIVERY_INIT | COMMAND_ASSERT);
+}
+
+/// Starts `target` at the real-mode page `page` (address >> 12).
+///
+/// # Safety
+///
+/// There is start-up code in that page.
+pub(crate) unsafe fn send_startup(target: ApicId, page: u8) {
+    command(target, DELIVERY_STARTUP | COMMAND_ASSERT | u32::from(page));
+}
+
+/// Sends an NMI to every other CPU.
+pub(crate) fn broadcast_nmi() {
+    command(ApicId::new(0), DELIVERY_NMI | COMMAND_ASSERT | ALL_BUT_SELF);
+}
+
+fn command(target: ApicId, low: u32) {
+    if is_x2apic() {
+        let value = u64::from(target.get()) << 32 | u64::from(low);
+        // SAFETY: x2APIC mode is on; callers choose what is sent. WRMSR to the
+        // ICR is not serializing: stores before it must be seen first.
+        core::sync::atomic::fence(Ordering::SeqCst);
+        // SAFETY: the interrupt command register of x2APIC mode.
+        unsafe { msr::write(x2apic_msr(COMMAND), value) };
+        return;
+    }
+    while read(COMMAND) & COMMAND_PENDING != 0 {
+        hint::spin_loop();
+    }
+    write(COMMAND_HIGH, target.get() << 24);
+    write(COMMAND, low);
+    while read(COMMAND) & COMMAND_PENDING != 0 {
+        hint::spin_loop();
+    }
+}
+
+const fn x2apic_msr(register: u32) -> Msr {
+    Msr::new(0x800 + (register >> 4))
+}
+
+fn read(register: u32) -> u32 {
+    let xapic = XAPIC.load(Ordering::Relaxed);
+    if xapic.is_null() {
+        // SAFETY: x2APIC mode is on since `init_this_cpu`; all registers that this
+        // module names exist in it, except COMMAND_HIGH, which it never reads.
+        #[expect(clippy::cast_possible_truncation, reason = "registers have 32 bits")]
+        return unsafe { msr::read(x2apic_msr(register)) } as u32;
+    }
+    // SAFETY: the mapped register page; the offsets above are below its size.
+    unsafe { xapic.add(register as usize).cast::<u32>().read_volatile() }
+}
+
+fn write(register: u32, value: u32) {
+    let xapic = XAPIC.load(Ordering::Relaxed);
+    if xapic.is_null() {
+        // SAFETY: as in `read`; callers write values that the register takes.
+        unsafe { msr::write(x2apic_msr(register), u64::from(value)) };
+        return;
+    }
+    // SAFETY: as in `read`.
+    unsafe { xapic.add(register as usize).cast::<u32>().write_volatile(value) };
+}

@@ -1,0 +1,92 @@
+//! Inter-processor interrupts with acknowledgement.
+//!
+//! A sender raises the target's request number and sends one vector; the target
+//! leaves whatever it was doing (`hlt`, in the idle loop) and raises its
+//! acknowledgement to the request number it saw.
+//!
+//! ```text
+//!   sender: n = ++asked ; send IPI ; wait done >= n
+//!   target: n = asked   ; act      ; done = n
+//! ```
+
+use core::hint;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use hv_core::id::{MAX_PCPUS, PcpuId};
+
+use crate::trap::TrapFrame;
+use crate::{apic, cpu, percpu, smp, trap};
+
+struct Inbox {
+    asked: AtomicU64,
+    done: AtomicU64,
+}
+
+static INBOXES: [Inbox; MAX_PCPUS] =
+    [const { Inbox { asked: AtomicU64::new(0), done: AtomicU64::new(0) } }; MAX_PCPUS];
+
+/// Set by the pcpu that reports a crash: every other one stops at the next NMI.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// A request that a pcpu has not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt {
+    target: PcpuId,
+    number: u64,
+}
+
+impl Receipt {
+    /// Whether the target has acted.
+    #[must_use]
+    pub fn is_done(self) -> bool {
+        INBOXES[self.target.index()].done.load(Ordering::Acquire) >= self.number
+    }
+
+    /// Waits for the target, at most `ticks` of the time stamp counter.
+    ///
+    /// # Errors
+    ///
+    /// The target, if it has not acted by then.
+    pub fn wait(self, ticks: u64) -> Result<(), PcpuId> {
+        let start = cpu::rdtsc();
+        while !self.is_done() {
+            if cpu::rdtsc().wrapping_sub(start) > ticks {
+                return Err(self.target);
+            }
+            hint::spin_loop();
+        }
+        Ok(())
+    }
+}
+
+/// Interrupts `target`, a pcpu that is online: it leaves `hlt` and looks for work.
+pub fn send(target: PcpuId) -> Receipt {
+    let number = INBOXES[target.index()].asked.fetch_add(1, Ordering::AcqRel) + 1;
+    if let Some(apic_id) = smp::apic_id(target) {
+        apic::send_ipi(apic_id, apic::IPI_VECTOR);
+    }
+    Receipt { target, number }
+}
+
+/// Handles the IPI vector.
+pub(crate) fn receive() {
+    let inbox = &INBOXES[percpu::this().id().index()];
+    inbox.done.fetch_max(inbox.asked.load(Ordering::Acquire), Ordering::Release);
+}
+
+/// Stops every other pcpu by NMI, wherever it is. They stay stopped.
+pub fn stop_others() {
+    STOPPING.store(true, Ordering::Release);
+    // With one pcpu online the local APIC may not be set up yet.
+    if smp::online().nth(1).is_some() {
+        apic::broadcast_nmi();
+    }
+}
+
+/// Handles an NMI.
+pub(crate) fn nmi(frame: &TrapFrame) {
+    if STOPPING.load(Ordering::Acquire) {
+        cpu::halt_forever();
+    }
+    trap::exception(frame);
+}

@@ -1,0 +1,502 @@
+//! The hypervisor's address space.
+//!
+//! ```text
+//!   0xffff_8000_0000_0000  direct map: physical address x at DIRECT_MAP + x, RAM
+//!                          and firmware tables only; the image's code and
+//!                          constants are read-only here too
+//!   0xffff_c000_0000_0000  device registers, uncached
+//!   0xffff_d000_0000_0000  stacks, one slot for each pcpu (see STACK_SLOT)
+//!   0xffff_e000_0000_0000  heap
+//!   0xffff_ffff_8000_0000  image: code R X, constants R, data R W
+//! ```
+//!
+//! Nothing is both writable and executable, and nothing is mapped below. Frames
+//! for tables come from a pool while there is no allocator, and until then are
+//! reached by the boot code's identity map.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use arrayvec::ArrayVec;
+use hv_boot::{EARLY_IDENTITY_LIMIT, Image};
+use hv_core::acpi::PhysMemory;
+use hv_core::addr::{HostPhysAddr, Mfn, PAGE_SIZE, PhysRange};
+use hv_core::boot_info::{BootInfo, MAX_MODULES};
+use hv_core::frame::{AddError, Frame, FrameTable, Order, OutOfFrames, Reach, Use};
+use hv_core::id::{MAX_PCPUS, PcpuId};
+use hv_core::memmap::{MemoryMap, RegionKind};
+use hv_core::paging::{ENTRIES, Leaf, MapError, PageSize, PageTables, Rights, TableMemory};
+use volatile::VolatilePtr;
+use x86_64::PhysAddr;
+use x86_64::registers::control::{Cr3, Cr3Flags};
+use x86_64::structures::paging::PhysFrame;
+
+use crate::cpu::Features;
+use crate::frames::{self, OwnFrames};
+use crate::sync::{Lock, Rank};
+
+const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
+const DEVICES: u64 = 0xffff_c000_0000_0000;
+const STACKS: u64 = 0xffff_d000_0000_0000;
+pub(crate) const HEAP: u64 = 0xffff_e000_0000_0000;
+
+/// The direct map ends where the device window begins.
+const DIRECT_MAP_LEN: u64 = DEVICES - DIRECT_MAP;
+const LOW_MEMORY: PhysRange = range(0, 0xa_0000);
+const BIOS_AREA: PhysRange = range(0xe_0000, 0x10_0000);
+const FIRST_MIB: PhysRange = range(0, 0x10_0000);
+
+const fn range(start: u64, end: u64) -> PhysRange {
+    match PhysRange::new(start, end) {
+        Some(range) => range,
+        None => panic!("constant range runs backwards"),
+    }
+}
+
+/// What [`init`] could not do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemoryError {
+    /// No room for page tables or for the frame table: bytes wanted.
+    TooSmall(u64),
+    /// RAM beyond what the direct map reaches.
+    TooLarge,
+    /// A mapping failed.
+    Map(MapError),
+    /// The memory map overlaps itself.
+    Add(AddError),
+}
+
+impl core::fmt::Display for MemoryError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::TooSmall(bytes) => write!(f, "too little memory: no {} KiB in one piece", bytes / 1024),
+            Self::TooLarge => write!(f, "more than {} TiB of physical address space", DIRECT_MAP_LEN >> 40),
+            Self::Map(error) => write!(f, "page tables: {error:?}"),
+            Self::Add(error) => write!(f, "memory map: {error}"),
+        }
+    }
+}
+
+impl From<MapError> for MemoryError {
+    fn from(error: MapError) -> Self {
+        Self::Map(error)
+    }
+}
+
+/// Address space of the running hypervisor.
+struct Space {
+    tables: Option<PageTables>,
+    next_device: u64,
+}
+
+static SPACE: Lock<Space> = Lock::new(Rank::PageTables, Space { tables: None, next_device: DEVICES });
+
+/// What to add to a physical address to reach it: 0 under the boot code's
+/// identity map, then [`DIRECT_MAP`].
+static PHYS_TO_VIRT: AtomicU64 = AtomicU64::new(0);
+
+/// Memory that is the hypervisor's own but not the allocator's.
+static OWN: Lock<ArrayVec<PhysRange, 4>> = Lock::new(Rank::Frames, ArrayVec::new_const());
+
+/// Builds the address space, switches to it and starts the frame allocator with
+/// all RAM that nothing else uses. Once, on the boot CPU.
+///
+/// # Errors
+///
+/// See [`MemoryError`].
+pub fn init(info: &BootInfo, map: &MemoryMap, features: &Features) -> Result<(), MemoryError> {
+    let mut reserved = reservations(info);
+    let highest = map.highest_ram_frame().ok_or(MemoryError::TooSmall(0))?.get() + 1;
+    if highest * PAGE_SIZE > DIRECT_MAP_LEN {
+        return Err(MemoryError::TooLarge);
+    }
+
+    let pool_len = table_pool_len(highest, features);
+    let find = |len, below, reserved: &[PhysRange]| {
+        map.find_free(len, PAGE_SIZE, below, reserved).ok_or(MemoryError::TooSmall(len))
+    };
+    let pool = find(pool_len, EARLY_IDENTITY_LIMIT, &reserved)?;
+    reserved.push(pool);
+    let tables = build(map, &hv_boot::image(), pool, features)?;
+    // SAFETY: the new tables map code, data and stack of the image where they
+    // are now; `info` is in the image. Nothing else is referred to.
+    unsafe { activate(tables) };
+    SPACE.lock().tables = Some(tables);
+
+    let table_len = FrameTable::bytes_for(highest).ok_or(MemoryError::TooLarge)?;
+    let table = find(table_len, u64::MAX, &reserved)?.round_out();
+    reserved.push(table);
+    OWN.lock().extend([info.image, pool, table]);
+    // SAFETY: free memory found above, now on the list of reservations.
+    let frames = unsafe { frame_table(table, highest) };
+    frames::init(frames, map.usable_minus(&reserved)).map_err(MemoryError::Add)
+}
+
+/// Everything in RAM that is in use now or that the loader left for us.
+fn reservations(info: &BootInfo) -> ArrayVec<PhysRange, { MAX_MODULES + 6 }> {
+    let mut reserved = ArrayVec::new();
+    reserved.push(FIRST_MIB);
+    reserved.push(info.image);
+    reserved.extend(info.modules.iter().map(|module| module.range));
+    if let Some(symbols) = &info.symbols {
+        reserved.extend([symbols.symbols, symbols.strings]);
+    }
+    reserved
+}
+
+/// Bytes of tables that [`build`] may need: the image and the edges of regions
+/// take some, each further gigabyte one where there are no 1-GiB pages.
+fn table_pool_len(frames: u64, features: &Features) -> u64 {
+    const EDGES: u64 = 64;
+    let gigabytes = (frames >> 18) + 1;
+    let directories = if features.page_1g { gigabytes >> 9 } else { gigabytes };
+    (EDGES + directories) * PAGE_SIZE
+}
+
+/// Tables reached at `offset` + physical address, growing by `next`.
+struct Tables<F> {
+    offset: u64,
+    next: F,
+}
+
+impl<F> Tables<F> {
+    fn entry(&self, table: Mfn, index: usize) -> *mut u64 {
+        debug_assert!(index < ENTRIES);
+        (self.offset + table.start().get() + 8 * index as u64) as *mut u64
+    }
+}
+
+impl<F: FnMut() -> Option<Mfn>> TableMemory for Tables<F> {
+    fn read(&self, table: Mfn, index: usize) -> u64 {
+        // SAFETY: a frame that this module allocated as a table, reachable at the
+        // offset. Volatile, since the CPU sets accessed and dirty bits.
+        unsafe { self.entry(table, index).read_volatile() }
+    }
+
+    fn write(&mut self, table: Mfn, index: usize, entry: u64) {
+        // SAFETY: as above; the lock or single-threaded boot makes us the writer.
+        unsafe { self.entry(table, index).write_volatile(entry) };
+    }
+
+    fn allocate(&mut self) -> Option<Mfn> {
+        (self.next)()
+    }
+}
+
+fn build(
+    map: &MemoryMap,
+    image: &Image,
+    pool: PhysRange,
+    features: &Features,
+) -> Result<PageTables, MemoryError> {
+    let mut frames = (pool.start()..pool.end()).step_by(PAGE_SIZE as usize);
+    let next = || {
+        let frame = PhysRange::from_len(frames.next()?, PAGE_SIZE)?;
+        // SAFETY: an unused frame of the pool, below the identity map's limit.
+        unsafe { zero(frame) };
+        HostPhysAddr::new(frame.start()).map(HostPhysAddr::mfn)
+    };
+    let mut memory = Tables { offset: 0, next };
+    let largest = if features.page_1g { PageSize::Size1G } else { PageSize::Size2M };
+    let tables = PageTables::new(memory.allocate().ok_or(MapError::OutOfFrames)?, largest);
+
+    let mut map_image = |start, end, rights| {
+        tables.map(&mut memory, start, image.phys_of(start, end), rights | Rights::GLOBAL)
+    };
+    map_image(image.start, image.text_end, Rights::EXECUTE)?;
+    map_image(image.text_end, image.rodata_end, Rights::empty())?;
+    map_image(image.rodata_end, image.end, Rights::WRITE)?;
+
+    let constants = image.phys_of(image.start, image.rodata_end);
+    for region in direct_map_regions(map) {
+        for (piece, rights) in around(region, constants) {
+            tables.map(&mut memory, DIRECT_MAP + piece.start(), piece, rights | Rights::GLOBAL)?;
+        }
+    }
+    Ok(tables)
+}
+
+/// RAM, firmware tables, and what the firmware keeps in the first megabyte.
+fn direct_map_regions(map: &MemoryMap) -> impl Iterator<Item = PhysRange> {
+    let memory = |kind| matches!(kind, RegionKind::Ram | RegionKind::AcpiReclaimable | RegionKind::AcpiNvs);
+    let high = map.iter().filter(move |region| memory(region.kind)).filter_map(|region| {
+        let range = region.range.round_in();
+        PhysRange::new(range.start().max(FIRST_MIB.end()), range.end())
+    });
+    [LOW_MEMORY, BIOS_AREA].into_iter().chain(high)
+}
+
+/// `region` in pieces: read-only where it is in `constants`, else writable.
+fn around(region: PhysRange, constants: PhysRange) -> impl Iterator<Item = (PhysRange, Rights)> {
+    let clip = |start: u64, end: u64| PhysRange::new(start.max(region.start()), end.min(region.end()));
+    [
+        (clip(0, constants.start()), Rights::WRITE),
+        (clip(constants.start(), constants.end()), Rights::empty()),
+        (clip(constants.end(), u64::MAX), Rights::WRITE),
+    ]
+    .into_iter()
+    .filter_map(|(piece, rights)| Some((piece?, rights)))
+    .filter(|(piece, _)| !piece.is_empty())
+}
+
+/// # Safety
+///
+/// `tables` map everything that is in use at its present address.
+unsafe fn activate(tables: PageTables) {
+    // SAFETY: by the caller.
+    unsafe { load_cr3(tables.root()) };
+    PHYS_TO_VIRT.store(DIRECT_MAP, Ordering::Release);
+}
+
+/// # Safety
+///
+/// The PML4 in `root` maps everything that is in use at its present address.
+unsafe fn load_cr3(root: Mfn) {
+    let frame = PhysFrame::containing_address(PhysAddr::new_truncate(root.start().get()));
+    // SAFETY: by the caller.
+    unsafe { Cr3::write(frame, Cr3Flags::empty()) };
+}
+
+/// Makes this CPU, which came from the trampoline, use the hypervisor's tables.
+pub(crate) fn activate_here() {
+    if let Some(tables) = SPACE.lock().tables {
+        // SAFETY: they map what every pcpu uses at this point: the image, its
+        // area on the heap and its stack.
+        unsafe { load_cr3(tables.root()) };
+    }
+}
+
+/// # Safety
+///
+/// `range` is RAM that nothing else uses, for ever.
+unsafe fn frame_table(range: PhysRange, frames: u64) -> &'static [Frame] {
+    // SAFETY: by the caller.
+    unsafe { zero(range) };
+    let start = phys_to_virt(range.start()).cast::<Frame>();
+    // SAFETY: zeroed memory of that length, aligned to a page; zero bytes are a
+    // valid record; only shared references exist from here on.
+    unsafe { core::slice::from_raw_parts(start, frames as usize) }
+}
+
+pub(crate) fn phys_to_virt(phys: u64) -> *mut u8 {
+    (PHYS_TO_VIRT.load(Ordering::Relaxed) + phys) as *mut u8
+}
+
+/// Fills `range` with zeros.
+///
+/// # Safety
+///
+/// `range` is RAM in the direct map (or, before [`init`], below the identity
+/// map's limit), and the caller's alone.
+pub(crate) unsafe fn zero(range: PhysRange) {
+    // SAFETY: by the caller.
+    unsafe { phys_to_virt(range.start()).write_bytes(0, range.len() as usize) };
+}
+
+/// Copies `bytes` to physical address `to`.
+///
+/// # Safety
+///
+/// The destination is RAM in the direct map, and the caller's alone.
+pub(crate) unsafe fn write_physical(to: u64, bytes: &[u8]) {
+    // SAFETY: by the caller.
+    unsafe { phys_to_virt(to).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+}
+
+fn live_tables() -> Tables<impl FnMut() -> Option<Mfn>> {
+    let next = || Some(OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::PageTable).ok()?.mfn());
+    Tables { offset: DIRECT_MAP, next }
+}
+
+fn map(virt: u64, phys: PhysRange, rights: Rights) -> Result<(), MapError> {
+    let tables = SPACE.lock();
+    let tables = tables.tables.ok_or(MapError::OutOfFrames)?;
+    tables.map(&mut live_tables(), virt, phys, rights | Rights::GLOBAL)
+}
+
+/// Maps fresh frames, all zero, at `virt`.
+pub(crate) fn map_fresh(virt: u64, order: Order, purpose: Use) -> Result<(), OutOfFrames> {
+    let frames = OwnFrames::allocate(order, Reach::Anywhere, purpose)?;
+    map(virt, frames.range(), Rights::WRITE).map_err(|_| OutOfFrames { unscrubbed: 0 })
+}
+
+/// Device registers, mapped uncached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeviceMemory {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping is the same on every pcpu and stays for ever; its users
+// order their accesses by locks of their own.
+unsafe impl Send for DeviceMemory {}
+
+impl DeviceMemory {
+    /// The register of type `T` at byte `offset`.
+    ///
+    /// # Panics
+    ///
+    /// If it is not inside the device, or not aligned.
+    pub(crate) fn register<T: Copy>(&self, offset: usize) -> VolatilePtr<'_, T> {
+        assert!(offset.is_multiple_of(align_of::<T>()));
+        assert!(offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.len));
+        // SAFETY: inside the mapping by the check.
+        let register = unsafe { self.start.add(offset) }.cast::<T>();
+        // SAFETY: mapped for ever, aligned, and only accessed through such pointers.
+        unsafe { VolatilePtr::new(register) }
+    }
+
+    /// The first byte, for code that keeps its own kind of access.
+    pub(crate) fn leak(self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+}
+
+/// Maps device registers.
+///
+/// # Safety
+///
+/// `phys` holds nothing but registers of a device that the caller drives.
+pub(crate) unsafe fn map_device(phys: PhysRange) -> Result<DeviceMemory, MapError> {
+    let pages = phys.round_out();
+    let virt = {
+        let mut space = SPACE.lock();
+        let virt = space.next_device;
+        // A page stays free behind each device.
+        space.next_device += pages.len() + PAGE_SIZE;
+        virt
+    };
+    map(virt, pages, Rights::WRITE | Rights::UNCACHED)?;
+    let start = (virt + (phys.start() - pages.start())) as *mut u8;
+    Ok(DeviceMemory { start: NonNull::new(start).ok_or(MapError::Misaligned)?, len: phys.len() as usize })
+}
+
+/// Memory that firmware or loader filled and nobody changes: tables, modules,
+/// symbols.
+#[derive(Clone, Copy, Debug)]
+pub struct FirmwareMemory;
+
+impl FirmwareMemory {
+    /// The bytes of `range`, or `None` if any of them is the hypervisor's or a
+    /// domain's, or cannot be mapped.
+    #[must_use]
+    pub fn bytes(range: PhysRange) -> Option<&'static [u8]> {
+        let own = OWN.lock().iter().any(|own| own.overlaps(range));
+        if range.is_empty() || own || range.end() > DIRECT_MAP_LEN || !frames::is_reserved(range) {
+            return None;
+        }
+        let pages = range.round_out();
+        for page in (pages.start()..pages.end()).step_by(PAGE_SIZE as usize) {
+            Self::ensure_mapped(page)?;
+        }
+        // SAFETY: mapped just now or before; not the allocator's and not ours, so
+        // nobody writes it (pcpus start from a page that only `smp` looks at).
+        Some(unsafe { core::slice::from_raw_parts(phys_to_virt(range.start()), range.len() as usize) })
+    }
+
+    fn ensure_mapped(page: u64) -> Option<()> {
+        match map(DIRECT_MAP + page, PhysRange::from_len(page, PAGE_SIZE)?, Rights::empty()) {
+            Ok(()) | Err(MapError::AlreadyMapped) => Some(()),
+            Err(_) => None,
+        }
+    }
+}
+
+impl PhysMemory for FirmwareMemory {
+    fn read(&self, addr: HostPhysAddr, len: usize) -> Option<&[u8]> {
+        Self::bytes(PhysRange::from_len(addr.get(), len as u64)?)
+    }
+}
+
+/// Page tables for CPUs on their way from the trampoline: one identity-mapped
+/// page of code, and the hypervisor. Freed by [`TrampolineTables::free`].
+pub(crate) struct TrampolineTables {
+    frames: ArrayVec<OwnFrames, 4>,
+}
+
+impl TrampolineTables {
+    pub(crate) fn new(page: PhysRange) -> Result<Self, MapError> {
+        let mut frames = ArrayVec::<OwnFrames, 4>::new();
+        let mut allocate = || {
+            let frame = OwnFrames::allocate(Order::FRAME, Reach::Below4Gib, Use::PageTable).ok()?;
+            let mfn = frame.mfn();
+            frames.try_push(frame).ok()?;
+            Some(mfn)
+        };
+        let root = allocate().ok_or(MapError::OutOfFrames)?;
+        let mut memory = Tables { offset: DIRECT_MAP, next: allocate };
+        PageTables::new(root, PageSize::Size4K).map(&mut memory, page.start(), page, Rights::EXECUTE)?;
+        let hypervisor = SPACE.lock().tables.ok_or(MapError::OutOfFrames)?;
+        for index in ENTRIES / 2..ENTRIES {
+            let entry = memory.read(hypervisor.root(), index);
+            memory.write(root, index, entry);
+        }
+        Ok(Self { frames })
+    }
+
+    /// Physical address of the PML4, below 4 GiB.
+    pub(crate) fn cr3(&self) -> u64 {
+        self.frames.first().map_or(0, |root| root.mfn().start().get())
+    }
+
+    /// Returns the frames, which no CPU uses any more.
+    pub(crate) fn free(self) {
+        for frames in self.frames {
+            let freed = frames.release();
+            debug_assert!(freed.is_ok());
+        }
+    }
+}
+
+/// Calls `visit` for every page that the hypervisor has mapped.
+pub fn for_each_mapping(visit: &mut impl FnMut(Leaf)) {
+    let space = SPACE.lock();
+    if let Some(tables) = space.tables {
+        tables.for_each(&live_tables(), visit);
+    }
+}
+
+/// Stacks of one pcpu, from low to high addresses, each with an unmapped guard
+/// below: the main one, then one for each entry of the interrupt stack table.
+///
+/// ```text
+///   slot + 0x00000  guard   0x04000..0x10000 main (48 KiB)
+///          0x10000  guard   0x14000..0x18000 NMI          (16 KiB each)
+///          0x18000  guard   0x1c000..0x20000 double fault
+///          0x20000  guard   0x24000..0x28000 machine check
+/// ```
+const STACK_SLOT: u64 = 0x40000;
+const STACK_LAYOUT: [(u64, u64); 4] =
+    [(0x4000, 0x10000), (0x14000, 0x18000), (0x1c000, 0x20000), (0x24000, 0x28000)];
+
+/// Maps the stacks of `pcpu`; returns one past the highest byte of each.
+pub(crate) fn map_stacks(pcpu: PcpuId) -> Result<[u64; 4], OutOfFrames> {
+    let slot = STACKS + pcpu.index() as u64 * STACK_SLOT;
+    for (start, end) in STACK_LAYOUT {
+        let step = PAGE_SIZE << 2;
+        for offset in (start..end).step_by(step as usize) {
+            let order = Order::covering(step / PAGE_SIZE).ok_or(OutOfFrames { unscrubbed: 0 })?;
+            map_fresh(slot + offset, order, Use::Pcpu)?;
+        }
+    }
+    Ok(STACK_LAYOUT.map(|(_, end)| slot + end))
+}
+
+/// The stack that holds `address`: the first byte after it. Boot stack included.
+pub(crate) fn stack_end(address: u64) -> Option<u64> {
+    let image = hv_boot::image();
+    if (image.rodata_end..image.end).contains(&address) {
+        return Some(image.end);
+    }
+    let offset = address.checked_sub(STACKS).filter(|&o| o < MAX_PCPUS as u64 * STACK_SLOT)?;
+    let (slot, inside) = (offset / STACK_SLOT, offset % STACK_SLOT);
+    let stack = STACK_LAYOUT.into_iter().find(|&(start, end)| (start..end).contains(&inside))?;
+    Some(STACKS + slot * STACK_SLOT + stack.1)
+}
+
+/// Whether `address` is in a guard below a stack, so that a fault there means
+/// that the stack was too small.
+#[must_use]
+pub fn is_stack_guard(address: u64) -> bool {
+    (STACKS..STACKS + MAX_PCPUS as u64 * STACK_SLOT).contains(&address) && stack_end(address).is_none()
+}

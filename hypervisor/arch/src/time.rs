@@ -1,0 +1,212 @@
+//! Time: the time stamp counter, measured once against a clock of known rate.
+
+use core::hint;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use hv_core::acpi::{Hpet, PmTimer};
+use hv_core::addr::PhysRange;
+use x86_64::instructions::port::Port;
+
+use crate::cpu;
+use crate::memory::{self, DeviceMemory};
+use crate::register::Access;
+
+/// Frequency of the ACPI PM timer, Hz (ACPI "Power Management Timer").
+const PM_TIMER_HZ: u64 = 3_579_545;
+/// Frequency of the 8254 timer, Hz.
+const PIT_HZ: u64 = 1_193_182;
+/// How long a measurement takes: also the pause that a CPU needs after INIT.
+const MEASURE_US: u64 = 10_000;
+
+/// Counter frequency in Hz, 0 until [`calibrate`].
+static TSC_HZ: AtomicU64 = AtomicU64::new(0);
+/// Counter value that is time 0.
+static EPOCH: AtomicU64 = AtomicU64::new(0);
+
+/// A clock of known rate.
+#[derive(Debug)]
+pub enum Reference {
+    /// ACPI power management timer.
+    #[doc(hidden)]
+    PmTimer(PmTimerClock),
+    /// High precision event timer.
+    #[doc(hidden)]
+    Hpet(HpetClock),
+    /// Channel 2 of the 8254, which nothing else uses.
+    Pit,
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct PmTimerClock {
+    register: Access,
+    mask: u32,
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct HpetClock {
+    registers: DeviceMemory,
+    hz: u64,
+}
+
+impl Reference {
+    /// The best clock that the firmware's tables offer.
+    #[must_use]
+    pub fn choose(pm_timer: Option<PmTimer>, hpet: Option<&Hpet>) -> Self {
+        pm_timer.and_then(Self::pm_timer).or_else(|| hpet.and_then(Self::hpet)).unwrap_or(Self::Pit)
+    }
+
+    fn pm_timer(timer: PmTimer) -> Option<Self> {
+        // SAFETY: the FADT names the register; reading it is harmless.
+        let register = unsafe { Access::new(timer.register, 4) }?;
+        let clock = PmTimerClock { register, mask: timer.width.mask() };
+        // Firmware may name a timer that is not there: a counter counts.
+        let start = clock.read();
+        (0..10_000).any(|_| clock.read() != start).then_some(Self::PmTimer(clock))
+    }
+
+    fn hpet(hpet: &Hpet) -> Option<Self> {
+        const LEN: u64 = 0x400;
+        const CAPABILITIES: usize = 0x000;
+        const CONFIGURATION: usize = 0x010;
+        const FEMTOSECONDS: u64 = 1_000_000_000_000_000;
+        // SAFETY: the HPET table names the block, and nothing else drives it.
+        let registers = unsafe { memory::map_device(PhysRange::from_len(hpet.base.get(), LEN)?) }.ok()?;
+        let period = registers.register::<u64>(CAPABILITIES).read() >> 32;
+        let hz = FEMTOSECONDS.checked_div(period)?;
+        // IA-PC HPET Specification: ENABLE_CNF starts the main counter.
+        registers.register::<u64>(CONFIGURATION).update(|value| value | 1);
+        Some(Self::Hpet(HpetClock { registers, hz }))
+    }
+
+    /// Name for the boot log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::PmTimer(_) => "ACPI PM timer",
+            Self::Hpet(_) => "HPET",
+            Self::Pit => "PIT",
+        }
+    }
+
+    /// Lets `us` pass; returns ticks of the reference that went by, its
+    /// frequency in Hz, and ticks of the time stamp counter.
+    #[must_use]
+    pub fn measure(&self, us: u64) -> (u64, u64, u64) {
+        match self {
+            Self::PmTimer(clock) => {
+                let mask = u64::from(clock.mask);
+                measure(us, PM_TIMER_HZ, mask, || u64::from(clock.read()))
+            }
+            Self::Hpet(clock) => measure(us, clock.hz, u64::from(u32::MAX), || u64::from(clock.read())),
+            Self::Pit => measure_pit(us),
+        }
+    }
+}
+
+impl PmTimerClock {
+    fn read(&self) -> u32 {
+        self.register.read_u32() & self.mask
+    }
+}
+
+impl HpetClock {
+    fn read(&self) -> u32 {
+        const MAIN_COUNTER: usize = 0x0f0;
+        self.registers.register::<u32>(MAIN_COUNTER).read()
+    }
+}
+
+fn measure(us: u64, hz: u64, mask: u64, read: impl Fn() -> u64) -> (u64, u64, u64) {
+    let wanted = hz * us / 1_000_000;
+    let (first, start) = (read(), cpu::rdtsc());
+    loop {
+        let (now, end) = (read(), cpu::rdtsc());
+        let passed = now.wrapping_sub(first) & mask;
+        if passed >= wanted {
+            return (passed, hz, end.wrapping_sub(start));
+        }
+        hint::spin_loop();
+    }
+}
+
+/// Counts channel 2 of the 8254 down once, in mode 0: its output rises at the end.
+fn measure_pit(us: u64) -> (u64, u64, u64) {
+    const GATE: u16 = 0x61;
+    const OUTPUT: u8 = 1 << 5;
+    let count = PIT_HZ * us / 1_000_000;
+    let [low, high, ..] = count.to_le_bytes();
+    let mut gate = Port::<u8>::new(GATE);
+    // SAFETY: gate of channel 2 on, speaker off.
+    unsafe {
+        let value = gate.read();
+        gate.write(value & !2 | 1);
+    }
+    for (port, value) in [(0x43, 0xb0), (0x42, low), (0x42, high)] {
+        // SAFETY: channel 2, both bytes, mode 0, then the count.
+        unsafe { Port::<u8>::new(port).write(value) };
+    }
+    let start = cpu::rdtsc();
+    // SAFETY: reads the status port.
+    while unsafe { gate.read() } & OUTPUT == 0 {
+        hint::spin_loop();
+    }
+    (count, PIT_HZ, cpu::rdtsc().wrapping_sub(start))
+}
+
+/// Learns the rate of the time stamp counter: from CPUID where it says, else by
+/// measuring, which takes 10 ms. Time 0 becomes counter value `epoch`. Returns Hz.
+pub fn calibrate(reference: &Reference, epoch: u64) -> u64 {
+    let (passed, hz, ticks) = reference.measure(MEASURE_US);
+    // SDM "CPUID", leaf 15H: exact where the crystal's frequency is given.
+    let exact = cpu::cpuid().get_tsc_info().and_then(|info| info.tsc_frequency());
+    let measured = u128::from(ticks) * u128::from(hz) / u128::from(passed.max(1));
+    let hz = exact.unwrap_or(u64::try_from(measured).unwrap_or(u64::MAX)).max(1);
+    TSC_HZ.store(hz, Ordering::Relaxed);
+    EPOCH.store(epoch, Ordering::Relaxed);
+    hz
+}
+
+/// Frequency of the time stamp counter in Hz; 0 before [`calibrate`].
+#[must_use]
+pub fn tsc_hz() -> u64 {
+    TSC_HZ.load(Ordering::Relaxed)
+}
+
+/// Nanoseconds since the image's first instruction; 0 before [`calibrate`].
+#[must_use]
+pub fn now_ns() -> u64 {
+    let hz = TSC_HZ.load(Ordering::Relaxed);
+    if hz == 0 {
+        return 0;
+    }
+    ns_from_ticks(cpu::rdtsc().wrapping_sub(EPOCH.load(Ordering::Relaxed)))
+}
+
+/// Nanoseconds that `ticks` of the counter take; 0 before [`calibrate`].
+#[must_use]
+pub fn ns_from_ticks(ticks: u64) -> u64 {
+    let hz = TSC_HZ.load(Ordering::Relaxed);
+    let ns = (u128::from(ticks) * 1_000_000_000).checked_div(u128::from(hz)).unwrap_or(0);
+    u64::try_from(ns).unwrap_or(u64::MAX)
+}
+
+/// Ticks of the counter in `us` microseconds; before [`calibrate`] as if it ran
+/// at 4 GHz, so that a pause is rather too long than too short.
+#[must_use]
+pub fn ticks_from_us(us: u64) -> u64 {
+    let hz = match TSC_HZ.load(Ordering::Relaxed) {
+        0 => 4_000_000_000,
+        hz => hz,
+    };
+    u64::try_from(u128::from(hz) * u128::from(us) / 1_000_000).unwrap_or(u64::MAX)
+}
+
+/// Lets `us` microseconds pass.
+pub fn delay_us(us: u64) {
+    let (start, ticks) = (cpu::rdtsc(), ticks_from_us(us));
+    while cpu::rdtsc().wrapping_sub(start) < ticks {
+        hint::spin_loop();
+    }
+}
