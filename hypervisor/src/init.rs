@@ -1,0 +1,295 @@
+//! From the boot CPU's first Rust code to every pcpu in VMX root operation.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use hv_arch::cpu::{self, Features};
+use hv_arch::memory::FirmwareMemory;
+use hv_arch::power::Reset;
+use hv_arch::time::Reference;
+use hv_arch::trap::{self, FIRST_INTERRUPT, Handlers};
+use hv_arch::{apic, ioapic, ipi, memory, percpu, power, smp, time, vmx};
+use hv_core::acpi::{AcpiError, CpuList, Fadt, Hpet, Madt, Rsdp, Tables, cpu_list};
+use hv_core::addr::PAGE_SIZE;
+use hv_core::boot_info::BootInfo;
+use hv_core::cmdline::{self, Options};
+use hv_core::id::{MAX_PCPUS, PcpuId};
+use hv_core::log::Level;
+use hv_core::memmap::MemoryMap;
+use hv_core::vmx_caps::VmxConfig;
+use spin::Once;
+
+use crate::{console, crash, dom0, pcpu, selftest};
+
+/// Bytes of RAM without which nothing is tried: the hypervisor and a small Dom0.
+const LEAST_MEMORY: u64 = 64 << 20;
+/// Vector of ISA interrupt 0; the others follow.
+const ISA_VECTOR: u8 = FIRST_INTERRUPT;
+const ISA_LINES: u8 = 16;
+
+/// What the machine is; known after the boot stack has been left.
+struct Machine {
+    info: &'static BootInfo,
+    options: Options<'static>,
+    map: MemoryMap,
+    features: Features,
+}
+
+static MACHINE: Once<Machine> = Once::new();
+/// VMX configuration of the boot CPU, for the others to compare with.
+static VMX: Once<VmxConfig> = Once::new();
+/// What became of VMX on each of the other pcpus.
+static READY: [Once<Result<(), vmx::VmxError>>; MAX_PCPUS] = [const { Once::new() }; MAX_PCPUS];
+
+fn machine() -> &'static Machine {
+    MACHINE.get().expect("set before the boot stack was left")
+}
+
+/// How the command line wants the machine to be reset.
+pub fn reset_way() -> Reset {
+    crash::reset_way(&machine().options)
+}
+
+/// First function of the hypervisor, on the boot stack.
+pub fn main(info: &'static BootInfo) -> ! {
+    let mut warnings = 0;
+    let options = cmdline::parse(&info.command_line, |_| warnings += 1);
+    let refused = console::init(&options);
+    banner(info);
+    for (name, error) in refused {
+        log::warn!("{name}: {error}; not used");
+    }
+    if warnings > 0 {
+        cmdline::parse(&info.command_line, |warning| match warning.level() {
+            Level::Info | Level::Debug => log::info!("{warning}"),
+            Level::Warning | Level::Error => log::warn!("{warning}"),
+        });
+    }
+    trap::set_handlers(Handlers { exception: crash::exception, interrupt });
+    set_up_memory(info, options);
+    match smp::leave_boot_stack(go_on) {
+        Err(_) => crash::refuse(format_args!("out of memory for the boot CPU's stacks")),
+        Ok(never) => match never {},
+    }
+}
+
+fn banner(info: &BootInfo) {
+    let build = if cfg!(debug_assertions) { "y" } else { "n" };
+    log::info!("Kigumi version {} debug={build}", env!("CARGO_PKG_VERSION"));
+    log::info!("Bootloader: {}", info.loader);
+    log::info!("Command line: {}", info.command_line);
+}
+
+fn set_up_memory(info: &'static BootInfo, options: Options<'static>) {
+    let map = match MemoryMap::from_entries(info.memory.iter().copied()) {
+        Ok(map) => map,
+        Err(error) => crash::refuse(format_args!("{error}")),
+    };
+    report_memory(info, &map);
+    let features = cpu::features();
+    if let Err(error) = memory::init(info, &map, &features) {
+        crash::refuse(format_args!("{error}"));
+    }
+    crash::init(info, &options);
+    console::grow_ring(options.conring_size);
+    let machine = Machine { info, options, map, features };
+    MACHINE.call_once(|| machine);
+}
+
+fn report_memory(info: &BootInfo, map: &MemoryMap) {
+    log::info!("{} RAM map:", if info.efi { "EFI" } else { "Xen-e820" });
+    for region in map.iter() {
+        log::info!(" {region}");
+    }
+    if info.memory_dropped > 0 {
+        log::warn!("memory map: {} entries too many, ignored", info.memory_dropped);
+    }
+    let usable = map.usable_bytes();
+    log::info!("System RAM: {}MB ({}kB)", usable >> 20, usable >> 10);
+    if usable < LEAST_MEMORY {
+        crash::refuse(format_args!(
+            "too little memory: {} MiB of RAM, at least {} MiB are needed",
+            usable >> 20,
+            LEAST_MEMORY >> 20
+        ));
+    }
+}
+
+/// Second part, on the boot CPU's own stack.
+fn go_on() -> ! {
+    let machine = machine();
+    let options = &machine.options;
+    if let Some(display) = machine.info.framebuffer.as_ref().filter(|_| wants_screen(options))
+        && !console::add_screen(display)
+    {
+        log::warn!("screen: {}x{} cannot be used", display.width, display.height);
+    }
+    let board = Board::find(machine.info);
+    start_pcpus(machine, &board);
+    report_all_in_root(machine.info);
+    connect_console(options, &board);
+    log::info!("Press 'h' for the list of keys");
+    selftest::run(options.selftest, &machine.map);
+    if let Err(error) = dom0::find(machine.info) {
+        crash::refuse(format_args!("{error}"));
+    }
+    pcpu::idle();
+}
+
+fn wants_screen(options: &Options<'_>) -> bool {
+    options.console.contains(cmdline::Consoles::VGA)
+}
+
+/// What the ACPI tables say about the machine.
+struct Board {
+    madt: Option<Madt<'static>>,
+    fadt: Option<Fadt>,
+    hpet: Option<Hpet>,
+}
+
+impl Board {
+    fn find(info: &BootInfo) -> Self {
+        static MEMORY: FirmwareMemory = FirmwareMemory;
+        let mut board = Self { madt: None, fadt: None, hpet: None };
+        let Some(rsdp) = rsdp(info) else {
+            log::warn!("ACPI: no RSDP: one CPU, no power-off");
+            return board;
+        };
+        let tables = match Tables::find(&MEMORY, rsdp) {
+            Ok(tables) => tables,
+            Err(error) => {
+                log::warn!("ACPI: {error}");
+                return board;
+            }
+        };
+        let names: Vec<_> = tables.signatures().map(|name| name.to_string()).collect();
+        log::info!("ACPI: tables {}", names.join(" "));
+        board.madt = wanted(tables.madt());
+        board.fadt = wanted(tables.fadt());
+        board.hpet = tables.hpet().ok();
+        if let Ok(dmar) = tables.dmar() {
+            log::info!("VT-d: {dmar:?} (not used)");
+        }
+        if let Some(fadt) = &board.fadt {
+            power::init(fadt, tables.soft_off(fadt));
+        }
+        board
+    }
+}
+
+fn wanted<T>(table: Result<T, AcpiError>) -> Option<T> {
+    table.inspect_err(|error| log::warn!("ACPI: {error}")).ok()
+}
+
+fn rsdp(info: &BootInfo) -> Option<Rsdp> {
+    let copy = info.rsdp.as_ref().and_then(|bytes| Rsdp::parse(bytes).ok());
+    copy.or_else(|| Rsdp::scan(&FirmwareMemory))
+}
+
+fn start_pcpus(machine: &'static Machine, board: &Board) {
+    let boot_apic = match apic::init_boot_cpu(&machine.features, machine.options.x2apic) {
+        Ok(id) => id,
+        Err(error) => crash::refuse(format_args!("{error}")),
+    };
+    smp::boot_cpu_online();
+    let config = match vmx::capabilities(&machine.features) {
+        Ok(config) => VMX.call_once(|| config),
+        Err(error) => crash::refuse(format_args!("{error}")),
+    };
+    if let Err(error) = vmx::enter_root(&machine.features, config) {
+        crash::refuse(format_args!("{error}"));
+    }
+
+    let max = machine.options.max_pcpus();
+    let cpus = match &board.madt {
+        Some(madt) => cpu_list(madt, boot_apic, max),
+        None => CpuList { ids: [boot_apic].into_iter().collect(), beyond: 0 },
+    };
+    if cpus.beyond > 0 {
+        log::info!("{} CPUs more than the {max} wanted are left alone", cpus.beyond);
+    }
+    let reference = Reference::choose(board.fadt.as_ref().and_then(Fadt::pm_timer), board.hpet.as_ref());
+    let others = cpus.ids.get(1..).unwrap_or_default();
+    let started = smp::start(others, &machine.map, &reference, machine.info.entry_tsc, secondary);
+    match started {
+        Ok(missing) => missing.iter().for_each(|cpu| log::error!("CPU{cpu} did not start; left out")),
+        Err(error) => log::error!("CPU0 runs alone: {error}"),
+    }
+    wait_for_others();
+    let khz = time::tsc_hz() / 1_000;
+    log::info!("TSC: {}.{:03} MHz by {}", khz / 1_000, khz % 1_000, reference.name());
+    log::info!("{config}");
+}
+
+/// Where every other pcpu comes from its start-up code.
+fn secondary() -> ! {
+    let result = match VMX.get() {
+        Some(config) => vmx::enter_root(&cpu::features(), config),
+        None => Err(vmx::VmxError::NotSupported),
+    };
+    READY[percpu::this().id().index()].call_once(|| result);
+    pcpu::idle();
+}
+
+/// Waits until every pcpu that came up has tried to enter VMX root operation. One
+/// that could not would run no vcpu: the machine is not what it should be.
+fn wait_for_others() {
+    for pcpu in smp::online().filter(|&pcpu| pcpu != PcpuId::BOOT) {
+        let ready = &READY[pcpu.index()];
+        while !ready.is_completed() {
+            cpu::relax();
+        }
+        if let Some(Err(error)) = ready.get() {
+            crash::refuse(format_args!("CPU{pcpu}: {error}"));
+        }
+    }
+}
+
+fn report_all_in_root(info: &BootInfo) {
+    let ticks = cpu::rdtsc().wrapping_sub(info.entry_tsc);
+    let count = smp::online().count();
+    log::info!("Brought up {count} CPUs");
+    log::info!("All {count} CPUs in VMX root: {ticks} ticks after entry");
+    let free = hv_arch::frames::counts();
+    log::info!(
+        "Memory: {} KiB for domains, {} KiB used by the hypervisor",
+        free.free() * (PAGE_SIZE >> 10),
+        (free.total - free.free()) * (PAGE_SIZE >> 10)
+    );
+}
+
+/// Routes the serial ports' interrupts to the boot CPU, so that output flows and
+/// keys arrive without anyone waiting.
+fn connect_console(options: &Options<'_>, board: &Board) {
+    let Some(madt) = &board.madt else { return };
+    if ioapic::init(madt.io_apics()) == 0 {
+        log::warn!("no I/O APIC: serial ports are polled");
+        return;
+    }
+    for port in [options.com1, options.com2].into_iter().flatten() {
+        let Some(irq) = port.irq.filter(|&irq| irq < ISA_LINES) else { continue };
+        match ioapic::route(madt.gsi_for_isa_irq(irq), ISA_VECTOR + irq, percpu::this().apic_id()) {
+            Ok(()) => console::set_irq(port.io_base, irq),
+            Err(error) => log::warn!("serial interrupt {irq}: {error:?}; polled"),
+        }
+    }
+}
+
+fn interrupt(vector: u8) {
+    if let Some(irq) = vector.checked_sub(ISA_VECTOR).filter(|&irq| irq < ISA_LINES) {
+        console::interrupt(irq);
+    }
+}
+
+/// Sends every other pcpu an interrupt and waits for its answer; returns the
+/// slowest answer's ticks.
+pub fn ping_all() -> Result<u64, PcpuId> {
+    let limit = time::ticks_from_us(1_000_000);
+    let mut slowest = 0;
+    for pcpu in smp::online().filter(|&pcpu| pcpu != PcpuId::BOOT) {
+        let start = cpu::rdtsc();
+        ipi::send(pcpu).wait(limit)?;
+        slowest = slowest.max(cpu::rdtsc() - start);
+    }
+    Ok(slowest)
+}

@@ -1,0 +1,27 @@
+//! The Kigumi hypervisor: wiring and policy.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`init`] | from the boot CPU's first Rust code to all pcpus in VMX root |
+//! | [`console`] | log ring, serial ports, screen, input |
+//! | [`keys`] | the hypervisor's console keys |
+//! | [`pcpu`] | what a pcpu does when it has nothing to do, calls between pcpus |
+//! | [`dom0`] | the boot modules |
+//! | [`crash`] | reports of the hypervisor's own bugs |
+//! | [`selftest`] | tests of the running machine, by boot option |
+
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod console;
+mod crash;
+mod dom0;
+mod init;
+mod keys;
+mod pcpu;
+mod selftest;
+
+hv_arch::entry!(init::main);
