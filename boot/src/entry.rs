@@ -21,6 +21,9 @@ use crate::layout::IMAGE_BASE;
 /// Bytes of the stack on which the boot CPU builds its page tables. In `.bss`.
 const BOOT_STACK_SIZE: usize = 64 * 1024;
 
+/// Bytes of the stack for exceptions until the boot CPU has its own stacks.
+const INTERRUPT_STACK_SIZE: usize = 16 * 1024;
+
 global_asm!(
     r#"
     .pushsection .text.boot, "ax", @progbits
@@ -196,12 +199,24 @@ boot_pd_low:    .skip 4 * 4096
 boot_pd_image:  .skip 4096
 boot_stack:     .skip {stack_size}
 boot_stack_end:
+                .skip {interrupt_stack_size}
+boot_interrupt_stack_end:
     .popsection
 "#,
     image_base = const IMAGE_BASE,
     stack_size = const BOOT_STACK_SIZE,
+    interrupt_stack_size = const INTERRUPT_STACK_SIZE,
     boot_main = sym boot_main,
 );
+
+/// One past the highest byte of a stack for exceptions during the boot.
+#[must_use]
+pub fn interrupt_stack() -> u64 {
+    unsafe extern "C" {
+        static boot_interrupt_stack_end: u8;
+    }
+    (&raw const boot_interrupt_stack_end) as u64
+}
 
 /// First Rust code: turns the loader's data into ours and calls the hypervisor,
 /// which defines `kigumi_main` by `hv_arch::entry!`.

@@ -46,14 +46,15 @@ multiboot2_header:
     .short  6, 0
     .long   8
 
-    # We run at any 2-MiB boundary below 2 GiB; the lowest is fine.
+    # We run at any 2-MiB boundary below 2 GiB. The highest, so that low memory
+    # stays free for Dom0, which has RAM at its real addresses.
     .balign 8
     .short  10, 0
     .long   24
     .long   0x00200000                              # lowest address
     .long   0x7fffffff                              # highest address
     .long   0x00200000                              # alignment
-    .long   1                                       # preference: lowest
+    .long   2                                       # preference: highest
 
     .balign 8
     .short  0, 0

@@ -16,7 +16,7 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 use core::slice;
 
-use hv_core::addr::PAGE_SIZE;
+use hv_core::addr::{PAGE_LEN, PAGE_SIZE};
 
 /// Offset of [`Parameters`] in the page.
 const PARAMETERS: usize = 0x800;
@@ -105,8 +105,8 @@ unsafe extern "C" {
 ///
 /// If `page_address` is neither, which only a caller's mistake can cause.
 #[must_use]
-pub fn page(page_address: u32, parameters: &Parameters) -> [u8; PAGE_SIZE as usize] {
-    assert!(page_address < 1 << 20 && u64::from(page_address) % PAGE_SIZE == 0);
+pub fn page(page_address: u32, parameters: &Parameters) -> [u8; PAGE_LEN] {
+    assert!(page_address < 1 << 20 && u64::from(page_address).is_multiple_of(PAGE_SIZE));
     let offset = |symbol: *const u8| symbol.addr() - (&raw const ap_trampoline_start).addr();
     let at = |symbol: *const u8| {
         let offset = u32::try_from(offset(symbol)).expect("the trampoline is smaller than a page");
@@ -122,7 +122,7 @@ pub fn page(page_address: u32, parameters: &Parameters) -> [u8; PAGE_SIZE as usi
         ..*parameters
     };
 
-    let mut page = [0; PAGE_SIZE as usize];
+    let mut page = [0; PAGE_LEN];
     let code = code();
     page[..code.len()].copy_from_slice(code);
     let bytes = parameters.bytes();

@@ -10,8 +10,10 @@ use hv_core::id::{MAX_PCPUS, PcpuId};
 
 use crate::{console, keys};
 
+type Call = Lock<Option<fn()>>;
+
 /// Functions that other pcpus want run.
-static CALLS: [Lock<Option<fn()>>; MAX_PCPUS] = [const { Lock::new(Rank::Pcpus, None) }; MAX_PCPUS];
+static CALLS: [Call; MAX_PCPUS] = [const { Lock::new(Rank::Pcpus, None) }; MAX_PCPUS];
 
 /// The idle loop.
 pub fn idle() -> ! {

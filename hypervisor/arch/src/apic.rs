@@ -178,8 +178,10 @@ fn read(register: u32) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "registers have 32 bits")]
         return unsafe { msr::read(x2apic_msr(register)) } as u32;
     }
-    // SAFETY: the mapped register page; the offsets above are below its size.
-    unsafe { xapic.add(register as usize).cast::<u32>().read_volatile() }
+    // SAFETY: the offsets above are below the size of the mapped register page.
+    let register = unsafe { xapic.add(register as usize) }.cast::<u32>();
+    // SAFETY: a register of this pcpu's APIC, aligned to 16 bytes.
+    unsafe { register.read_volatile() }
 }
 
 fn write(register: u32, value: u32) {
@@ -190,5 +192,7 @@ fn write(register: u32, value: u32) {
         return;
     }
     // SAFETY: as in `read`.
-    unsafe { xapic.add(register as usize).cast::<u32>().write_volatile(value) };
+    let register = unsafe { xapic.add(register as usize) }.cast::<u32>();
+    // SAFETY: as in `read`.
+    unsafe { register.write_volatile(value) };
 }

@@ -13,7 +13,7 @@ const RECORD: u64 = 16;
 pub fn walk(mut rbp: u64, limit: usize, mut visit: impl FnMut(u64)) {
     let Some(end) = memory::stack_end(rbp) else { return };
     for _ in 0..limit {
-        if rbp % 8 != 0 || rbp.checked_add(RECORD).is_none_or(|after| after > end) {
+        if !rbp.is_multiple_of(8) || rbp.checked_add(RECORD).is_none_or(|after| after > end) {
             return;
         }
         let record = rbp as *const [u64; 2];

@@ -1,7 +1,7 @@
 //! The machine's frames: the table and the allocator of `hv_core::frame` over
 //! real memory.
 
-use hv_core::addr::{HostPhysAddr, Mfn, PAGE_SIZE, PhysRange};
+use hv_core::addr::{HostPhysAddr, Mfn, PAGE_LEN, PAGE_SIZE, PhysRange, to_usize};
 use hv_core::frame::{
     AddError, Buddy, Cleanliness, Counts, Frame, FrameState, FrameTable, FreeError, Inconsistency, Order,
     OutOfFrames, Owner, Reach, Use,
@@ -76,7 +76,7 @@ impl OwnFrames {
     pub fn bytes(&self) -> &[u8] {
         let range = self.range();
         // SAFETY: RAM that the allocator gave to this value alone.
-        unsafe { core::slice::from_raw_parts(memory::phys_to_virt(range.start()), range.len() as usize) }
+        unsafe { core::slice::from_raw_parts(memory::phys_to_virt(range.start()), to_usize(range.len())) }
     }
 
     /// The content, to be changed.
@@ -84,7 +84,7 @@ impl OwnFrames {
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         let range = self.range();
         // SAFETY: as above, and borrowed exclusively.
-        unsafe { core::slice::from_raw_parts_mut(memory::phys_to_virt(range.start()), range.len() as usize) }
+        unsafe { core::slice::from_raw_parts_mut(memory::phys_to_virt(range.start()), to_usize(range.len())) }
     }
 
     /// Returns the frames to the allocator.
@@ -119,6 +119,6 @@ pub(crate) fn is_reserved(range: PhysRange) -> bool {
         return false;
     };
     let range = range.round_out();
-    let mut frames = (range.start()..range.end()).step_by(PAGE_SIZE as usize);
+    let mut frames = (range.start()..range.end()).step_by(PAGE_LEN);
     frames.all(|a| HostPhysAddr::new(a).is_some_and(|a| table.state(a.mfn()) == FrameState::Reserved))
 }

@@ -6,7 +6,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 
-use hv_core::addr::PAGE_SIZE;
+use hv_core::addr::{PAGE_SIZE, to_usize};
 use hv_core::frame::{Order, Use};
 use linked_list_allocator::Heap;
 
@@ -68,10 +68,10 @@ impl Window {
         memory::map_fresh(start, order, Use::Heap).map_err(|_| ())?;
         if self.mapped == 0 {
             // SAFETY: fresh memory, mapped for ever.
-            unsafe { self.heap.init(start as *mut u8, bytes as usize) };
+            unsafe { self.heap.init(start as *mut u8, to_usize(bytes)) };
         } else {
             // SAFETY: fresh memory right behind what the heap has.
-            unsafe { self.heap.extend(bytes as usize) };
+            unsafe { self.heap.extend(to_usize(bytes)) };
         }
         self.mapped += bytes;
         Ok(())

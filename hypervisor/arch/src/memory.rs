@@ -20,7 +20,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use arrayvec::ArrayVec;
 use hv_boot::{EARLY_IDENTITY_LIMIT, Image};
 use hv_core::acpi::PhysMemory;
-use hv_core::addr::{HostPhysAddr, Mfn, PAGE_SIZE, PhysRange};
+use hv_core::addr::{HostPhysAddr, Mfn, PAGE_LEN, PAGE_SIZE, PhysRange, to_usize};
 use hv_core::boot_info::{BootInfo, MAX_MODULES};
 use hv_core::frame::{AddError, Frame, FrameTable, Order, OutOfFrames, Reach, Use};
 use hv_core::id::{MAX_PCPUS, PcpuId};
@@ -189,7 +189,7 @@ fn build(
     pool: PhysRange,
     features: &Features,
 ) -> Result<PageTables, MemoryError> {
-    let mut frames = (pool.start()..pool.end()).step_by(PAGE_SIZE as usize);
+    let mut frames = (pool.start()..pool.end()).step_by(PAGE_LEN);
     let next = || {
         let frame = PhysRange::from_len(frames.next()?, PAGE_SIZE)?;
         // SAFETY: an unused frame of the pool, below the identity map's limit.
@@ -275,7 +275,7 @@ unsafe fn frame_table(range: PhysRange, frames: u64) -> &'static [Frame] {
     let start = phys_to_virt(range.start()).cast::<Frame>();
     // SAFETY: zeroed memory of that length, aligned to a page; zero bytes are a
     // valid record; only shared references exist from here on.
-    unsafe { core::slice::from_raw_parts(start, frames as usize) }
+    unsafe { core::slice::from_raw_parts(start, to_usize(frames)) }
 }
 
 pub(crate) fn phys_to_virt(phys: u64) -> *mut u8 {
@@ -290,7 +290,7 @@ pub(crate) fn phys_to_virt(phys: u64) -> *mut u8 {
 /// map's limit), and the caller's alone.
 pub(crate) unsafe fn zero(range: PhysRange) {
     // SAFETY: by the caller.
-    unsafe { phys_to_virt(range.start()).write_bytes(0, range.len() as usize) };
+    unsafe { phys_to_virt(range.start()).write_bytes(0, to_usize(range.len())) };
 }
 
 /// Copies `bytes` to physical address `to`.
@@ -368,7 +368,7 @@ pub(crate) unsafe fn map_device(phys: PhysRange) -> Result<DeviceMemory, MapErro
     };
     map(virt, pages, Rights::WRITE | Rights::UNCACHED)?;
     let start = (virt + (phys.start() - pages.start())) as *mut u8;
-    Ok(DeviceMemory { start: NonNull::new(start).ok_or(MapError::Misaligned)?, len: phys.len() as usize })
+    Ok(DeviceMemory { start: NonNull::new(start).ok_or(MapError::Misaligned)?, len: to_usize(phys.len()) })
 }
 
 /// Memory that firmware or loader filled and nobody changes: tables, modules,
@@ -386,12 +386,12 @@ impl FirmwareMemory {
             return None;
         }
         let pages = range.round_out();
-        for page in (pages.start()..pages.end()).step_by(PAGE_SIZE as usize) {
+        for page in (pages.start()..pages.end()).step_by(PAGE_LEN) {
             Self::ensure_mapped(page)?;
         }
         // SAFETY: mapped just now or before; not the allocator's and not ours, so
         // nobody writes it (pcpus start from a page that only `smp` looks at).
-        Some(unsafe { core::slice::from_raw_parts(phys_to_virt(range.start()), range.len() as usize) })
+        Some(unsafe { core::slice::from_raw_parts(phys_to_virt(range.start()), to_usize(range.len())) })
     }
 
     fn ensure_mapped(page: u64) -> Option<()> {
@@ -474,7 +474,7 @@ pub(crate) fn map_stacks(pcpu: PcpuId) -> Result<[u64; 4], OutOfFrames> {
     let slot = STACKS + pcpu.index() as u64 * STACK_SLOT;
     for (start, end) in STACK_LAYOUT {
         let step = PAGE_SIZE << 2;
-        for offset in (start..end).step_by(step as usize) {
+        for offset in (start..end).step_by(to_usize(step)) {
             let order = Order::covering(step / PAGE_SIZE).ok_or(OutOfFrames { unscrubbed: 0 })?;
             map_fresh(slot + offset, order, Use::Pcpu)?;
         }

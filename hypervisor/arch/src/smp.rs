@@ -83,6 +83,10 @@ unsafe impl Sync for BootArea {}
 /// Called once, on the boot CPU, before anything else of this crate.
 pub(crate) unsafe fn install_boot_cpu() {
     static AREA: BootArea = BootArea(Pcpu::new(PcpuId::BOOT, ApicId::new(0)));
+    // One stack for whatever happens before there are others.
+    for ist in Ist::ALL {
+        AREA.0.descriptors.set_ist(ist, VirtAddr::new_truncate(hv_boot::interrupt_stack()));
+    }
     // SAFETY: by the caller.
     unsafe { install(&AREA.0) };
 }
@@ -223,14 +227,12 @@ fn prepare(others: &[ApicId], map: &MemoryMap) -> Result<Prepared, StartError> {
 fn trampoline_page(map: &MemoryMap) -> Option<PhysRange> {
     const CONVENTIONAL: u64 = 0x9_0000;
     let usable = map.iter().filter(|region| region.kind == RegionKind::Ram);
-    let end = usable
-        .map(|region| region.range.round_in())
-        .filter(|range| range.start() < CONVENTIONAL)
-        .map(|range| (range.start().max(PAGE_SIZE), range.end().min(CONVENTIONAL)))
-        .filter(|(start, end)| start + PAGE_SIZE <= *end)
-        .last()?
-        .1;
-    PhysRange::new(end - PAGE_SIZE, end)
+    let pages = usable.filter_map(|region| {
+        let range = region.range.round_in();
+        let (start, end) = (range.start().max(PAGE_SIZE), range.end().min(CONVENTIONAL));
+        PhysRange::new(end.checked_sub(PAGE_SIZE)?, end).filter(|page| page.start() >= start)
+    });
+    pages.max_by_key(|page| page.start())
 }
 
 fn missing(others: &[ApicId]) -> impl Iterator<Item = PcpuId> {

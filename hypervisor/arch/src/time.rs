@@ -138,11 +138,10 @@ fn measure_pit(us: u64) -> (u64, u64, u64) {
     let count = PIT_HZ * us / 1_000_000;
     let [low, high, ..] = count.to_le_bytes();
     let mut gate = Port::<u8>::new(GATE);
+    // SAFETY: reads the port.
+    let value = unsafe { gate.read() };
     // SAFETY: gate of channel 2 on, speaker off.
-    unsafe {
-        let value = gate.read();
-        gate.write(value & !2 | 1);
-    }
+    unsafe { gate.write(value & !2 | 1) };
     for (port, value) in [(0x43, 0xb0), (0x42, low), (0x42, high)] {
         // SAFETY: channel 2, both bytes, mode 0, then the count.
         unsafe { Port::<u8>::new(port).write(value) };

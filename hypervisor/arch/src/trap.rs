@@ -196,22 +196,22 @@ pub(crate) fn interrupt_descriptor_table() -> InterruptDescriptorTable {
         // SAFETY: as above.
         unsafe { idt[vector].set_handler_addr(stub(vector)) };
     }
-    // SAFETY: as above; `Descriptors::set_ist` names the stacks before anything
-    // can fault on purpose.
-    unsafe { on_stack(idt.non_maskable_interrupt.set_handler_addr(stub(NMI)), Ist::Nmi) };
-    // SAFETY: as above.
-    unsafe { on_stack(idt.double_fault.set_handler_addr(stub(8)), Ist::DoubleFault) };
-    // SAFETY: as above.
-    unsafe { on_stack(idt.machine_check.set_handler_addr(stub(18)), Ist::MachineCheck) };
+    macro_rules! gate_on_stack {
+        ($($field:ident = $vector:expr, $ist:expr);* $(;)?) => {
+            $(
+                // SAFETY: as above.
+                let options = unsafe { idt.$field.set_handler_addr(stub($vector)) };
+                // SAFETY: `Descriptors::set_ist` named the stack before `load`.
+                unsafe { options.set_stack_index($ist as u16) };
+            )*
+        };
+    }
+    gate_on_stack!(
+        non_maskable_interrupt = NMI, Ist::Nmi;
+        double_fault = 8, Ist::DoubleFault;
+        machine_check = 18, Ist::MachineCheck;
+    );
     idt
-}
-
-/// # Safety
-///
-/// The TSS names a stack for `ist` before the vector is raised.
-unsafe fn on_stack(options: &mut EntryOptions, ist: Ist) {
-    // SAFETY: by the caller.
-    unsafe { options.set_stack_index(ist as u16) };
 }
 
 const STUB_SIZE: u64 = 16;

@@ -7,6 +7,20 @@
 
 use core::fmt;
 
+// Host and target are x86-64 (or as wide): sizes of memory fit either type.
+const _: () = assert!(size_of::<usize>() == size_of::<u64>());
+
+/// `value` as an index or a length; no bits are lost.
+#[must_use]
+pub const fn to_usize(value: u64) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "as wide, by the assertion above")]
+    {
+        value as usize
+    }
+}
+
+/// Bytes in a frame, as a length in memory.
+pub const PAGE_LEN: usize = to_usize(PAGE_SIZE);
 /// Bytes in a frame (SDM "Paging": the smallest page size).
 pub const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 /// Bits of an address that select the byte in its frame.

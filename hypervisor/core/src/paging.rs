@@ -13,7 +13,7 @@
 
 use bitflags::bitflags;
 
-use crate::addr::{HostPhysAddr, Mfn, PAGE_SHIFT, PhysRange};
+use crate::addr::{HostPhysAddr, Mfn, PAGE_SHIFT, PhysRange, to_usize};
 
 /// Entries in a table.
 pub const ENTRIES: usize = 512;
@@ -241,7 +241,7 @@ const fn level_shift(level: u32) -> u32 {
 }
 
 const fn index(virt: u64, level: u32) -> usize {
-    (virt >> level_shift(level)) as usize & (ENTRIES - 1)
+    to_usize(virt >> level_shift(level)) & (ENTRIES - 1)
 }
 
 /// Bit 47 repeated upwards (SDM "Canonical Addressing").
