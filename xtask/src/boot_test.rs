@@ -1,9 +1,7 @@
 //! `test` and `guest-test`: runs boot scenarios, several at a time, and the tests of the host crates.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
@@ -12,15 +10,14 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use regex::Regex;
 
+use crate::boot;
 use crate::build::{self, Built};
-use crate::cli::{GuestTestArgs, Platform, RunnerArgs, TestArgs};
-use crate::iso::{self, BootSet};
-use crate::machine::{Config, Emulator, Machine};
+use crate::cli::{GuestTestArgs, RunnerArgs, TestArgs};
+use crate::machine::Emulator;
 use crate::process::{self, Group};
 use crate::report::{Outcome, Totals, Verdict, guest_tests};
 use crate::run::indent;
-use crate::scenario::{self, Payload, Scenario};
-use crate::session::{DEFAULT_TIMEOUT, Session};
+use crate::scenario::{self, Scenario};
 use crate::ui::Bar;
 use crate::workspace;
 
@@ -212,9 +209,9 @@ impl Runner<'_> {
     /// The verdict on a scenario, then those on the guest tests in it.
     fn scenario(&self, scenario: &Scenario) -> Vec<Outcome> {
         let started = Instant::now();
-        let (verdict, console) = match self.emulator(scenario) {
+        let (verdict, console) = match boot::emulator(scenario, self.args.platform) {
             Err(reason) => (Verdict::Skipped(format!("{reason:#}")), None),
-            Ok(emulator) => match self.boot(scenario, emulator) {
+            Ok(emulator) => match self.verdict(scenario, emulator) {
                 Ok((verdict, console)) => (verdict, Some(console)),
                 Err(error) => (Verdict::Failed(format!("{error:#}")), None),
             },
@@ -227,70 +224,19 @@ impl Runner<'_> {
         outcomes
     }
 
-    fn emulator(&self, scenario: &Scenario) -> Result<Emulator> {
-        let machine = &scenario.machine;
-        let platform = match machine.platform {
-            Platform::Auto => self.args.platform,
-            platform => platform,
-        };
-        Emulator::choose(platform, machine.firmware, machine.cpu_model.is_some())
-    }
-
-    /// Boots a scenario's machine and follows its script; the verdict and what the console showed.
-    fn boot(&self, scenario: &Scenario, emulator: Emulator) -> Result<(Verdict, String)> {
-        let work = workspace::scratch("test")?;
-        let iso = work.path().join("kigumi.iso");
-        iso::make(&self.boot_set(scenario, work.path())?, work.path(), &iso)?;
-        let machine = &scenario.machine;
-        let mut machine = Machine::start(&Config {
-            emulator,
-            cpus: machine.cpus,
-            memory_mib: machine.memory,
-            cpu_model: machine.cpu_model.clone(),
-            firmware: machine.firmware,
-            iso,
-            log: None,
-        })?;
-        let timeout = scenario.timeout.or(self.args.timeout).unwrap_or(DEFAULT_TIMEOUT);
-        let mut sink = io::sink();
-        let mut session = Session::new(&mut machine, &mut sink, timeout);
-        let result = session.run(&scenario.script);
-        let console = session.console();
-        let excerpt = machine.end();
-        let verdict = match result {
+    /// The verdict on a scenario that can run, and what the console showed.
+    fn verdict(&self, scenario: &Scenario, emulator: Emulator) -> Result<(Verdict, String)> {
+        let booted = boot::boot(scenario, &self.built, emulator, self.args.timeout)?;
+        let verdict = match booted.result {
             Ok(()) => Verdict::Passed,
             Err(failure) => Verdict::Failed(format!(
                 "{}\n{}: {failure}\nEnd of the emulator's log:\n{}",
                 about(scenario),
                 scenario.file.display(),
-                indent(&excerpt)
+                indent(&booted.log)
             )),
         };
-        Ok((verdict, console))
-    }
-
-    fn boot_set(&self, scenario: &Scenario, work: &Path) -> Result<BootSet> {
-        let folder = scenario.file.parent().unwrap_or(Path::new("."));
-        let machine = &scenario.machine;
-        Ok(BootSet {
-            hypervisor: self.built.hypervisor.clone(),
-            cmdline: machine.cmdline.clone(),
-            dom0: self.dom0(&machine.dom0, folder, work)?,
-            initrd: machine.initrd.as_ref().map(|file| folder.join(file)),
-        })
-    }
-
-    fn dom0(&self, payload: &Payload, folder: &Path, work: &Path) -> Result<Option<PathBuf>> {
-        Ok(match payload {
-            Payload::Named(name) if name == "default" => self.built.dom0_shim.clone(),
-            Payload::Named(name) if name == "none" => None,
-            Payload::Named(file) => Some(folder.join(file)),
-            Payload::Text(text) => {
-                let file = work.join("dom0");
-                fs::write(&file, &text.text)?;
-                Some(file)
-            }
-        })
+        Ok((verdict, booted.console))
     }
 }
 

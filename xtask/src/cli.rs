@@ -46,6 +46,14 @@ pub(crate) enum Command {
     Test(TestArgs),
     /// Run boot scenarios, or single guest tests in them, by name
     GuestTest(GuestTestArgs),
+    /// Measure boots and compare them with the budgets in tests/bench.toml
+    Bench(BenchArgs),
+    /// Check format, lints, layers, sources and the built image
+    Check(CheckArgs),
+    /// Boot under a debugger: gdb with QEMU, Bochs' own with Bochs
+    Gdb(GdbArgs),
+    /// Remove all that was built and all temporary files
+    Clean,
 }
 
 const TEST_HELP: &str = "\
@@ -235,6 +243,39 @@ pub(crate) struct GuestTestArgs {
 
     #[command(flatten)]
     pub(crate) runner: RunnerArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+
+    /// Measure this multiboot2 ELF instead of building the hypervisor
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hypervisor: Option<PathBuf>,
+
+    /// Write the figures to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+
+    /// Check this image instead of the built ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct GdbArgs {
+    #[command(flatten)]
+    pub(crate) boot: BootArgs,
+
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -4,9 +4,16 @@
 //! [`machine`] (Bochs or QEMU with COM1 on a pseudo terminal); dialogues with them are written in the
 //! language of [`script`] and spoken by [`session`].
 
+#![forbid(unsafe_code)]
+
+mod bench;
+mod boot;
 mod boot_test;
 mod build;
+mod check;
+mod clean;
 mod cli;
+mod gdb;
 mod iso;
 mod machine;
 mod process;
@@ -24,11 +31,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
+use process::CtrlC;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     ui::choose_color(cli.color);
-    match process::watch_signals().and_then(|()| dispatch(&cli.command)) {
+    let ctrl_c = if matches!(cli.command, Command::Gdb(_)) { CtrlC::IsForTheChild } else { CtrlC::EndsUs };
+    match process::watch_signals(ctrl_c).and_then(|()| dispatch(&cli.command)) {
         Ok(code) => code,
         Err(error) if process::interrupted() => {
             ui::note(&format!("interrupted: {error}"));
@@ -50,5 +59,9 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(args).map(done),
         Command::Test(args) => boot_test::run_all(args),
         Command::GuestTest(args) => boot_test::run_named(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Gdb(args) => gdb::run(args).map(done),
+        Command::Clean => clean::run().map(done),
     }
 }

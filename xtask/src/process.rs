@@ -26,10 +26,23 @@ const POLL: Duration = Duration::from_millis(20);
 
 static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
+/// What Ctrl-C on the terminal means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CtrlC {
+    EndsUs,
+    /// A debugger on the terminal wants it.
+    IsForTheChild,
+}
+
 /// From here on SIGINT, SIGTERM, SIGHUP and SIGQUIT set the flag of [`interrupted`]; a second one ends us.
-pub(crate) fn watch_signals() -> Result<()> {
+pub(crate) fn watch_signals(ctrl_c: CtrlC) -> Result<()> {
     let flag = INTERRUPTED.get_or_init(Arc::default);
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+    if ctrl_c == CtrlC::IsForTheChild {
+        // A handler, since an ignored signal would stay ignored in the child.
+        flag::register(SIGINT, Arc::default())?;
+    }
+    let sigint = (ctrl_c == CtrlC::EndsUs).then_some(SIGINT);
+    for signal in [SIGTERM, SIGHUP, SIGQUIT].into_iter().chain(sigint) {
         flag::register_conditional_shutdown(signal, i32::from(EXIT_INTERRUPTED), Arc::clone(flag))?;
         flag::register(signal, Arc::clone(flag))?;
     }

@@ -81,9 +81,10 @@ struct File {
     scenario: Vec<Raw>,
 }
 
+/// A scenario as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+pub(crate) struct Raw {
     name: String,
     description: String,
     #[serde(default)]
@@ -117,7 +118,8 @@ fn parse(text: &str, file: &Path) -> Result<Vec<Scenario>> {
     parsed.scenario.into_iter().map(|raw| check(raw, text, file)).collect()
 }
 
-fn check(raw: Raw, text: &str, file: &Path) -> Result<Scenario> {
+/// Checks what serde could not: names and the script. `text` is all of `file`.
+pub(crate) fn check(raw: Raw, text: &str, file: &Path) -> Result<Scenario> {
     let valid = |name: &str| {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };

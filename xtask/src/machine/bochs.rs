@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -20,7 +21,7 @@ const IPS: u32 = 50_000_000;
 pub(super) fn start(config: &Config, work: &Path, com1: &Path) -> Result<Started> {
     let log = work.join("bochs.log");
     let (rc, commands) = (work.join("bochsrc"), work.join("commands"));
-    fs::write(&rc, bochsrc(config, com1, &log))?;
+    fs::write(&rc, bochsrc(config, com1, &log, Display::Text))?;
     fs::write(&commands, "continue\n")?;
     let (screen, _) = serial::open()?;
     let mut bochs = process::command("bochs");
@@ -30,8 +31,37 @@ pub(super) fn start(config: &Config, work: &Path, com1: &Path) -> Result<Started
     Ok(Started { group, output: screen.into_output()?, backend: Box::new(Bochs::new(log)) })
 }
 
+/// Bochs with its debugger on our terminal and the names of `symbols` loaded.
+pub(super) fn debugger(config: &Config, work: &Path, com1: &Path, symbols: &Path) -> Result<Command> {
+    let (rc, commands) = (work.join("bochsrc"), work.join("commands"));
+    fs::write(&rc, bochsrc(config, com1, &work.join("bochs.log"), Display::Vnc))?;
+    fs::write(&commands, format!("ldsym global \"{}\"\n", symbols.display()))?;
+    // In our process group, so that it may read the terminal.
+    let mut bochs = Command::new("bochs");
+    bochs.arg("-q").arg("-f").arg(&rc).arg("-rc").arg(&commands).current_dir(work);
+    Ok(bochs)
+}
+
+/// Where the screen is shown.
+#[derive(Clone, Copy)]
+enum Display {
+    /// On the terminal.
+    Text,
+    /// For VNC viewers, port 5900 or the next free one.
+    Vnc,
+}
+
+impl Display {
+    fn option(self) -> &'static str {
+        match self {
+            Self::Text => "display_library: term",
+            Self::Vnc => "display_library: rfb, options=\"timeout=0\"",
+        }
+    }
+}
+
 /// Bochs' configuration for `config`.
-pub(crate) fn bochsrc(config: &Config, com1: &Path, log: &Path) -> String {
+fn bochsrc(config: &Config, com1: &Path, log: &Path, display: Display) -> String {
     let Config { cpus, memory_mib, iso, .. } = config;
     let model = config.cpu_model.as_deref().unwrap_or(DEFAULT_CPU_MODEL);
     let (com1, log, iso) = (com1.display(), log.display(), iso.display());
@@ -43,7 +73,7 @@ pub(crate) fn bochsrc(config: &Config, com1: &Path, log: &Path) -> String {
         "vgaromimage: file=/usr/share/vgabios/vgabios.bin",
         // The text display shows no graphics mode.
         "vga: extension=none",
-        "display_library: term",
+        display.option(),
         "plugin_ctrl: speaker=0, parallel=0",
         &format!("ata0-master: type=cdrom, path=\"{iso}\", status=inserted"),
         "boot: cdrom",
@@ -134,12 +164,13 @@ mod tests {
             firmware: Firmware::Bios,
             iso: "/a b/x.iso".into(),
             log: None,
+            gdb: None,
         }
     }
 
     #[test]
     fn configuration_holds_the_machine() {
-        let rc = bochsrc(&config(), Path::new("/dev/pts/7"), Path::new("/w/log"));
+        let rc = bochsrc(&config(), Path::new("/dev/pts/7"), Path::new("/w/log"), Display::Text);
         for line in [
             "cpu: model=corei7_haswell_4770, count=8, ips=50000000, reset_on_triple_fault=0",
             "memory: guest=1024, host=1024",
@@ -151,7 +182,7 @@ mod tests {
         }
         let model = Config { cpu_model: Some("core2_penryn_t9600".into()), ..config() };
         assert!(
-            bochsrc(&model, Path::new("t"), Path::new("l"))
+            bochsrc(&model, Path::new("t"), Path::new("l"), Display::Text)
                 .starts_with("cpu: model=core2_penryn_t9600, count=8")
         );
     }

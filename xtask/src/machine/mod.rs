@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) iso: PathBuf,
     /// Where to copy the console's output to.
     pub(crate) log: Option<PathBuf>,
+    /// Where QEMU listens for gdb; the machine then waits for it before its first instruction.
+    pub(crate) gdb: Option<PathBuf>,
 }
 
 impl Config {
@@ -60,6 +62,7 @@ impl Config {
             firmware: args.firmware,
             iso,
             log: args.log.clone(),
+            gdb: None,
         })
     }
 }
@@ -230,6 +233,30 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Runs `config` in Bochs with its debugger on our terminal, until the user ends it. The console goes to
+/// `log`; `symbols` is a file of addresses and names.
+pub(crate) fn debug_in_bochs(config: &Config, symbols: &Path, log: &Path) -> Result<()> {
+    setup::ensure_all(Emulator::Bochs.needs(Firmware::Bios))?;
+    let work = workspace::scratch("debug")?;
+    let (console, _input) = serial::open()?;
+    let mut bochs = bochs::debugger(config, work.path(), console.path(), symbols)?;
+    let (stop, mut log) = (AtomicBool::new(false), create_log(log)?);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                // A full disk must not end the machine.
+                let _ = log.write_all(&console.read());
+                thread::sleep(POLL);
+            }
+        });
+        let status = bochs.status();
+        stop.store(true, Ordering::Relaxed);
+        status
+    })
+    .context("cannot start bochs")?;
+    Ok(())
 }
 
 fn create_log(path: &Path) -> Result<File> {

@@ -62,6 +62,10 @@ fn arguments(config: &Config, com1: &Path, log: &Path) -> Vec<String> {
         ("-d", "guest_errors,cpu_reset".to_owned()),
         ("-D", log.display().to_string()),
     ];
+    if let Some(socket) = &config.gdb {
+        let listen = format!("unix:{},server=on,wait=off", socket.display());
+        arguments.extend(["-S".to_owned(), "-gdb".to_owned(), listen]);
+    }
     arguments.extend(pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
     arguments
 }
@@ -154,9 +158,18 @@ mod tests {
             firmware: Firmware::Bios,
             iso: "x.iso".into(),
             log: None,
+            gdb: Some("/w/gdb".into()),
         };
         let line = arguments(&config, Path::new("/dev/pts/3"), Path::new("l")).join(" ");
-        for part in ["q35,accel=tcg", "-cpu max", "-smp 2", "-m 256", "-cdrom x.iso", "path=/dev/pts/3"] {
+        for part in [
+            "q35,accel=tcg",
+            "-cpu max",
+            "-smp 2",
+            "-m 256",
+            "-cdrom x.iso",
+            "path=/dev/pts/3",
+            "-S -gdb unix:/w/gdb",
+        ] {
             assert!(line.contains(part), "{part} not in {line}");
         }
     }

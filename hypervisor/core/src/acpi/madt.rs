@@ -637,7 +637,7 @@ mod tests {
 
         #[test]
         fn any_entries_are_survived(
-            mut body in prop::collection::vec(prop_oneof![0_u8..20, any::<u8>()], 8..400),
+            mut body in prop::collection::vec(prop_oneof![0_u8..20, any::<u8>()], 8..if cfg!(miri) { 60 } else { 400 }),
             boot: u32,
             max in 0_usize..300,
         ) {

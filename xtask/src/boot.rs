@@ -1,0 +1,112 @@
+//! Boots a scenario: medium, machine, dialogue.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::build::Built;
+use crate::cli::Platform;
+use crate::iso::{self, BootSet};
+use crate::machine::{Config, Emulator, Machine};
+use crate::scenario::{Payload, Scenario};
+use crate::session::{DEFAULT_TIMEOUT, Failure, Session};
+use crate::workspace;
+
+/// What came of a boot.
+pub(crate) struct Booted {
+    /// Whether the script passed.
+    pub(crate) result: Result<(), Failure>,
+    /// All that the console showed, without carriage returns and escape sequences.
+    pub(crate) console: String,
+    /// End of the emulator's log.
+    pub(crate) log: String,
+}
+
+/// The emulator for `scenario`, or why it cannot run here. `default` is for scenarios that name none.
+pub(crate) fn emulator(scenario: &Scenario, default: Platform) -> Result<Emulator> {
+    let machine = &scenario.machine;
+    let platform = match machine.platform {
+        Platform::Auto => default,
+        platform => platform,
+    };
+    Emulator::choose(platform, machine.firmware, machine.cpu_model.is_some())
+}
+
+/// Boots `scenario` and follows its script. The machine is gone when this returns.
+pub(crate) fn boot(
+    scenario: &Scenario,
+    built: &Built,
+    emulator: Emulator,
+    timeout: Option<Duration>,
+) -> Result<Booted> {
+    let work = workspace::scratch("boot")?;
+    let iso = work.path().join("kigumi.iso");
+    iso::make(&boot_set(scenario, built, work.path())?, work.path(), &iso)?;
+    let mut machine = Machine::start(&config(scenario, emulator, iso))?;
+    let timeout = scenario.timeout.or(timeout).unwrap_or(DEFAULT_TIMEOUT);
+    let mut sink = io::sink();
+    let mut session = Session::new(&mut machine, &mut sink, timeout);
+    let result = session.run(&scenario.script);
+    let console = session.console();
+    Ok(Booted { result, console, log: machine.end() })
+}
+
+fn config(scenario: &Scenario, emulator: Emulator, iso: PathBuf) -> Config {
+    let machine = &scenario.machine;
+    Config {
+        emulator,
+        cpus: machine.cpus,
+        memory_mib: machine.memory,
+        cpu_model: machine.cpu_model.clone(),
+        firmware: machine.firmware,
+        iso,
+        log: None,
+        gdb: None,
+    }
+}
+
+fn boot_set(scenario: &Scenario, built: &Built, work: &Path) -> Result<BootSet> {
+    let folder = scenario.file.parent().unwrap_or(Path::new("."));
+    let machine = &scenario.machine;
+    Ok(BootSet {
+        hypervisor: built.hypervisor.clone(),
+        cmdline: machine.cmdline.clone(),
+        dom0: dom0(&machine.dom0, built, folder, work)?,
+        initrd: machine.initrd.as_ref().map(|file| folder.join(file)),
+    })
+}
+
+/// Dom0's image. A text goes into a file in `work`; files are named from the scenario's `folder`.
+fn dom0(payload: &Payload, built: &Built, folder: &Path, work: &Path) -> Result<Option<PathBuf>> {
+    Ok(match payload {
+        Payload::Named(name) if name == "default" => built.dom0_shim.clone(),
+        Payload::Named(name) if name == "none" => None,
+        Payload::Named(file) => Some(folder.join(file)),
+        Payload::Text(text) => {
+            let file = work.join("dom0");
+            fs::write(&file, &text.text)?;
+            Some(file)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Text;
+
+    #[test]
+    fn dom0_of_a_scenario() {
+        let built = Built { hypervisor: "k".into(), dom0_shim: Some("shim".into()) };
+        let work = tempfile::tempdir().unwrap();
+        let image = |payload| dom0(&payload, &built, Path::new("tests/boot"), work.path()).unwrap();
+        assert_eq!(image(Payload::Named("default".into())), Some("shim".into()));
+        assert_eq!(image(Payload::Named("none".into())), None);
+        assert_eq!(image(Payload::Named("a.elf".into())), Some("tests/boot/a.elf".into()));
+        let garbage = image(Payload::Text(Text { text: "x".into() })).unwrap();
+        assert_eq!(fs::read_to_string(garbage).unwrap(), "x");
+    }
+}
