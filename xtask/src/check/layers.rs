@@ -1,5 +1,5 @@
-//! Which package may depend on which: `xen-abi <- hv-core <- hv-arch <- hypervisor`, with `hv-boot` beside
-//! `hv-arch`; Dom0's shim and the guests see the public ABI only.
+//! Which package may depend on which: `xen-abi <- hv-core <- hv-boot <- hv-arch <- hypervisor` (ADR 1 says
+//! why the boot code is below); Dom0's shim and the guests see the public ABI and their runtime only.
 
 use std::collections::BTreeMap;
 
@@ -26,14 +26,11 @@ pub(super) struct Layer {
 pub(super) const LAYERS: &[Layer] = &[
     Layer { package: "xen-abi", uses: &[], unsafe_code: Unsafe::Forbidden },
     Layer { package: "hv-core", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
-    Layer { package: "hv-arch", uses: &["xen-abi", "hv-core"], unsafe_code: Unsafe::Allowed },
     Layer { package: "hv-boot", uses: &["xen-abi", "hv-core"], unsafe_code: Unsafe::Allowed },
-    Layer {
-        package: "hypervisor",
-        uses: &["xen-abi", "hv-core", "hv-arch", "hv-boot"],
-        unsafe_code: Unsafe::Forbidden,
-    },
-    Layer { package: "dom0-shim", uses: &["xen-abi"], unsafe_code: Unsafe::Allowed },
+    Layer { package: "hv-arch", uses: &["xen-abi", "hv-core", "hv-boot"], unsafe_code: Unsafe::Allowed },
+    Layer { package: "hypervisor", uses: &["xen-abi", "hv-core", "hv-arch"], unsafe_code: Unsafe::Forbidden },
+    Layer { package: "guest-rt", uses: &["xen-abi"], unsafe_code: Unsafe::Allowed },
+    Layer { package: "dom0-shim", uses: &["xen-abi", "guest-rt"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xtask", uses: &[], unsafe_code: Unsafe::Forbidden },
 ];
 

@@ -66,7 +66,7 @@ fn bochsrc(config: &Config, com1: &Path, log: &Path, display: Display) -> String
     let model = config.cpu_model.as_deref().unwrap_or(DEFAULT_CPU_MODEL);
     let (com1, log, iso) = (com1.display(), log.display(), iso.display());
     [
-        &format!("cpu: model={model}, count={cpus}, ips={IPS}, reset_on_triple_fault=0"),
+        &format!("cpu: model={model}, count={cpus}, ips={IPS}, reset_on_triple_fault=0, ignore_bad_msrs=0"),
         &format!("memory: guest={memory_mib}, host={memory_mib}"),
         // Without "fastboot" the BIOS waits three emulated seconds for F12.
         "romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot",
