@@ -66,7 +66,9 @@ pub fn run(wanted: SelfTest<'_>, map: &MemoryMap) {
         SelfTest::All => TESTS.iter().collect(),
         SelfTest::Only(names) => names.split(',').filter_map(find).collect(),
     };
-    log::error!("TESTS planned: {}", chosen.len());
+    if chosen.iter().all(|test| !test.name.starts_with("crash-")) {
+        log::error!("TESTS planned: {}", chosen.len());
+    }
     for test in chosen {
         match (test.run)(map) {
             Ok(()) => log::error!("TEST {}: SUCCESS", test.name),

@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
 use crate::trap::TrapFrame;
-use crate::{apic, cpu, percpu, smp, trap};
+use crate::{apic, cpu, percpu, smp, trap, vmx};
 
 struct Inbox {
     asked: AtomicU64,
@@ -86,6 +86,7 @@ pub fn stop_others() {
 /// Handles an NMI.
 pub(crate) fn nmi(frame: &TrapFrame) {
     if STOPPING.load(Ordering::Acquire) {
+        vmx::leave_root();
         cpu::halt_forever();
     }
     trap::exception(frame);

@@ -30,6 +30,7 @@ pub struct Pcpu {
     apic_id: Cell<ApicId>,
     /// Bits of [`crate::sync::Rank`].
     held_locks: Cell<u32>,
+    in_vmx_root: Cell<bool>,
     pub(crate) descriptors: Descriptors,
 }
 
@@ -40,6 +41,7 @@ impl Pcpu {
             id: Cell::new(id),
             apic_id: Cell::new(apic_id),
             held_locks: Cell::new(0),
+            in_vmx_root: Cell::new(false),
             descriptors: Descriptors::new(),
         }
     }
@@ -58,6 +60,11 @@ impl Pcpu {
 
     pub(crate) fn set_apic_id(&self, apic_id: ApicId) {
         self.apic_id.set(apic_id);
+    }
+
+    /// Whether VMXON was executed and VMXOFF was not.
+    pub(crate) fn in_vmx_root(&self) -> &Cell<bool> {
+        &self.in_vmx_root
     }
 
     #[cfg(debug_assertions)]

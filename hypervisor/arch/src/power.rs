@@ -6,7 +6,7 @@ use x86_64::instructions::port::Port;
 use x86_64::structures::DescriptorTablePointer;
 
 use crate::register::Access;
-use crate::time;
+use crate::{ipi, time, vmx};
 
 /// ACPI "PM1 Control Registers": SCI_EN, SLP_TYPx, SLP_EN.
 const SCI_ENABLE: u16 = 1 << 0;
@@ -92,10 +92,15 @@ pub enum Reset {
 }
 
 /// Starts the machine again by `first`, and if that does not work by each other
-/// way in turn.
+/// way in turn. Every other pcpu stops.
 pub fn reset(first: Reset) -> ! {
+    // All must have left VMX operation, in which INIT is blocked.
+    ipi::stop_others();
+    time::delay_us(10_000);
+    vmx::leave_root();
     attempt(first);
-    for way in [Reset::Acpi, Reset::Keyboard, Reset::Cf9] {
+    // The keyboard controller comes late: it resets CPUs, and on some boards little else.
+    for way in [Reset::Acpi, Reset::Cf9, Reset::Keyboard] {
         attempt(way);
     }
     triple_fault();

@@ -11,7 +11,7 @@ use x86_64::registers::control::{Cr0, Cr4, Cr4Flags};
 
 use crate::cpu::Features;
 use crate::frames::OwnFrames;
-use crate::msr;
+use crate::{msr, percpu};
 
 /// Why this pcpu is not in VMX operation.
 #[derive(Clone, Debug)]
@@ -98,7 +98,19 @@ pub fn enter_root(features: &Features, boot: &VmxConfig) -> Result<(), VmxError>
     // SAFETY: CPUID names VMX, so the bit exists; it only permits VMXON.
     unsafe { Cr4::write(cr4) };
     // SAFETY: the region stays with the CPU, as `region` is never released.
-    unsafe { vmxon(region.mfn().start()) }
+    unsafe { vmxon(region.mfn().start()) }?;
+    percpu::this().in_vmx_root().set(true);
+    Ok(())
+}
+
+/// Leaves VMX operation, if this pcpu is in it: INIT is blocked there (SDM
+/// "Restrictions on VMX Operation"), so a reset by INIT would not happen.
+pub(crate) fn leave_root() {
+    if percpu::this().in_vmx_root().replace(false) {
+        // SAFETY: in VMX root operation, with no guest to return to: callers are
+        // about to stop or to reset the machine.
+        unsafe { asm!("vmxoff", options(nomem, nostack)) };
+    }
 }
 
 fn feature_control_value() -> u64 {
