@@ -137,8 +137,10 @@ structs! {
     "struct xen_msr_entry" => arch_x86::MsrEntry { idx, flags, val }
     "struct xen_domctl" => domctl::XenDomctl { cmd, interface_version, domain, u; _pad }
     "struct xen_domctl_irq_permission" => domctl::IrqPermission { pirq, allow_access; _pad }
-    "struct xen_domctl_iomem_permission" => domctl::IomemPermission { first_mfn, nr_mfns, allow_access; _pad }
-    "struct xen_domctl_ioport_permission" => domctl::IoportPermission { first_port, nr_ports, allow_access; _pad }
+    "struct xen_domctl_iomem_permission" => domctl::IomemPermission { first_mfn, nr_mfns,
+        allow_access; _pad }
+    "struct xen_domctl_ioport_permission" => domctl::IoportPermission { first_port, nr_ports,
+        allow_access; _pad }
     "struct xen_domctl_assign_device" => domctl::AssignDevice { dev, flags, u }
     "typeof(((struct xen_domctl_assign_device *)0)->u.pci)" => domctl::AssignPci { machine_sbdf }
     "typeof(((struct xen_domctl_assign_device *)0)->u.dt)" => domctl::AssignDt { size, path; _pad }
@@ -147,7 +149,8 @@ structs! {
     "struct xen_domctl_bind_pt_irq" => domctl::BindPtIrq { machine_irq, irq_type, u }
     "typeof(((struct xen_domctl_bind_pt_irq *)0)->u.isa)" => domctl::PtIrqIsa { isa_irq }
     "typeof(((struct xen_domctl_bind_pt_irq *)0)->u.pci)" => domctl::PtIrqPci { bus, device, intx }
-    "typeof(((struct xen_domctl_bind_pt_irq *)0)->u.msi)" => domctl::PtIrqMsi { gvec, gflags, gtable; _pad }
+    "typeof(((struct xen_domctl_bind_pt_irq *)0)->u.msi)" => domctl::PtIrqMsi { gvec, gflags,
+        gtable; _pad }
     "struct xen_domctl_createdomain" => domctl::CreateDomain { ssidref, handle, flags, iommu_opts,
         max_vcpus, max_evtchn_port, max_grant_frames, max_maptrack_frames, grant_opts, vmtrace_size,
         cpupool_id, arch }
@@ -189,7 +192,8 @@ structs! {
     "struct xen_domctl_cpu_policy" => domctl::CpuPolicy { nr_leaves, nr_msrs, leaves, msrs, err_leaf,
         err_subleaf, err_msr; _pad }
     "struct xen_domctl_tsc_info" => domctl::TscInfo { tsc_mode, gtsc_khz, incarnation, elapsed_nsec; _pad }
-    "struct xen_domctl_getvcpuinfo" => domctl::GetVcpuInfo { vcpu, online, blocked, running, cpu_time, cpu; _pad0, _pad1 }
+    "struct xen_domctl_getvcpuinfo" => domctl::GetVcpuInfo { vcpu, online, blocked, running, cpu_time,
+        cpu; _pad0, _pad1 }
     "struct xen_domctl_vcpuaffinity" => domctl::VcpuAffinity { vcpu, flags, cpumap_hard, cpumap_soft }
     "struct xen_domctl_nodeaffinity" => domctl::NodeAffinity { nodemap }
     "struct xen_domctl_vcpucontext" => domctl::VcpuContext { vcpu, ctxt; _pad }
@@ -206,17 +210,20 @@ structs! {
     "struct evtchn_send" => event_channel::EvtchnSend { port }
     "struct evtchn_status" => event_channel::EvtchnStatus { dom, port, status, vcpu, u; _pad }
     "typeof(((struct evtchn_status *)0)->u.unbound)" => event_channel::StatusUnbound { dom }
-    "typeof(((struct evtchn_status *)0)->u.interdomain)" => event_channel::StatusInterdomain { dom, port; _pad }
+    "typeof(((struct evtchn_status *)0)->u.interdomain)" => event_channel::StatusInterdomain { dom,
+        port; _pad }
     "struct evtchn_bind_vcpu" => event_channel::EvtchnBindVcpu { port, vcpu }
     "struct evtchn_unmask" => event_channel::EvtchnUnmask { port }
     "struct evtchn_reset" => event_channel::EvtchnReset { dom }
-    "struct evtchn_init_control" => event_channel::EvtchnInitControl { control_gfn, offset, vcpu, link_bits; _pad }
+    "struct evtchn_init_control" => event_channel::EvtchnInitControl { control_gfn, offset, vcpu,
+        link_bits; _pad }
     "struct evtchn_expand_array" => event_channel::EvtchnExpandArray { array_gfn }
     "struct evtchn_set_priority" => event_channel::EvtchnSetPriority { port, priority }
     "struct evtchn_fifo_control_block" => event_channel::EvtchnFifoControlBlock { ready, head; _rsvd }
     "struct grant_entry_v1" => grant_table::GrantEntryV1 { flags, domid, frame }
     "struct grant_entry_header" => grant_table::GrantEntryHeader { flags, domid }
-    "typeof(((union grant_entry_v2 *)0)->full_page)" => grant_table::GrantEntryV2FullPage { hdr, frame; _pad0 }
+    "typeof(((union grant_entry_v2 *)0)->full_page)" => grant_table::GrantEntryV2FullPage { hdr,
+        frame; _pad0 }
     "typeof(((union grant_entry_v2 *)0)->sub_page)" => grant_table::GrantEntryV2SubPage { hdr, page_off,
         length, frame }
     "typeof(((union grant_entry_v2 *)0)->transitive)" => grant_table::GrantEntryV2Transitive { hdr,
@@ -225,12 +232,15 @@ structs! {
         status, handle, dev_bus_addr }
     "struct gnttab_unmap_grant_ref" => grant_table::GnttabUnmapGrantRef { host_addr, dev_bus_addr, handle,
         status; _pad }
-    "struct gnttab_setup_table" => grant_table::GnttabSetupTable { dom, nr_frames, status, frame_list; _pad0, _pad1 }
+    "struct gnttab_setup_table" => grant_table::GnttabSetupTable { dom, nr_frames, status,
+        frame_list; _pad0, _pad1 }
     "struct gnttab_dump_table" => grant_table::GnttabDumpTable { dom, status }
-    "struct gnttab_transfer" => grant_table::GnttabTransfer { mfn, domid, gref = "ref", status; _pad0, _pad1 }
+    "struct gnttab_transfer" => grant_table::GnttabTransfer { mfn, domid, gref = "ref",
+        status; _pad0, _pad1 }
     "struct gnttab_copy_ptr" => grant_table::GnttabCopyPtr { u, domid, offset; _pad }
     "struct gnttab_copy" => grant_table::GnttabCopy { source, dest, len, flags, status; _pad }
-    "struct gnttab_query_size" => grant_table::GnttabQuerySize { dom, nr_frames, max_nr_frames, status; _pad0, _pad1 }
+    "struct gnttab_query_size" => grant_table::GnttabQuerySize { dom, nr_frames, max_nr_frames,
+        status; _pad0, _pad1 }
     "struct gnttab_unmap_and_replace" => grant_table::GnttabUnmapAndReplace { host_addr, new_addr, handle,
         status; _pad }
     "struct gnttab_set_version" => grant_table::GnttabSetVersion { version }
@@ -254,7 +264,8 @@ structs! {
         ds_arbytes, es_arbytes, fs_arbytes, gs_arbytes, ss_arbytes, tr_arbytes, ldtr_arbytes, sysenter_cs,
         sysenter_esp, sysenter_eip, shadow_gs, msr_flags, msr_lstar, msr_star, msr_cstar, msr_syscall_mask,
         msr_efer, msr_tsc_aux, tsc, pending_event, error_code, flags, pad0 }
-    "struct hvm_hw_vpic" => hvm_save::HvmHwVpic { irr, imr, isr, irq_base, elcr, int_output; init_state_priority_add, modes }
+    "struct hvm_hw_vpic" => hvm_save::HvmHwVpic { irr, imr, isr, irq_base, elcr,
+        int_output; init_state_priority_add, modes }
     "struct hvm_hw_vioapic" => hvm_save::HvmHwVioapic { base_address, ioregsel, id, redirtbl }
     "struct hvm_hw_lapic" => hvm_save::HvmHwLapic { apic_base_msr, disabled, timer_divisor, tdt_msr }
     "struct hvm_hw_lapic_regs" => hvm_save::HvmHwLapicRegs { data }
@@ -361,7 +372,8 @@ structs! {
     "struct sched_watchdog" => sched::SchedWatchdog { id, timeout }
     "struct sched_pin_override" => sched::SchedPinOverride { pcpu }
     "struct xen_sysctl" => sysctl::XenSysctl { cmd, interface_version, u }
-    "struct xen_sysctl_readconsole" => sysctl::ReadConsole { clear, incremental, index, buffer, count; _pad0, _pad }
+    "struct xen_sysctl_readconsole" => sysctl::ReadConsole { clear, incremental, index, buffer,
+        count; _pad0, _pad }
     "struct xen_sysctl_physinfo" => sysctl::PhysInfo { threads_per_core, cores_per_socket, nr_cpus,
         max_cpu_id, nr_nodes, max_node_id, cpu_khz, capabilities, arch_capabilities, total_pages,
         free_pages, scrub_pages, outstanding_pages, max_mfn, hw_cap; _pad }
@@ -371,7 +383,8 @@ structs! {
     "struct xen_sysctl_debug_keys" => sysctl::DebugKeys { keys, nr_keys; _pad }
     "struct xen_sysctl_cpuinfo" => sysctl::CpuInfo { idletime }
     "struct xen_sysctl_getcpuinfo" => sysctl::GetCpuInfo { max_cpus, info, nr_cpus; _pad0, _pad1 }
-    "struct xen_sysctl_availheap" => sysctl::AvailHeap { min_bitwidth, max_bitwidth, node, avail_bytes; _pad }
+    "struct xen_sysctl_availheap" => sysctl::AvailHeap { min_bitwidth, max_bitwidth, node,
+        avail_bytes; _pad }
     "struct xen_sysctl_cpu_hotplug" => sysctl::CpuHotplug { cpu, op }
     "struct xen_sysctl_cputopo" => sysctl::CpuTopo { core, socket, node }
     "struct xen_sysctl_cputopoinfo" => sysctl::CpuTopoInfo { num_cpus, cputopo; _pad }
@@ -799,7 +812,8 @@ flags! {
         NOT_DIRECT_MAPPED = "1 << XENFEAT_not_direct_mapped", DIRECT_MAPPED = "1 << XENFEAT_direct_mapped" }
     grant_table::GrantFlags { READONLY = "GTF_readonly", READING = "GTF_reading", WRITING = "GTF_writing",
         PWT = "GTF_PWT", PCD = "GTF_PCD", PAT = "GTF_PAT", SUB_PAGE = "GTF_sub_page" }
-    grant_table::TransferFlags { COMMITTED = "GTF_transfer_committed", COMPLETED = "GTF_transfer_completed" }
+    grant_table::TransferFlags { COMMITTED = "GTF_transfer_committed",
+        COMPLETED = "GTF_transfer_completed" }
     grant_table::MapFlags { DEVICE_MAP = "GNTMAP_device_map", HOST_MAP = "GNTMAP_host_map",
         READONLY = "GNTMAP_readonly", APPLICATION_MAP = "GNTMAP_application_map",
         CONTAINS_PTE = "GNTMAP_contains_pte" }
