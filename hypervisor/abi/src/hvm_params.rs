@@ -3,7 +3,7 @@
 //! ```text
 //! CALLBACK_IRQ   63..56 type   55..0 by type
 //!   type 0       0 none, else a GSI
-//!   type 1       domain 47..32  bus 23..16  device 15..11  function 10..8  pin 1..0
+//!   type 1       segment 47..32  bus 31..16  device and function 15..8  pin 1..0
 //!   type 2       vector 7..0
 //! ```
 
@@ -68,7 +68,8 @@ numbers! {
         SharingRingPfn = 29,
         /// `HVM_PARAM_MEMORY_EVENT_MSR`: withdrawn.
         MemoryEventMsr = 30,
-        /// `HVM_PARAM_TRIPLE_FAULT_REASON`: [`ShutdownReason`](crate::sched::ShutdownReason) of a triple fault.
+        /// `HVM_PARAM_TRIPLE_FAULT_REASON`: [`ShutdownReason`](crate::sched::ShutdownReason) of a
+        /// triple fault.
         TripleFaultReason = 31,
         /// `HVM_PARAM_IOREQ_SERVER_PFN`: first guest frame for device models.
         IoreqServerPfn = 32,

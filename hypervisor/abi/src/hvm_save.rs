@@ -109,6 +109,9 @@ layout! {
     }
 
     /// `struct hvm_hw_cpu`: registers of a vcpu.
+    ///
+    /// Access rights are packed as in [`hvm_vcpu`](crate::hvm_vcpu): unlike in the VMCS,
+    /// the four bits behind "present" follow it directly.
     pub struct HvmHwCpu, 1032 bytes {
         /// FXSAVE image.
         pub fpu_regs: [u8; 512],
@@ -224,21 +227,21 @@ layout! {
         pub idtr_base: u64,
         /// GDTR base.
         pub gdtr_base: u64,
-        /// CS access rights, in the form of the VMCS.
+        /// CS access rights.
         pub cs_arbytes: u32,
-        /// DS access rights, in the form of the VMCS.
+        /// DS access rights.
         pub ds_arbytes: u32,
-        /// ES access rights, in the form of the VMCS.
+        /// ES access rights.
         pub es_arbytes: u32,
-        /// FS access rights, in the form of the VMCS.
+        /// FS access rights.
         pub fs_arbytes: u32,
-        /// GS access rights, in the form of the VMCS.
+        /// GS access rights.
         pub gs_arbytes: u32,
-        /// SS access rights, in the form of the VMCS.
+        /// SS access rights.
         pub ss_arbytes: u32,
-        /// TR access rights, in the form of the VMCS.
+        /// TR access rights.
         pub tr_arbytes: u32,
-        /// LDTR access rights, in the form of the VMCS.
+        /// LDTR access rights.
         pub ldtr_arbytes: u32,
         /// MSR IA32_SYSENTER_CS.
         pub sysenter_cs: u64,
@@ -310,7 +313,7 @@ layout! {
     pub struct HvmHwLapic, 24 bytes {
         /// MSR IA32_APIC_BASE.
         pub apic_base_msr: u64,
-        /// Bit 0: disabled by software; bit 1: disabled by `apic_base_msr`.
+        /// Bit 0: disabled by `apic_base_msr`; bit 1: disabled by its spurious-vector register.
         pub disabled: u32,
         /// Divisor of the timer: 1 to 128.
         pub timer_divisor: u32,

@@ -1,4 +1,9 @@
 //! Registers with which a vcpu of an HVM domain starts (`hvm/hvm_vcpu.h`).
+//!
+//! ```text
+//! access rights   15..12  11  10   9  8    7  6..5  4  3..0
+//!                 zero    G   D/B  L  AVL  P  DPL   S  type
+//! ```
 
 numbers! {
     /// Form of the registers (`VCPU_HVM_MODE_*`).
@@ -12,8 +17,6 @@ numbers! {
 
 layout! {
     /// `struct vcpu_hvm_x86_32`: registers of a vcpu that starts in real or 32-bit mode.
-    ///
-    /// The `_ar` fields hold access rights as in bits 8..24 of a descriptor's high word.
     pub struct VcpuHvmX86_32, 120 bytes {
         /// EAX.
         pub eax: u32,

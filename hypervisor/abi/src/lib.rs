@@ -40,6 +40,7 @@ pub mod hvm_params;
 pub mod hvm_save;
 pub mod hvm_start_info;
 pub mod hvm_vcpu;
+pub mod io;
 pub mod memory;
 pub mod physdev;
 pub mod platform;

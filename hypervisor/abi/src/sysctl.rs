@@ -382,7 +382,7 @@ layout! {
 
     /// `struct xen_sysctl_pcitopoinfo`: where PCI devices are.
     pub struct PciTopoInfo, 24 bytes {
-        /// Devices; out: how many were looked at.
+        /// Devices in the lists; out: how many were looked at.
         pub num_devs: u32,
         /// Padding.
         pub _pad: u32,
@@ -497,7 +497,8 @@ unions! {
     /// `u` of `struct xen_sysctl`.
     pub union SysctlArgs: [u64; 16] {
         ReadConsole, PhysInfo, SchedId, GetDomainInfoList, DebugKeys, GetCpuInfo, AvailHeap, CpuHotplug,
-        CpuTopoInfo, PciTopoInfo, NumaInfo, CpupoolOp, SchedulerOp, CpuLevellingCaps, CpuFeatureset, CpuPolicy,
+        CpuTopoInfo, PciTopoInfo, NumaInfo, CpupoolOp, SchedulerOp, CpuLevellingCaps, CpuFeatureset,
+        CpuPolicy,
     }
 
     /// `u` of `struct xen_sysctl_scheduler_op`.

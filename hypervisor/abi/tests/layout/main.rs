@@ -55,8 +55,11 @@ const HEADERS: &[&str] = &[
     "xen/io/protocols.h",
 ];
 
-/// Prints any integer of C, signed or not: 128 bits hold both kinds.
-const PRINT: &str = r#"
+/// `print` takes any integer of C, signed or not: 128 bits hold both kinds.
+/// `struct head_sring` is a ring without entries, so just the head of all rings.
+const PRELUDE: &str = r#"
+struct empty {};
+DEFINE_RING_TYPES(head, struct empty, struct empty);
 static void print(__int128 value) {
     printf("%s%llu\n", value < 0 ? "-" : "", (unsigned long long)(value < 0 ? -value : value));
 }
@@ -84,7 +87,7 @@ fn probe_source(facts: &[Fact]) -> String {
     for header in HEADERS {
         writeln!(source, "#include <{header}>").expect("String grows");
     }
-    source.push_str(PRINT);
+    source.push_str(PRELUDE);
     source.push_str("int main(void) {\n");
     for fact in facts {
         writeln!(source, "    print({});", fact.c).expect("String grows");

@@ -18,6 +18,7 @@ pub(crate) fn facts() -> Vec<Fact> {
     let mut facts = Vec::new();
     structs(&mut facts);
     types(&mut facts);
+    strings(&mut facts);
     enums(&mut facts);
     flags(&mut facts);
     constants(&mut facts);
@@ -57,6 +58,16 @@ macro_rules! types {
             $( fact(facts, format!("sizeof({})", $c), size_of::<$type>()); )*
         }
     };
+}
+
+/// Strings of the headers: equal when `strcmp` says 0.
+fn strings(facts: &mut Vec<Fact>) {
+    for (c, string) in [
+        ("XEN_IO_PROTO_ABI_X86_64", io::protocols::ABI_X86_64),
+        ("XEN_IO_PROTO_ABI_X86_32", io::protocols::ABI_X86_32),
+    ] {
+        fact(facts, format!("__builtin_strcmp({c}, \"{string}\")"), 0);
+    }
 }
 
 macro_rules! enums {
@@ -105,6 +116,10 @@ types! {
     "xen_capabilities_info_t" => version::CapabilitiesInfo,
     "xen_changeset_info_t" => version::ChangesetInfo,
     "xen_commandline_t" => version::CommandLine,
+    "union blkif_sring_entry" => io::blkif::BlkifSringEntry,
+    "union netif_tx_sring_entry" => io::netif::NetifTxSringEntry,
+    "union netif_rx_sring_entry" => io::netif::NetifRxSringEntry,
+    "union xen_netif_ctrl_sring_entry" => io::netif::NetifCtrlSringEntry,
     "domid_t" => RawDomid,
     "xen_pfn_t" => RawPfn,
     "evtchn_port_t" => RawPort,
@@ -122,8 +137,10 @@ structs! {
     "struct xen_msr_entry" => arch_x86::MsrEntry { idx, flags, val }
     "struct xen_domctl" => domctl::XenDomctl { cmd, interface_version, domain, u; _pad }
     "struct xen_domctl_irq_permission" => domctl::IrqPermission { pirq, allow_access; _pad }
-    "struct xen_domctl_iomem_permission" => domctl::IomemPermission { first_mfn, nr_mfns, allow_access; _pad }
-    "struct xen_domctl_ioport_permission" => domctl::IoportPermission { first_port, nr_ports, allow_access; _pad }
+    "struct xen_domctl_iomem_permission" => domctl::IomemPermission { first_mfn, nr_mfns,
+        allow_access; _pad }
+    "struct xen_domctl_ioport_permission" => domctl::IoportPermission { first_port, nr_ports,
+        allow_access; _pad }
     "struct xen_domctl_assign_device" => domctl::AssignDevice { dev, flags, u }
     "typeof(((struct xen_domctl_assign_device *)0)->u.pci)" => domctl::AssignPci { machine_sbdf }
     "typeof(((struct xen_domctl_assign_device *)0)->u.dt)" => domctl::AssignDt { size, path; _pad }
@@ -132,7 +149,8 @@ structs! {
     "struct xen_domctl_bind_pt_irq" => domctl::BindPtIrq { machine_irq, irq_type, u }
     "typeof(((struct xen_domctl_bind_pt_irq *)0)->u.isa)" => domctl::PtIrqIsa { isa_irq }
     "typeof(((struct xen_domctl_bind_pt_irq *)0)->u.pci)" => domctl::PtIrqPci { bus, device, intx }
-    "typeof(((struct xen_domctl_bind_pt_irq *)0)->u.msi)" => domctl::PtIrqMsi { gvec, gflags, gtable; _pad }
+    "typeof(((struct xen_domctl_bind_pt_irq *)0)->u.msi)" => domctl::PtIrqMsi { gvec, gflags,
+        gtable; _pad }
     "struct xen_domctl_createdomain" => domctl::CreateDomain { ssidref, handle, flags, iommu_opts,
         max_vcpus, max_evtchn_port, max_grant_frames, max_maptrack_frames, grant_opts, vmtrace_size,
         cpupool_id, arch }
@@ -174,7 +192,8 @@ structs! {
     "struct xen_domctl_cpu_policy" => domctl::CpuPolicy { nr_leaves, nr_msrs, leaves, msrs, err_leaf,
         err_subleaf, err_msr; _pad }
     "struct xen_domctl_tsc_info" => domctl::TscInfo { tsc_mode, gtsc_khz, incarnation, elapsed_nsec; _pad }
-    "struct xen_domctl_getvcpuinfo" => domctl::GetVcpuInfo { vcpu, online, blocked, running, cpu_time, cpu; _pad0, _pad1 }
+    "struct xen_domctl_getvcpuinfo" => domctl::GetVcpuInfo { vcpu, online, blocked, running, cpu_time,
+        cpu; _pad0, _pad1 }
     "struct xen_domctl_vcpuaffinity" => domctl::VcpuAffinity { vcpu, flags, cpumap_hard, cpumap_soft }
     "struct xen_domctl_nodeaffinity" => domctl::NodeAffinity { nodemap }
     "struct xen_domctl_vcpucontext" => domctl::VcpuContext { vcpu, ctxt; _pad }
@@ -191,17 +210,20 @@ structs! {
     "struct evtchn_send" => event_channel::EvtchnSend { port }
     "struct evtchn_status" => event_channel::EvtchnStatus { dom, port, status, vcpu, u; _pad }
     "typeof(((struct evtchn_status *)0)->u.unbound)" => event_channel::StatusUnbound { dom }
-    "typeof(((struct evtchn_status *)0)->u.interdomain)" => event_channel::StatusInterdomain { dom, port; _pad }
+    "typeof(((struct evtchn_status *)0)->u.interdomain)" => event_channel::StatusInterdomain { dom,
+        port; _pad }
     "struct evtchn_bind_vcpu" => event_channel::EvtchnBindVcpu { port, vcpu }
     "struct evtchn_unmask" => event_channel::EvtchnUnmask { port }
     "struct evtchn_reset" => event_channel::EvtchnReset { dom }
-    "struct evtchn_init_control" => event_channel::EvtchnInitControl { control_gfn, offset, vcpu, link_bits; _pad }
+    "struct evtchn_init_control" => event_channel::EvtchnInitControl { control_gfn, offset, vcpu,
+        link_bits; _pad }
     "struct evtchn_expand_array" => event_channel::EvtchnExpandArray { array_gfn }
     "struct evtchn_set_priority" => event_channel::EvtchnSetPriority { port, priority }
     "struct evtchn_fifo_control_block" => event_channel::EvtchnFifoControlBlock { ready, head; _rsvd }
     "struct grant_entry_v1" => grant_table::GrantEntryV1 { flags, domid, frame }
     "struct grant_entry_header" => grant_table::GrantEntryHeader { flags, domid }
-    "typeof(((union grant_entry_v2 *)0)->full_page)" => grant_table::GrantEntryV2FullPage { hdr, frame; _pad0 }
+    "typeof(((union grant_entry_v2 *)0)->full_page)" => grant_table::GrantEntryV2FullPage { hdr,
+        frame; _pad0 }
     "typeof(((union grant_entry_v2 *)0)->sub_page)" => grant_table::GrantEntryV2SubPage { hdr, page_off,
         length, frame }
     "typeof(((union grant_entry_v2 *)0)->transitive)" => grant_table::GrantEntryV2Transitive { hdr,
@@ -210,12 +232,15 @@ structs! {
         status, handle, dev_bus_addr }
     "struct gnttab_unmap_grant_ref" => grant_table::GnttabUnmapGrantRef { host_addr, dev_bus_addr, handle,
         status; _pad }
-    "struct gnttab_setup_table" => grant_table::GnttabSetupTable { dom, nr_frames, status, frame_list; _pad0, _pad1 }
+    "struct gnttab_setup_table" => grant_table::GnttabSetupTable { dom, nr_frames, status,
+        frame_list; _pad0, _pad1 }
     "struct gnttab_dump_table" => grant_table::GnttabDumpTable { dom, status }
-    "struct gnttab_transfer" => grant_table::GnttabTransfer { mfn, domid, gref = "ref", status; _pad0, _pad1 }
+    "struct gnttab_transfer" => grant_table::GnttabTransfer { mfn, domid, gref = "ref",
+        status; _pad0, _pad1 }
     "struct gnttab_copy_ptr" => grant_table::GnttabCopyPtr { u, domid, offset; _pad }
     "struct gnttab_copy" => grant_table::GnttabCopy { source, dest, len, flags, status; _pad }
-    "struct gnttab_query_size" => grant_table::GnttabQuerySize { dom, nr_frames, max_nr_frames, status; _pad0, _pad1 }
+    "struct gnttab_query_size" => grant_table::GnttabQuerySize { dom, nr_frames, max_nr_frames,
+        status; _pad0, _pad1 }
     "struct gnttab_unmap_and_replace" => grant_table::GnttabUnmapAndReplace { host_addr, new_addr, handle,
         status; _pad }
     "struct gnttab_set_version" => grant_table::GnttabSetVersion { version }
@@ -239,7 +264,8 @@ structs! {
         ds_arbytes, es_arbytes, fs_arbytes, gs_arbytes, ss_arbytes, tr_arbytes, ldtr_arbytes, sysenter_cs,
         sysenter_esp, sysenter_eip, shadow_gs, msr_flags, msr_lstar, msr_star, msr_cstar, msr_syscall_mask,
         msr_efer, msr_tsc_aux, tsc, pending_event, error_code, flags, pad0 }
-    "struct hvm_hw_vpic" => hvm_save::HvmHwVpic { irr, imr, isr, irq_base, elcr, int_output; init_state_priority_add, modes }
+    "struct hvm_hw_vpic" => hvm_save::HvmHwVpic { irr, imr, isr, irq_base, elcr,
+        int_output; init_state_priority_add, modes }
     "struct hvm_hw_vioapic" => hvm_save::HvmHwVioapic { base_address, ioregsel, id, redirtbl }
     "struct hvm_hw_lapic" => hvm_save::HvmHwLapic { apic_base_msr, disabled, timer_divisor, tdt_msr }
     "struct hvm_hw_lapic_regs" => hvm_save::HvmHwLapicRegs { data }
@@ -271,6 +297,33 @@ structs! {
     "struct vcpu_hvm_x86_64" => hvm_vcpu::VcpuHvmX86_64 { rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, rip,
         rflags, cr0, cr3, cr4, efer }
     "struct vcpu_hvm_context" => hvm_vcpu::VcpuHvmContext { mode, pad, cpu_regs }
+    "struct blkif_request_segment" => io::blkif::BlkifRequestSegment { gref, first_sect, last_sect; _pad }
+    "struct blkif_request" => io::blkif::BlkifRequest { operation, nr_segments, handle, id, sector_number,
+        seg; _pad }
+    "struct blkif_request_discard" => io::blkif::BlkifRequestDiscard { operation, flag, handle, id,
+        sector_number, nr_sectors; _pad }
+    "struct blkif_request_indirect" => io::blkif::BlkifRequestIndirect { operation, indirect_op,
+        nr_segments, id, sector_number, handle, indirect_grefs; _pad0, _pad1, _pad2 }
+    "struct blkif_response" => io::blkif::BlkifResponse { id, operation, status; _pad0, _pad1 }
+    "struct xencons_interface" => io::console::XenconsInterface { input = "in", output = "out", in_cons,
+        in_prod, out_cons, out_prod }
+    "struct netif_tx_request" => io::netif::NetifTxRequest { gref, offset, flags, id, size }
+    "struct netif_tx_response" => io::netif::NetifTxResponse { id, status }
+    "struct netif_rx_request" => io::netif::NetifRxRequest { id, gref; _pad }
+    "struct netif_rx_response" => io::netif::NetifRxResponse { id, offset, flags, status }
+    "struct netif_extra_info" => io::netif::NetifExtraInfo { kind = "type", flags, u }
+    "typeof(((struct netif_extra_info *)0)->u.gso)" => io::netif::NetifExtraGso { size, kind = "type",
+        features; _pad }
+    "typeof(((struct netif_extra_info *)0)->u.mcast)" => io::netif::NetifExtraMcast { addr }
+    "typeof(((struct netif_extra_info *)0)->u.hash)" => io::netif::NetifExtraHash { kind = "type",
+        algorithm, value }
+    "struct xen_netif_ctrl_request" => io::netif::NetifCtrlRequest { id, kind = "type", data }
+    "struct xen_netif_ctrl_response" => io::netif::NetifCtrlResponse { id, kind = "type", status, data }
+    "struct xen_netif_gref" => io::netif::NetifGref { gref = "ref", flags, status }
+    "struct head_sring" => io::ring::SringHeader { req_prod, req_event, rsp_prod, rsp_event; _pad }
+    "struct xsd_sockmsg" => io::xs_wire::XsdSockmsg { kind = "type", req_id, tx_id, len }
+    "struct xenstore_domain_interface" => io::xs_wire::XenstoreDomainInterface { req, rsp, req_cons,
+        req_prod, rsp_cons, rsp_prod, server_features, connection, error }
     "struct xen_memory_reservation" => memory::MemoryReservation { extent_start, nr_extents, extent_order,
         mem_flags, domid; _pad }
     "struct xen_memory_exchange" => memory::MemoryExchange { input = "in", output = "out", nr_exchanged }
@@ -319,7 +372,8 @@ structs! {
     "struct sched_watchdog" => sched::SchedWatchdog { id, timeout }
     "struct sched_pin_override" => sched::SchedPinOverride { pcpu }
     "struct xen_sysctl" => sysctl::XenSysctl { cmd, interface_version, u }
-    "struct xen_sysctl_readconsole" => sysctl::ReadConsole { clear, incremental, index, buffer, count; _pad0, _pad }
+    "struct xen_sysctl_readconsole" => sysctl::ReadConsole { clear, incremental, index, buffer,
+        count; _pad0, _pad }
     "struct xen_sysctl_physinfo" => sysctl::PhysInfo { threads_per_core, cores_per_socket, nr_cpus,
         max_cpu_id, nr_nodes, max_node_id, cpu_khz, capabilities, arch_capabilities, total_pages,
         free_pages, scrub_pages, outstanding_pages, max_mfn, hw_cap; _pad }
@@ -329,7 +383,8 @@ structs! {
     "struct xen_sysctl_debug_keys" => sysctl::DebugKeys { keys, nr_keys; _pad }
     "struct xen_sysctl_cpuinfo" => sysctl::CpuInfo { idletime }
     "struct xen_sysctl_getcpuinfo" => sysctl::GetCpuInfo { max_cpus, info, nr_cpus; _pad0, _pad1 }
-    "struct xen_sysctl_availheap" => sysctl::AvailHeap { min_bitwidth, max_bitwidth, node, avail_bytes; _pad }
+    "struct xen_sysctl_availheap" => sysctl::AvailHeap { min_bitwidth, max_bitwidth, node,
+        avail_bytes; _pad }
     "struct xen_sysctl_cpu_hotplug" => sysctl::CpuHotplug { cpu, op }
     "struct xen_sysctl_cputopo" => sysctl::CpuTopo { core, socket, node }
     "struct xen_sysctl_cputopoinfo" => sysctl::CpuTopoInfo { num_cpus, cputopo; _pad }
@@ -525,6 +580,50 @@ enums! {
         Nvs = "XEN_HVM_MEMMAP_TYPE_NVS", Unusable = "XEN_HVM_MEMMAP_TYPE_UNUSABLE",
         Disabled = "XEN_HVM_MEMMAP_TYPE_DISABLED", Pmem = "XEN_HVM_MEMMAP_TYPE_PMEM" }
     hvm_vcpu::VcpuHvmMode { Bits32 = "VCPU_HVM_MODE_32B", Bits64 = "VCPU_HVM_MODE_64B" }
+    io::blkif::BlkifOp { Read = "BLKIF_OP_READ", Write = "BLKIF_OP_WRITE",
+        WriteBarrier = "BLKIF_OP_WRITE_BARRIER", FlushDiskcache = "BLKIF_OP_FLUSH_DISKCACHE",
+        Reserved1 = "BLKIF_OP_RESERVED_1", Discard = "BLKIF_OP_DISCARD", Indirect = "BLKIF_OP_INDIRECT" }
+    io::blkif::BlkifStatus { Okay = "BLKIF_RSP_OKAY", Error = "BLKIF_RSP_ERROR",
+        NotSupported = "BLKIF_RSP_EOPNOTSUPP" }
+    io::netif::NetifExtraType { None = "XEN_NETIF_EXTRA_TYPE_NONE", Gso = "XEN_NETIF_EXTRA_TYPE_GSO",
+        McastAdd = "XEN_NETIF_EXTRA_TYPE_MCAST_ADD", McastDel = "XEN_NETIF_EXTRA_TYPE_MCAST_DEL",
+        Hash = "XEN_NETIF_EXTRA_TYPE_HASH" }
+    io::netif::NetifGsoType { None = "XEN_NETIF_GSO_TYPE_NONE", TcpV4 = "XEN_NETIF_GSO_TYPE_TCPV4",
+        TcpV6 = "XEN_NETIF_GSO_TYPE_TCPV6" }
+    io::netif::NetifStatus { Okay = "NETIF_RSP_OKAY", Null = "NETIF_RSP_NULL", Error = "NETIF_RSP_ERROR",
+        Dropped = "NETIF_RSP_DROPPED" }
+    io::netif::NetifCtrlType { Invalid = "XEN_NETIF_CTRL_TYPE_INVALID",
+        GetHashFlags = "XEN_NETIF_CTRL_TYPE_GET_HASH_FLAGS",
+        SetHashFlags = "XEN_NETIF_CTRL_TYPE_SET_HASH_FLAGS",
+        SetHashKey = "XEN_NETIF_CTRL_TYPE_SET_HASH_KEY",
+        GetHashMappingSize = "XEN_NETIF_CTRL_TYPE_GET_HASH_MAPPING_SIZE",
+        SetHashMappingSize = "XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING_SIZE",
+        SetHashMapping = "XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING",
+        SetHashAlgorithm = "XEN_NETIF_CTRL_TYPE_SET_HASH_ALGORITHM",
+        GetGrefMappingSize = "XEN_NETIF_CTRL_TYPE_GET_GREF_MAPPING_SIZE",
+        AddGrefMapping = "XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING",
+        DelGrefMapping = "XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING" }
+    io::netif::NetifCtrlStatus { Success = "XEN_NETIF_CTRL_STATUS_SUCCESS",
+        NotSupported = "XEN_NETIF_CTRL_STATUS_NOT_SUPPORTED",
+        InvalidParameter = "XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER",
+        BufferOverflow = "XEN_NETIF_CTRL_STATUS_BUFFER_OVERFLOW" }
+    io::netif::NetifHashAlgorithm { None = "XEN_NETIF_CTRL_HASH_ALGORITHM_NONE",
+        Toeplitz = "XEN_NETIF_CTRL_HASH_ALGORITHM_TOEPLITZ" }
+    io::xenbus::XenbusState { Unknown = "XenbusStateUnknown", Initialising = "XenbusStateInitialising",
+        InitWait = "XenbusStateInitWait", Initialised = "XenbusStateInitialised",
+        Connected = "XenbusStateConnected", Closing = "XenbusStateClosing", Closed = "XenbusStateClosed",
+        Reconfiguring = "XenbusStateReconfiguring", Reconfigured = "XenbusStateReconfigured" }
+    io::xs_wire::XsMessage { Control = "XS_CONTROL", Directory = "XS_DIRECTORY", Read = "XS_READ",
+        GetPerms = "XS_GET_PERMS", Watch = "XS_WATCH", Unwatch = "XS_UNWATCH",
+        TransactionStart = "XS_TRANSACTION_START", TransactionEnd = "XS_TRANSACTION_END",
+        Introduce = "XS_INTRODUCE", Release = "XS_RELEASE", GetDomainPath = "XS_GET_DOMAIN_PATH",
+        Write = "XS_WRITE", Mkdir = "XS_MKDIR", Rm = "XS_RM", SetPerms = "XS_SET_PERMS",
+        WatchEvent = "XS_WATCH_EVENT", Error = "XS_ERROR", IsDomainIntroduced = "XS_IS_DOMAIN_INTRODUCED",
+        Resume = "XS_RESUME", SetTarget = "XS_SET_TARGET", ResetWatches = "XS_RESET_WATCHES",
+        DirectoryPart = "XS_DIRECTORY_PART", Invalid = "XS_INVALID" }
+    io::xs_wire::XenstoreConnection { Connected = "XENSTORE_CONNECTED", Reconnect = "XENSTORE_RECONNECT" }
+    io::xs_wire::XenstoreRingError { None = "XENSTORE_ERROR_NONE", Comm = "XENSTORE_ERROR_COMM",
+        RingIndex = "XENSTORE_ERROR_RINGIDX", Protocol = "XENSTORE_ERROR_PROTO" }
     memory::MemoryOp { IncreaseReservation = "XENMEM_increase_reservation",
         DecreaseReservation = "XENMEM_decrease_reservation", MaximumRamPage = "XENMEM_maximum_ram_page",
         CurrentReservation = "XENMEM_current_reservation",
@@ -713,7 +812,8 @@ flags! {
         NOT_DIRECT_MAPPED = "1 << XENFEAT_not_direct_mapped", DIRECT_MAPPED = "1 << XENFEAT_direct_mapped" }
     grant_table::GrantFlags { READONLY = "GTF_readonly", READING = "GTF_reading", WRITING = "GTF_writing",
         PWT = "GTF_PWT", PCD = "GTF_PCD", PAT = "GTF_PAT", SUB_PAGE = "GTF_sub_page" }
-    grant_table::TransferFlags { COMMITTED = "GTF_transfer_committed", COMPLETED = "GTF_transfer_completed" }
+    grant_table::TransferFlags { COMMITTED = "GTF_transfer_committed",
+        COMPLETED = "GTF_transfer_completed" }
     grant_table::MapFlags { DEVICE_MAP = "GNTMAP_device_map", HOST_MAP = "GNTMAP_host_map",
         READONLY = "GNTMAP_readonly", APPLICATION_MAP = "GNTMAP_application_map",
         CONTAINS_PTE = "GNTMAP_contains_pte" }
@@ -727,6 +827,15 @@ flags! {
         HCALL_IPI = "HVMPV_hcall_ipi", EX_PROCESSOR_MASKS = "HVMPV_ex_processor_masks",
         NO_VP_LIMIT = "HVMPV_no_vp_limit", CPU_HOTPLUG = "HVMPV_cpu_hotplug" }
     hvm_save::CpuFlags { FPU_INITIALISED = "XEN_X86_FPU_INITIALISED" }
+    io::netif::NetifTxFlags { CSUM_BLANK = "NETTXF_csum_blank", DATA_VALIDATED = "NETTXF_data_validated",
+        MORE_DATA = "NETTXF_more_data", EXTRA_INFO = "NETTXF_extra_info" }
+    io::netif::NetifRxFlags { DATA_VALIDATED = "NETRXF_data_validated", CSUM_BLANK = "NETRXF_csum_blank",
+        MORE_DATA = "NETRXF_more_data", EXTRA_INFO = "NETRXF_extra_info", GSO_PREFIX = "NETRXF_gso_prefix" }
+    io::netif::NetifHashTypes { IPV4 = "XEN_NETIF_CTRL_HASH_TYPE_IPV4",
+        IPV4_TCP = "XEN_NETIF_CTRL_HASH_TYPE_IPV4_TCP", IPV6 = "XEN_NETIF_CTRL_HASH_TYPE_IPV6",
+        IPV6_TCP = "XEN_NETIF_CTRL_HASH_TYPE_IPV6_TCP" }
+    io::xs_wire::ServerFeatures { RECONNECTION = "XENSTORE_SERVER_FEATURE_RECONNECTION",
+        ERROR = "XENSTORE_SERVER_FEATURE_ERROR" }
     memory::MemFlags { POPULATE_ON_DEMAND = "XENMEMF_populate_on_demand",
         EXACT_NODE_REQUEST = "XENMEMF_exact_node_request", VNODE = "XENMEMF_vnode" }
     physdev::IrqStatus { NEEDS_EOI = "XENIRQSTAT_needs_eoi", SHARED = "XENIRQSTAT_shared" }
@@ -804,6 +913,25 @@ constants! {
     hvm_save::MTRR_VCNT = "MTRR_VCNT",
     hvm_save::NUM_FIXED_MSR = "NUM_FIXED_MSR",
     hvm_start_info::START_MAGIC = "XEN_HVM_START_MAGIC_VALUE",
+    io::blkif::MAX_SEGMENTS_PER_REQUEST = "BLKIF_MAX_SEGMENTS_PER_REQUEST",
+    io::blkif::MAX_INDIRECT_PAGES_PER_REQUEST = "BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST",
+    io::blkif::DISCARD_SECURE = "BLKIF_DISCARD_SECURE",
+    io::blkif::VDISK_CDROM = "VDISK_CDROM",
+    io::blkif::VDISK_REMOVABLE = "VDISK_REMOVABLE",
+    io::blkif::VDISK_READONLY = "VDISK_READONLY",
+    io::blkif::RING_ENTRIES = "__CONST_RING_SIZE(blkif, 4096)",
+    io::console::IN_BYTES = "sizeof(((struct xencons_interface *)0)->in)",
+    io::console::OUT_BYTES = "sizeof(((struct xencons_interface *)0)->out)",
+    io::netif::NR_SLOTS_MIN = "XEN_NETIF_NR_SLOTS_MIN",
+    io::netif::MAX_TX_SIZE = "XEN_NETIF_MAX_TX_SIZE",
+    io::netif::EXTRA_FLAG_MORE = "XEN_NETIF_EXTRA_FLAG_MORE",
+    io::netif::CTRLF_GREF_READONLY = "XEN_NETIF_CTRLF_GREF_readonly",
+    io::netif::TX_RING_ENTRIES = "__CONST_RING_SIZE(netif_tx, 4096)",
+    io::netif::RX_RING_ENTRIES = "__CONST_RING_SIZE(netif_rx, 4096)",
+    io::xs_wire::RING_SIZE = "XENSTORE_RING_SIZE",
+    io::xs_wire::PAYLOAD_MAX = "XENSTORE_PAYLOAD_MAX",
+    io::xs_wire::ABS_PATH_MAX = "XENSTORE_ABS_PATH_MAX",
+    io::xs_wire::REL_PATH_MAX = "XENSTORE_REL_PATH_MAX",
     memory::MAPIDX_GRANT_TABLE_STATUS = "XENMAPIDX_grant_table_status",
     memory::MEMF_ADDRESS_BITS_MASK = "XENMEMF_get_address_bits(~0U)",
     memory::MEMF_NODE_SHIFT = "__builtin_ctz(XENMEMF_node(0))",
