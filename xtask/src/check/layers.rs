@@ -1,5 +1,6 @@
 //! Which package may depend on which: `xen-abi <- hv-core <- hv-arch <- hypervisor`, with `hv-boot` beside
-//! `hv-arch`; Dom0's shim and the guests see the public ABI only.
+//! `hv-arch`, which takes the image's layout and the trampoline from it; Dom0's shim and the guests see the
+//! public ABI only.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +27,8 @@ pub(super) struct Layer {
 pub(super) const LAYERS: &[Layer] = &[
     Layer { package: "xen-abi", uses: &[], unsafe_code: Unsafe::Forbidden },
     Layer { package: "hv-core", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
-    Layer { package: "hv-arch", uses: &["xen-abi", "hv-core"], unsafe_code: Unsafe::Allowed },
     Layer { package: "hv-boot", uses: &["xen-abi", "hv-core"], unsafe_code: Unsafe::Allowed },
+    Layer { package: "hv-arch", uses: &["xen-abi", "hv-core", "hv-boot"], unsafe_code: Unsafe::Allowed },
     Layer {
         package: "hypervisor",
         uses: &["xen-abi", "hv-core", "hv-arch", "hv-boot"],
