@@ -357,12 +357,20 @@ pub fn has_key() -> bool {
     !CONSOLE.lock().input.is_empty()
 }
 
-/// Waits until every sink has shown everything.
+/// Waits until every sink has shown everything, to the last bit.
 pub fn flush() {
     let mut console = CONSOLE.lock();
     let sync = core::mem::replace(&mut console.sync, true);
     console.pump();
     console.sync = sync;
+    for port in &mut console.ports {
+        let start = hv_arch::cpu::rdtsc();
+        // The transmitter's FIFO and shift register.
+        let limit = time::ticks_from_us(BYTE_US * (FIFO as u64 + 1));
+        while !port.serial.is_idle() && hv_arch::cpu::rdtsc().wrapping_sub(start) < limit {
+            hv_arch::cpu::relax();
+        }
+    }
 }
 
 /// Prints a report of a crash, from any context, and waits until it is out.

@@ -12,7 +12,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use crate::boot;
+use crate::boot::{self, Options};
 use crate::build::{self, Built};
 use crate::cli::{BenchArgs, Platform};
 use crate::run::indent;
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
 fn measure(scenario: &Scenario, built: &Built) -> Result<String> {
     let _progress = ui::spinner(&format!("measuring {}", scenario.name));
     let emulator = boot::emulator(scenario, Platform::Auto)?;
-    let booted = boot::boot(scenario, built, emulator, None)?;
+    let booted = boot::boot(scenario, Options { built, emulator, timeout: None, log: None })?;
     booted.result.map_err(|failure| {
         let log = indent(&booted.log);
         anyhow!("{}: {failure}\nEnd of the emulator's log:\n{log}", scenario.file.display())

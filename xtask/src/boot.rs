@@ -13,6 +13,7 @@ use crate::iso::{self, BootSet};
 use crate::machine::{Config, Emulator, Machine};
 use crate::scenario::{Payload, Scenario};
 use crate::session::{DEFAULT_TIMEOUT, Failure, Session};
+use crate::setup::{self, Need};
 use crate::workspace;
 
 /// What came of a boot.
@@ -35,17 +36,31 @@ pub(crate) fn emulator(scenario: &Scenario, default: Platform) -> Result<Emulato
     Emulator::choose(platform, machine.firmware, machine.cpu_model.is_some())
 }
 
+/// Installs what is missing for all of `scenarios`, before several of them boot at the same time.
+pub(crate) fn prepare(scenarios: &[Scenario], default: Platform) -> Result<()> {
+    let emulators = scenarios.iter().filter_map(|s| Some((emulator(s, default).ok()?, s.machine.firmware)));
+    let needs: Vec<Need> =
+        emulators.flat_map(|(emulator, firmware)| emulator.needs(firmware)).copied().collect();
+    setup::ensure_all(&[&needs[..], &[Need::Iso]].concat())
+}
+
+/// How to boot a scenario.
+pub(crate) struct Options<'a> {
+    pub(crate) built: &'a Built,
+    pub(crate) emulator: Emulator,
+    /// For an `expect` without `within` in a scenario that names no time.
+    pub(crate) timeout: Option<Duration>,
+    /// Where to copy the console to.
+    pub(crate) log: Option<PathBuf>,
+}
+
 /// Boots `scenario` and follows its script. The machine is gone when this returns.
-pub(crate) fn boot(
-    scenario: &Scenario,
-    built: &Built,
-    emulator: Emulator,
-    timeout: Option<Duration>,
-) -> Result<Booted> {
+pub(crate) fn boot(scenario: &Scenario, options: Options<'_>) -> Result<Booted> {
+    let Options { built, emulator, timeout, log } = options;
     let work = workspace::scratch("boot")?;
     let iso = work.path().join("kigumi.iso");
     iso::make(&boot_set(scenario, built, work.path())?, work.path(), &iso)?;
-    let mut machine = Machine::start(&config(scenario, emulator, iso))?;
+    let mut machine = Machine::start(&Config { log, ..config(scenario, emulator, iso) })?;
     let timeout = scenario.timeout.or(timeout).unwrap_or(DEFAULT_TIMEOUT);
     let mut sink = io::sink();
     let mut session = Session::new(&mut machine, &mut sink, timeout);

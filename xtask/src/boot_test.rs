@@ -1,6 +1,7 @@
 //! `test` and `guest-test`: runs boot scenarios, several at a time, and the tests of the host crates.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::process::{ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -10,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use regex::Regex;
 
-use crate::boot;
+use crate::boot::{self, Options};
 use crate::build::{self, Built};
 use crate::cli::{GuestTestArgs, RunnerArgs, TestArgs};
 use crate::machine::Emulator;
@@ -124,6 +125,10 @@ fn run_scenarios(
     };
     let mut outcomes = Vec::new();
     if let Some(built) = built {
+        boot::prepare(&scenarios, args.platform)?;
+        if let Some(folder) = &args.log {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
         println!("\nrunning {} boot scenarios", scenarios.len());
         let runner = Runner { built, args };
         runner.run(scenarios, |group| {
@@ -226,7 +231,9 @@ impl Runner<'_> {
 
     /// The verdict on a scenario that can run, and what the console showed.
     fn verdict(&self, scenario: &Scenario, emulator: Emulator) -> Result<(Verdict, String)> {
-        let booted = boot::boot(scenario, &self.built, emulator, self.args.timeout)?;
+        let log = self.args.log.as_ref().map(|folder| folder.join(format!("{}.log", scenario.name)));
+        let options = Options { built: &self.built, emulator, timeout: self.args.timeout, log };
+        let booted = boot::boot(scenario, options)?;
         let verdict = match booted.result {
             Ok(()) => Verdict::Passed,
             Err(failure) => Verdict::Failed(format!(

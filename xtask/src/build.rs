@@ -51,7 +51,7 @@ pub(crate) fn has_package(folder: &str) -> bool {
 /// The cargo that runs us.
 pub(crate) fn cargo() -> std::process::Command {
     let mut command = process::command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace::root());
+    command.current_dir(workspace::root()).envs(ui::cargo_color().map(|when| ("CARGO_TERM_COLOR", when)));
     command
 }
 

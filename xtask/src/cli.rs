@@ -140,9 +140,9 @@ pub(crate) struct ImageArgs {
     #[command(flatten)]
     pub(crate) boot: BootArgs,
 
-    /// Where to write the ISO
-    #[arg(short, long, value_name = "FILE", default_value = "target/kigumi.iso")]
-    pub(crate) output: PathBuf,
+    /// Where to write the ISO [default: kigumi.iso in cargo's target folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// The machine to boot.
@@ -203,6 +203,10 @@ pub(crate) struct RunnerArgs {
     /// Folder of the scenarios [default: tests/boot of the workspace]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) scenarios: Option<PathBuf>,
+
+    /// Write each scenario's serial console to NAME.log in this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) log: Option<PathBuf>,
 
     /// Boots at the same time [default: the host's processors, at most 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]

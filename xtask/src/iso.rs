@@ -54,9 +54,10 @@ pub(crate) fn run(args: &ImageArgs) -> Result<()> {
     let set = boot_set(&args.boot)?;
     let work = workspace::scratch("image")?;
     let progress = ui::spinner("making the ISO image");
-    make(&set, work.path(), &args.output)?;
+    let output = args.output.clone().unwrap_or_else(|| workspace::target_dir().join("kigumi.iso"));
+    make(&set, work.path(), &output)?;
     drop(progress);
-    ui::step("Wrote", &args.output.display().to_string());
+    ui::step("Wrote", &output.display().to_string());
     Ok(())
 }
 

@@ -82,7 +82,13 @@ pub(crate) fn ensure_all(needs: &[Need]) -> Result<()> {
         ensure_target()?;
     }
     let missing = missing_packages(needs, Probe::found);
-    if missing.is_empty() { Ok(()) } else { install(&missing) }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(&missing)?;
+    let still_missing = missing_packages(needs, Probe::found);
+    ensure!(still_missing.is_empty(), "installed, but files were not found: {}", still_missing.join(", "));
+    Ok(())
 }
 
 fn missing_packages(needs: &[Need], found: impl Fn(&Probe) -> bool) -> Vec<&'static str> {

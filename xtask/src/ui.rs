@@ -1,6 +1,6 @@
 //! What the user sees on stderr: steps, errors, progress. Colours and bars only where they can be shown.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anstream::eprintln;
@@ -13,9 +13,20 @@ const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const PLAIN: Style = AnsiColor::Cyan.on_default().bold();
 
+static COLOR: OnceLock<Color> = OnceLock::new();
+
+/// What cargo shall do about colours; `None` for its own choice.
+pub(crate) fn cargo_color() -> Option<&'static str> {
+    match COLOR.get()? {
+        Color::Auto => None,
+        Color::Always => Some("always"),
+        Color::Never => Some("never"),
+    }
+}
+
 /// Applies `--color`, for us and for the cargo that we start.
 pub(crate) fn choose_color(color: Color) {
-    match color {
+    match COLOR.get_or_init(|| color) {
         Color::Auto => {}
         Color::Always => anstream::ColorChoice::AlwaysAnsi.write_global(),
         Color::Never => anstream::ColorChoice::Never.write_global(),

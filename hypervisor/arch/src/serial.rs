@@ -2,7 +2,7 @@
 
 use hv_core::cmdline::{Baud, Parity, SerialPort};
 use uart_16550::backend::PioBackend;
-use uart_16550::spec::registers::{IER, Parity as ParityBit, WordLength};
+use uart_16550::spec::registers::{IER, LSR, Parity as ParityBit, WordLength};
 use uart_16550::{BaudRate, Config, InitError, InvalidAddressError, Uart16550};
 
 /// Why a port is not used.
@@ -68,6 +68,11 @@ impl Serial {
     /// Sends as much of `bytes` as the transmitter takes at once; returns how much.
     pub fn send(&mut self, bytes: &[u8]) -> usize {
         self.uart.send_bytes(bytes)
+    }
+
+    /// Whether the last bit of everything sent is on the line.
+    pub fn is_idle(&mut self) -> bool {
+        self.uart.lsr().contains(LSR::TRANSMITTER_EMPTY)
     }
 
     /// A byte that came in, if any.

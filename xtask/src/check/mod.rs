@@ -11,6 +11,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::{Metadata, MetadataCommand};
 
+use hv_core::image::KernelImage;
+
 use crate::build;
 use crate::cli::CheckArgs;
 use crate::process;
@@ -107,20 +109,28 @@ fn licences(metadata: &Metadata) -> Result<()> {
 
 fn images(args: &CheckArgs) -> Result<()> {
     if let Some(file) = &args.image {
-        return image(file);
+        return image(file, |_, image| image.header());
     }
     let built = build::build(args.profile)?;
-    let results = [Some(built.hypervisor), built.dom0_shim].into_iter().flatten().map(|file| image(&file));
+    let hypervisor = image(&built.hypervisor, |_, image| image.header());
+    let shim = built.dom0_shim.map(|file| image(&file, |bytes, _| pvh(bytes)));
+    let results = [Some(hypervisor), shim].into_iter().flatten();
     let complaints: Vec<_> = results.filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     if complaints.is_empty() { Ok(()) } else { bail!("{}", complaints.join("\n")) }
 }
 
-fn image(file: &Path) -> Result<()> {
+/// Whether the hypervisor would take the file as Dom0's kernel.
+fn pvh(bytes: &[u8]) -> Vec<String> {
+    KernelImage::parse(bytes).err().map(|error| error.to_string()).into_iter().collect()
+}
+
+/// Checks an image by the common rules and by those of its `start`: how it is found and entered.
+fn image(file: &Path, start: impl FnOnce(&[u8], &image::Image) -> Vec<String>) -> Result<()> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let image =
         image::Image::parse(&bytes).with_context(|| format!("{} is no usable ELF", file.display()))?;
     println!("{}: {}", file.display(), image.sizes());
-    let complaints = image.complaints();
+    let complaints = [image.complaints(), start(&bytes, &image)].concat();
     ensure!(complaints.is_empty(), "{}:\n  {}", file.display(), complaints.join("\n  "));
     Ok(())
 }

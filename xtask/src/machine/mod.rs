@@ -107,7 +107,8 @@ impl Emulator {
         }
     }
 
-    fn needs(self, firmware: Firmware) -> &'static [Need] {
+    /// The programs that it needs.
+    pub(crate) fn needs(self, firmware: Firmware) -> &'static [Need] {
         match (self, firmware) {
             (Self::Bochs, _) => &[Need::Bochs],
             (_, Firmware::Bios) => &[Need::Qemu],
