@@ -172,7 +172,7 @@ mod tests {
     fn configuration_holds_the_machine() {
         let rc = bochsrc(&config(), Path::new("/dev/pts/7"), Path::new("/w/log"), Display::Text);
         for line in [
-            "cpu: model=corei7_haswell_4770, count=8, ips=50000000, reset_on_triple_fault=0",
+            "cpu: model=corei7_haswell_4770, count=8, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=0",
             "memory: guest=1024, host=1024",
             "ata0-master: type=cdrom, path=\"/a b/x.iso\", status=inserted",
             "com1: enabled=1, mode=term, dev=/dev/pts/7",
