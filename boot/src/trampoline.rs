@@ -4,7 +4,7 @@
 //! A start-up IPI names a 4-KiB page below 1 MiB; the CPU begins at its first
 //! byte with CS = page number << 8. The code is copied there. It runs wherever
 //! it lies: real-mode addresses are relative to CS, later ones are patched
-//! by [`Trampoline::place`].
+//! by [`page`].
 //!
 //! ```text
 //!   page + 0     code
@@ -37,7 +37,7 @@ pub struct Parameters {
     pub stacks: u64,
     /// Length of both tables.
     pub count: u64,
-    /// Filled in by [`Trampoline::place`].
+    /// Filled in by [`page`].
     gdt_limit: u16,
     gdt_base: [u8; 4],
     far32_offset: [u8; 4],
