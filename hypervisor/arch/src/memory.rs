@@ -160,22 +160,24 @@ struct Tables<F> {
 }
 
 impl<F> Tables<F> {
-    fn entry(&self, table: Mfn, index: usize) -> *mut u64 {
+    fn entry(&self, table: Mfn, index: usize) -> &AtomicU64 {
         debug_assert!(index < ENTRIES);
-        (self.offset + table.start().get() + 8 * index as u64) as *mut u64
+        let entry = (self.offset + table.start().get() + 8 * index as u64) as *mut u64;
+        // SAFETY: an aligned word of a frame that this module allocated as a table,
+        // reachable at the offset. Atomic, since the CPU sets accessed and dirty
+        // bits and other pcpus may read.
+        unsafe { AtomicU64::from_ptr(entry) }
     }
 }
 
 impl<F: FnMut() -> Option<Mfn>> TableMemory for Tables<F> {
     fn read(&self, table: Mfn, index: usize) -> u64 {
-        // SAFETY: a frame that this module allocated as a table, reachable at the
-        // offset. Volatile, since the CPU sets accessed and dirty bits.
-        unsafe { self.entry(table, index).read_volatile() }
+        self.entry(table, index).load(Ordering::Acquire)
     }
 
     fn write(&mut self, table: Mfn, index: usize, entry: u64) {
-        // SAFETY: as above; the lock or single-threaded boot makes us the writer.
-        unsafe { self.entry(table, index).write_volatile(entry) };
+        // Release: a table is zeroed before an entry leads to it.
+        self.entry(table, index).store(entry, Ordering::Release);
     }
 
     fn allocate(&mut self) -> Option<Mfn> {
@@ -448,10 +450,13 @@ impl TrampolineTables {
     }
 }
 
-/// Calls `visit` for every page that the hypervisor has mapped.
+/// Calls `visit` for every page that the hypervisor has mapped. What is mapped
+/// meanwhile may be among them or not.
 pub fn for_each_mapping(visit: &mut impl FnMut(Leaf)) {
-    let space = SPACE.lock();
-    if let Some(tables) = space.tables {
+    // Not locked while visiting, so that `visit` may allocate: tables are never
+    // taken away.
+    let tables = SPACE.lock().tables;
+    if let Some(tables) = tables {
         tables.for_each(&live_tables(), visit);
     }
 }
