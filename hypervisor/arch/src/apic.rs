@@ -76,7 +76,7 @@ pub fn init_boot_cpu(features: &Features, allow_x2apic: bool) -> Result<ApicId, 
     if !x2apic {
         let registers = PhysRange::from_len(base & BASE_ADDRESS, XAPIC_LEN).ok_or(ApicError::Unmapped)?;
         // SAFETY: the page that the CPU itself decodes as its APIC's registers.
-        let device = unsafe { memory::map_device(registers) }.map_err(|_| ApicError::Unmapped)?;
+        let device = unsafe { memory::map_device(registers, XAPIC_LEN) }.ok_or(ApicError::Unmapped)?;
         XAPIC.store(DeviceMemory::leak(device), Ordering::Release);
     }
     init_this_cpu();

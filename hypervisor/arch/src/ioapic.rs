@@ -39,7 +39,7 @@ impl Unit {
     fn open(io_apic: IoApic) -> Option<Self> {
         let range = PhysRange::from_len(io_apic.addr.get(), REGISTERS_LEN)?;
         // SAFETY: the MADT names the registers, and nothing else drives them.
-        let registers = unsafe { memory::map_device(range) }.ok()?;
+        let registers = unsafe { memory::map_device(range, 4) }?;
         let mut unit = Self { registers, gsi_base: io_apic.gsi_base, pins: 0 };
         unit.pins = (unit.read(VERSION) >> 16 & 0xff) + 1;
         // All ones is what an address without a device reads as.
@@ -103,7 +103,8 @@ pub fn route(route: IsaRoute, vector: u8, target: ApicId) -> Result<(), RouteErr
     if vector < FIRST_INTERRUPT {
         return Err(RouteError::BadVector);
     }
-    let target = u8::try_from(target.get()).ok().filter(|&id| id != BROADCAST).ok_or(RouteError::BadTarget)?;
+    let target =
+        u8::try_from(target.get()).ok().filter(|&id| id != BROADCAST).ok_or(RouteError::BadTarget)?;
     let units = UNITS.lock();
     let pin_of = |unit: &Unit| route.gsi.checked_sub(unit.gsi_base).filter(|&pin| pin < unit.pins);
     let (unit, pin) = units.iter().find_map(|unit| Some((unit, pin_of(unit)?))).ok_or(RouteError::NoPin)?;

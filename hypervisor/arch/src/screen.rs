@@ -41,7 +41,7 @@ impl Screen {
         cells.try_reserve_exact(columns * rows).ok()?;
         cells.resize(columns * rows, 0);
         // SAFETY: the loader's display memory, which nothing else drives.
-        let memory = unsafe { memory::map_device(memory) }.ok()?;
+        let memory = unsafe { memory::map_device(memory, 1) }?;
         let (format, pitch) = (display.format, display.pitch as usize);
         let mut screen = Self { memory, format, pitch, columns, rows, cells, column: 0 };
         for cell in 0..screen.cells.len() {

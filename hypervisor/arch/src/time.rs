@@ -72,7 +72,7 @@ impl Reference {
         const CONFIGURATION: usize = 0x010;
         const FEMTOSECONDS: u64 = 1_000_000_000_000_000;
         // SAFETY: the HPET table names the block, and nothing else drives it.
-        let registers = unsafe { memory::map_device(PhysRange::from_len(hpet.base.get(), LEN)?) }.ok()?;
+        let registers = unsafe { memory::map_device(PhysRange::from_len(hpet.base.get(), LEN)?, 8) }?;
         let period = registers.register::<u64>(CAPABILITIES).read() >> 32;
         let hz = FEMTOSECONDS.checked_div(period)?;
         // IA-PC HPET Specification: ENABLE_CNF starts the main counter.
