@@ -511,9 +511,9 @@ pub(crate) fn map_stacks(pcpu: PcpuId) -> Result<[u64; 4], OutOfFrames> {
 
 /// The stack that holds `address`: the first byte after it. Boot stack included.
 pub(crate) fn stack_end(address: u64) -> Option<u64> {
-    let image = hv_boot::image();
-    if (image.rodata_end..image.end).contains(&address) {
-        return Some(image.end);
+    let boot = hv_boot::boot_stacks();
+    if boot.contains(&address) {
+        return Some(boot.end);
     }
     let offset = address.checked_sub(STACKS).filter(|&o| o < MAX_PCPUS as u64 * STACK_SLOT)?;
     let (slot, inside) = (offset / STACK_SLOT, offset % STACK_SLOT);

@@ -85,7 +85,7 @@ pub(crate) unsafe fn install_boot_cpu() {
     static AREA: BootArea = BootArea(Pcpu::new(PcpuId::BOOT, ApicId::new(0)));
     // One stack for whatever happens before there are others.
     for ist in Ist::ALL {
-        AREA.0.descriptors.set_ist(ist, VirtAddr::new_truncate(hv_boot::interrupt_stack()));
+        AREA.0.descriptors.set_ist(ist, VirtAddr::new_truncate(hv_boot::boot_stacks().end));
     }
     // SAFETY: by the caller.
     unsafe { install(&AREA.0) };
