@@ -66,7 +66,8 @@ pub enum RouteError {
 /// the 8259s. Returns how many are usable.
 pub fn init(listed: impl Iterator<Item = IoApic>) -> usize {
     mask_8259();
-    let mut units = UNITS.lock();
+    // Mapping takes locks that come before the list's own.
+    let mut found = ArrayVec::new();
     for io_apic in listed {
         let range = PhysRange::from_len(io_apic.addr.get(), REGISTERS_LEN);
         // SAFETY: the MADT names the registers, and nothing else drives them.
@@ -78,11 +79,13 @@ pub fn init(listed: impl Iterator<Item = IoApic>) -> usize {
         for pin in 0..unit.pins {
             unit.set_pin(pin, MASKED, 0);
         }
-        if units.try_push(unit).is_err() {
+        if found.try_push(unit).is_err() {
             break;
         }
     }
-    units.len()
+    let usable = found.len();
+    *UNITS.lock() = found;
+    usable
 }
 
 /// Sends interrupts of the line `route` names to `target` as `vector`.

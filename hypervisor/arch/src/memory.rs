@@ -449,9 +449,12 @@ impl TrampolineTables {
 }
 
 /// Calls `visit` for every page that the hypervisor has mapped.
+///
+/// The lock is free meanwhile, as `visit` may make the heap grow: mappings come,
+/// none goes.
 pub fn for_each_mapping(visit: &mut impl FnMut(Leaf)) {
-    let space = SPACE.lock();
-    if let Some(tables) = space.tables {
+    let tables = SPACE.lock().tables;
+    if let Some(tables) = tables {
         tables.for_each(&live_tables(), visit);
     }
 }
