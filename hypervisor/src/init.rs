@@ -150,7 +150,7 @@ fn go_on() -> ! {
     report_all_in_root(machine.info);
     connect_console(options, &board);
     log::info!("Press 'h' for the list of keys");
-    selftest::run(options.selftest, &machine.map);
+    selftest::run(options.selftest, &selftest::Context { info: machine.info, map: &machine.map });
     if let Err(error) = dom0::find(machine.info) {
         crash::refuse(format_args!("{error}"));
     }
