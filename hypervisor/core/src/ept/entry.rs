@@ -3,13 +3,14 @@
 //! SDM "EPT Translation Mechanism", tables "Format of an EPT ... Entry":
 //!
 //! ```text
-//!  63  62..56  55..52   51..12   11..10  9  8  7    6     5..3    2..0
-//! |#VE| unused| type | frame or |unused |D |A |page|IPAT|memory  |X W R|
-//! |   |       |      | table    |       |  |  |    |    |type    |     |
+//!  63  62..56  55..52   51..12    11   10  9  8   7    6     5..3   2..0
+//! |#VE| unused| type | frame or |table| - |D |A |large|IPAT|memory |X W R|
+//! |   |       |      | table    |     |   |  |  |     |    |type   |     |
 //! ```
 //!
-//! * type: ours, ignored by the CPU. 0 in an empty entry and in one that names
-//!   a table; so it also tells an empty entry from a page without rights.
+//! * type: ours, ignored by the CPU. 0 if there is no page; so it tells an empty
+//!   entry from a page without rights.
+//! * table: ours too. Set if the entry names a table: one test on the way down.
 //! * #VE: the controls that give it and bits 62:56 a meaning stay off.
 //! * A, D: set from the start, since nobody asks for them and the CPU would
 //!   have to write them. So only the hypervisor changes an entry.
@@ -28,6 +29,7 @@ const CACHING: u64 = 7 << 3 | IGNORE_PAT;
 const LARGE: u64 = 1 << 7;
 const ACCESSED: u64 = 1 << 8;
 const DIRTY: u64 = 1 << 9;
+const TABLE: u64 = 1 << 11;
 const FRAME: u64 = 0x000f_ffff_ffff_f000;
 const TYPE_SHIFT: u32 = 52;
 const TYPE: u64 = 0xf << TYPE_SHIFT;
@@ -164,7 +166,7 @@ impl Entry {
 
     /// Rights stand in the leaf only: a table allows all.
     pub(super) const fn table(table: Mfn) -> Self {
-        Self(table.start().get() | RIGHTS | ACCESSED)
+        Self(table.start().get() | RIGHTS | ACCESSED | TABLE)
     }
 
     pub(super) fn page(page: Page, level: Level, ram: RamCaching) -> Self {
@@ -176,13 +178,12 @@ impl Entry {
 
     #[inline]
     pub(super) fn content(self) -> Content {
-        match (self.0 & TYPE) >> TYPE_SHIFT {
-            0 if self.0 & RIGHTS == 0 => Content::Empty,
-            0 => Content::Table(self.mfn()),
-            bits => PageType::from_bits(bits).map_or(Content::Empty, |kind| {
-                Content::Page(Page { mfn: self.mfn(), kind, rights: Rights::from_bits(self.0) })
-            }),
+        if self.0 & TABLE != 0 {
+            return Content::Table(self.mfn());
         }
+        PageType::from_bits((self.0 & TYPE) >> TYPE_SHIFT).map_or(Content::Empty, |kind| {
+            Content::Page(Page { mfn: self.mfn(), kind, rights: Rights::from_bits(self.0) })
+        })
     }
 
     /// The entry for that part of this page which begins `frames` further on and
@@ -226,7 +227,7 @@ mod tests {
         assert_eq!(raw(PageType::Ram, Rights::All, Level::Pt), 0x0010_0001_2340_0377);
         assert_eq!(raw(PageType::Ram, Rights::ReadExecute, Level::Pd), 0x0010_0001_2340_03f5);
         assert_eq!(raw(PageType::Mmio, Rights::ReadWrite, Level::Pt), 0x0020_0001_2340_0303);
-        assert_eq!(Entry::table(Mfn::new(0x1234).unwrap()).raw(), 0x0000_0000_0123_4107);
+        assert_eq!(Entry::table(Mfn::new(0x1234).unwrap()).raw(), 0x0000_0000_0123_4907);
         let honest = Entry::page(page(PageType::Ram, Rights::All), Level::Pt, RamCaching::GuestPat);
         assert_eq!(honest.raw(), 0x0010_0001_2340_0337);
     }

@@ -305,8 +305,8 @@ fn access_rights_are_the_manual_s() {
 /// 16, 2 are anything, 3 large pages and the others tables, rarely not executable.
 fn noise(addr: u64) -> u64 {
     let mut z = addr.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^= z >> 31;
     let kept = match z >> 56 & 0xf {
         0 | 1 => return z | PRESENT | PRESENT << 32,
@@ -322,9 +322,7 @@ fn noise(addr: u64) -> u64 {
 /// 4-level and PAE walks as the SDM's tables of formats read, without checks of
 /// access rights: the address and the page's size, or whether a bit is reserved.
 fn plain_walk(memory: &Memory, registers: &Registers, at: u64) -> Result<(u64, u32), ErrorCode> {
-    let reserved = |entry: u64, bits: &[core::ops::RangeInclusive<u32>]| {
-        bits.iter().cloned().flatten().any(|bit| entry >> bit & 1 != 0)
-    };
+    let reserved = |entry: u64, mut bits: core::ops::Range<u32>| bits.any(|bit| entry >> bit & 1 != 0);
     let fault = Err(ErrorCode::PRESENT | ErrorCode::RESERVED);
     let pae = registers.efer & EFER_LMA == 0;
     let (top, mut table) = if pae { (2, 0x2000) } else { (4, registers.cr3) };
@@ -334,17 +332,17 @@ fn plain_walk(memory: &Memory, registers: &Registers, at: u64) -> Result<(u64, u
         let entry = entry.unwrap_or_else(|| noise(table + (at >> shift) % 512 * 8));
         let large = entry & LARGE != 0;
         let no_nx = registers.efer & EFER_NXE == 0;
-        if reserved(entry, &[39..=51]) || pae && reserved(entry, &[52..=62]) || no_nx && entry >> 63 != 0 {
+        if reserved(entry, 39..52) || pae && reserved(entry, 52..63) || no_nx && entry >> 63 != 0 {
             return fault;
         }
         let (page, low) = match (level, large) {
             (4, true) => return fault,
-            (3, true) => (true, 13..=29),
-            (2, true) => (true, 13..=20),
-            (1, _) => (true, 1..=0),
-            _ => (false, 1..=0),
+            (3, true) => (true, 13..30),
+            (2, true) => (true, 13..21),
+            (1, _) => (true, 0..0),
+            _ => (false, 0..0),
         };
-        if reserved(entry, &[low]) {
+        if reserved(entry, low) {
             return fault;
         }
         let frame = entry & 0x7f_ffff_f000;
