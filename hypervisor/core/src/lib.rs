@@ -21,6 +21,7 @@ pub mod image;
 pub mod log;
 pub mod memmap;
 pub mod msr;
+pub mod multiboot2;
 pub mod paging;
 pub mod pt_walk;
 pub mod symbols;
