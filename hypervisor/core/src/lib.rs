@@ -22,4 +22,5 @@ pub mod memmap;
 pub mod msr;
 pub mod paging;
 pub mod symbols;
+pub mod vmcs;
 pub mod vmx_caps;
