@@ -80,6 +80,9 @@ impl Gpr {
 pub struct Gprs([u64; 16]);
 
 impl Gprs {
+    /// All zero.
+    pub const ZERO: Self = Self([0; 16]);
+
     /// The value of `register`.
     #[must_use]
     pub const fn get(&self, register: Gpr) -> u64 {

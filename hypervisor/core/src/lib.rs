@@ -25,5 +25,6 @@ pub mod memmap;
 pub mod msr;
 pub mod paging;
 pub mod symbols;
+pub mod vcpu_state;
 pub mod vmcs;
 pub mod vmx_caps;
