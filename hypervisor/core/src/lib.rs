@@ -14,6 +14,7 @@ pub mod acpi;
 pub mod addr;
 pub mod boot_info;
 pub mod cmdline;
+pub mod cpuid;
 pub mod event;
 pub mod exit;
 pub mod frame;
