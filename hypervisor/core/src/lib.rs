@@ -24,6 +24,7 @@ pub mod image;
 pub mod log;
 pub mod memmap;
 pub mod msr;
+pub mod msr_policy;
 pub mod paging;
 pub mod symbols;
 pub mod vcpu_state;
