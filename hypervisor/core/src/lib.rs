@@ -21,5 +21,7 @@ pub mod log;
 pub mod memmap;
 pub mod msr;
 pub mod paging;
+pub mod rate;
 pub mod symbols;
+pub mod vlapic;
 pub mod vmx_caps;

@@ -1,0 +1,90 @@
+//! A device's clock, told from the time stamp counter.
+//!
+//! The models of timers count in their own ticks, while the caller's `now` is
+//! the TSC. Both directions are exact: [`Rate::ticks_in`] rounds down and
+//! [`Rate::tsc_for`] up, so a count has been reached at a TSC value if and only
+//! if that value is not before the deadline computed for the count.
+
+use core::num::NonZeroU64;
+
+/// How fast a device counts in relation to the TSC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    device_hz: NonZeroU64,
+    tsc_hz: NonZeroU64,
+}
+
+impl Rate {
+    /// A device of `device_hz` beside a TSC of `tsc_hz`.
+    #[must_use]
+    pub const fn new(device_hz: NonZeroU64, tsc_hz: NonZeroU64) -> Self {
+        Self { device_hz, tsc_hz }
+    }
+
+    /// The device's frequency in Hz.
+    #[must_use]
+    pub const fn device_hz(self) -> u64 {
+        self.device_hz.get()
+    }
+
+    /// Whole ticks of the device in `tsc` ticks of the TSC.
+    #[must_use]
+    pub fn ticks_in(self, tsc: u64) -> u64 {
+        let ticks = u128::from(tsc) * u128::from(self.device_hz.get()) / u128::from(self.tsc_hz.get());
+        saturate(ticks)
+    }
+
+    /// TSC ticks until `ticks` of the device have passed.
+    #[must_use]
+    pub fn tsc_for(self, ticks: u64) -> u64 {
+        let scaled = u128::from(ticks) * u128::from(self.tsc_hz.get());
+        saturate(scaled.div_ceil(u128::from(self.device_hz.get())))
+    }
+}
+
+fn saturate(wide: u128) -> u64 {
+    u64::try_from(wide).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rate(device_hz: u64, tsc_hz: u64) -> Rate {
+        Rate::new(NonZeroU64::new(device_hz).unwrap(), NonZeroU64::new(tsc_hz).unwrap())
+    }
+
+    #[test]
+    fn whole_seconds_are_exact() {
+        let pm_timer = rate(3_579_545, 2_000_000_000);
+        assert_eq!(pm_timer.ticks_in(2_000_000_000), 3_579_545);
+        assert_eq!(pm_timer.tsc_for(3_579_545), 2_000_000_000);
+        assert_eq!(pm_timer.ticks_in(1_999_999_999), 3_579_544);
+    }
+
+    #[test]
+    fn extremes_saturate() {
+        assert_eq!(rate(u64::MAX, 1).ticks_in(u64::MAX), u64::MAX);
+        assert_eq!(rate(1, u64::MAX).tsc_for(u64::MAX), u64::MAX);
+    }
+
+    fn config() -> ProptestConfig {
+        let cases = if cfg!(miri) { 8 } else { 1024 };
+        ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn a_count_is_reached_at_its_deadline_and_not_before(
+            device_hz in 1..10_000_000_000_u64, tsc_hz in 1..10_000_000_000_u64, ticks in 1..u64::from(u32::MAX),
+        ) {
+            let rate = rate(device_hz, tsc_hz);
+            let deadline = rate.tsc_for(ticks);
+            prop_assert!(rate.ticks_in(deadline) >= ticks);
+            prop_assert!(rate.ticks_in(deadline - 1) < ticks);
+        }
+    }
+}
