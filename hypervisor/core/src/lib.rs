@@ -23,5 +23,6 @@ pub mod msr;
 pub mod paging;
 pub mod rate;
 pub mod symbols;
+pub mod vioapic;
 pub mod vlapic;
 pub mod vmx_caps;

@@ -1,24 +1,24 @@
-//! A device's clock, told from the time stamp counter.
+//! A device's clock, told from the clock by which the caller says `now`.
 //!
-//! The models of timers count in their own ticks, while the caller's `now` is
-//! the TSC. Both directions are exact: [`Rate::ticks_in`] rounds down and
-//! [`Rate::tsc_for`] up, so a count has been reached at a TSC value if and only
-//! if that value is not before the deadline computed for the count.
+//! The models of timers count in their own ticks, while `now` is the TSC, or the
+//! time in nanoseconds. Both directions are exact: [`Rate::ticks_in`] rounds down
+//! and [`Rate::span_of`] up, so a count has been reached at some `now` if and
+//! only if that is not before the deadline computed for the count.
 
 use core::num::NonZeroU64;
 
-/// How fast a device counts in relation to the TSC.
+/// How fast a device counts in relation to the caller's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rate {
     device_hz: NonZeroU64,
-    tsc_hz: NonZeroU64,
+    caller_hz: NonZeroU64,
 }
 
 impl Rate {
-    /// A device of `device_hz` beside a TSC of `tsc_hz`.
+    /// A device of `device_hz` beside a clock of `caller_hz`.
     #[must_use]
-    pub const fn new(device_hz: NonZeroU64, tsc_hz: NonZeroU64) -> Self {
-        Self { device_hz, tsc_hz }
+    pub const fn new(device_hz: NonZeroU64, caller_hz: NonZeroU64) -> Self {
+        Self { device_hz, caller_hz }
     }
 
     /// The device's frequency in Hz.
@@ -27,17 +27,17 @@ impl Rate {
         self.device_hz.get()
     }
 
-    /// Whole ticks of the device in `tsc` ticks of the TSC.
+    /// Whole ticks of the device in `span` ticks of the caller's clock.
     #[must_use]
-    pub fn ticks_in(self, tsc: u64) -> u64 {
-        let ticks = u128::from(tsc) * u128::from(self.device_hz.get()) / u128::from(self.tsc_hz.get());
+    pub fn ticks_in(self, span: u64) -> u64 {
+        let ticks = u128::from(span) * u128::from(self.device_hz.get()) / u128::from(self.caller_hz.get());
         saturate(ticks)
     }
 
-    /// TSC ticks until `ticks` of the device have passed.
+    /// Ticks of the caller's clock until `ticks` of the device have passed.
     #[must_use]
-    pub fn tsc_for(self, ticks: u64) -> u64 {
-        let scaled = u128::from(ticks) * u128::from(self.tsc_hz.get());
+    pub fn span_of(self, ticks: u64) -> u64 {
+        let scaled = u128::from(ticks) * u128::from(self.caller_hz.get());
         saturate(scaled.div_ceil(u128::from(self.device_hz.get())))
     }
 }
@@ -51,22 +51,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rate(device_hz: u64, tsc_hz: u64) -> Rate {
-        Rate::new(NonZeroU64::new(device_hz).unwrap(), NonZeroU64::new(tsc_hz).unwrap())
+    fn rate(device_hz: u64, caller_hz: u64) -> Rate {
+        Rate::new(NonZeroU64::new(device_hz).unwrap(), NonZeroU64::new(caller_hz).unwrap())
     }
 
     #[test]
     fn whole_seconds_are_exact() {
         let pm_timer = rate(3_579_545, 2_000_000_000);
         assert_eq!(pm_timer.ticks_in(2_000_000_000), 3_579_545);
-        assert_eq!(pm_timer.tsc_for(3_579_545), 2_000_000_000);
+        assert_eq!(pm_timer.span_of(3_579_545), 2_000_000_000);
         assert_eq!(pm_timer.ticks_in(1_999_999_999), 3_579_544);
     }
 
     #[test]
     fn extremes_saturate() {
         assert_eq!(rate(u64::MAX, 1).ticks_in(u64::MAX), u64::MAX);
-        assert_eq!(rate(1, u64::MAX).tsc_for(u64::MAX), u64::MAX);
+        assert_eq!(rate(1, u64::MAX).span_of(u64::MAX), u64::MAX);
     }
 
     fn config() -> ProptestConfig {
@@ -79,10 +79,10 @@ mod tests {
 
         #[test]
         fn a_count_is_reached_at_its_deadline_and_not_before(
-            device_hz in 1..10_000_000_000_u64, tsc_hz in 1..10_000_000_000_u64, ticks in 1..u64::from(u32::MAX),
+            device_hz in 1..10_000_000_000_u64, caller_hz in 1..10_000_000_000_u64, ticks in 1..u64::from(u32::MAX),
         ) {
-            let rate = rate(device_hz, tsc_hz);
-            let deadline = rate.tsc_for(ticks);
+            let rate = rate(device_hz, caller_hz);
+            let deadline = rate.span_of(ticks);
             prop_assert!(rate.ticks_in(deadline) >= ticks);
             prop_assert!(rate.ticks_in(deadline - 1) < ticks);
         }

@@ -114,6 +114,7 @@ impl<P: ApicPage> Vlapic<P> {
     /// start-up message. `bus` is the rate of the timer's clock.
     ///
     /// In xAPIC mode an APIC shows the low 8 bits of its identifier.
+    #[must_use]
     pub fn new(page: P, id: ApicId, boot_cpu: bool, bus: Rate) -> Self {
         let mut apic = Self {
             page,
@@ -331,6 +332,17 @@ impl<P: ApicPage> Vlapic<P> {
         self.tmr.bits(&self.page)
     }
 
+    /// What the end of `vector` asks for: also for an EOI-induced VM exit, before
+    /// which the CPU has cleared the in-service bit itself (SDM "EOI Virtualization").
+    pub fn ended(&self, vector: Vector) -> Effect {
+        let suppressed = self.page.load(Reg::SVR) & SVR_SUPPRESS_EOI != 0;
+        if self.tmr.contains(&self.page, vector) && !suppressed {
+            Effect::EndOfInterrupt(vector)
+        } else {
+            Effect::None
+        }
+    }
+
     /// The TPR threshold at which the CPU must exit so that what is requested
     /// can be delivered (SDM "TPR Virtualization"); 0 if the TPR hinders nothing.
     pub fn tpr_threshold(&self) -> u8 {
@@ -454,12 +466,7 @@ impl<P: ApicPage> Vlapic<P> {
         let Some(vector) = self.isr.highest(&self.page) else { return Effect::None };
         self.isr.remove(&mut self.page, vector);
         self.update_ppr();
-        let suppressed = self.page.load(Reg::SVR) & SVR_SUPPRESS_EOI != 0;
-        if self.tmr.contains(&self.page, vector) && !suppressed {
-            Effect::EndOfInterrupt(vector)
-        } else {
-            Effect::None
-        }
+        self.ended(vector)
     }
 
     /// Sends what the ICR says (SDM "Issuing Interprocessor Interrupts").

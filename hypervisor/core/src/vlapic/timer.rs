@@ -128,7 +128,7 @@ impl Timer {
     pub(super) fn next_expiry(&self) -> Option<u64> {
         match self.armed {
             Armed::No => None,
-            Armed::Count { epoch, at } => Some(epoch.saturating_add(self.bus.tsc_for(at))),
+            Armed::Count { epoch, at } => Some(epoch.saturating_add(self.bus.span_of(at))),
             Armed::Deadline(at) => Some(at),
         }
     }
