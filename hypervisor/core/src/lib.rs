@@ -26,3 +26,4 @@ pub mod symbols;
 pub mod vioapic;
 pub mod vlapic;
 pub mod vmx_caps;
+pub mod vpic;
