@@ -27,3 +27,4 @@ pub mod vioapic;
 pub mod vlapic;
 pub mod vmx_caps;
 pub mod vpic;
+pub mod vpit;
