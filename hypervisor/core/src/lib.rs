@@ -28,3 +28,4 @@ pub mod vlapic;
 pub mod vmx_caps;
 pub mod vpic;
 pub mod vpit;
+pub mod vpmtimer;
