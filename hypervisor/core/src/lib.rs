@@ -29,3 +29,4 @@ pub mod vmx_caps;
 pub mod vpic;
 pub mod vpit;
 pub mod vpmtimer;
+pub mod vrtc;
