@@ -70,7 +70,7 @@ mod tests {
     }
 
     fn config() -> ProptestConfig {
-        let cases = if cfg!(miri) { 8 } else { 1024 };
+        let cases = if cfg!(miri) { 3 } else { 1024 };
         ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
     }
 

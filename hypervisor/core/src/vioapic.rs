@@ -365,7 +365,7 @@ mod tests {
     }
 
     fn config() -> ProptestConfig {
-        let cases = if cfg!(miri) { 4 } else { 512 };
+        let cases = if cfg!(miri) { 2 } else { 512 };
         ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
     }
 
@@ -374,7 +374,7 @@ mod tests {
 
         #[test]
         fn any_traffic_makes_bounded_messages(
-            steps in prop::collection::vec((0..4_u8, any::<u8>(), any::<u32>()), 1..if cfg!(miri) { 20 } else { 300 })
+            steps in prop::collection::vec((0..4_u8, any::<u8>(), any::<u32>()), 1..if cfg!(miri) { 8 } else { 300 })
         ) {
             let mut io = Vioapic::new(0);
             for (action, at, value) in steps {

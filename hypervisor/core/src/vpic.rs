@@ -549,7 +549,7 @@ mod tests {
     }
 
     fn config() -> ProptestConfig {
-        let cases = if cfg!(miri) { 4 } else { 512 };
+        let cases = if cfg!(miri) { 2 } else { 512 };
         ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
     }
 
@@ -558,7 +558,7 @@ mod tests {
 
         #[test]
         fn any_traffic_keeps_the_pair_consistent(
-            steps in prop::collection::vec((0..4_u8, any::<u8>(), any::<u8>()), 1..if cfg!(miri) { 20 } else { 300 })
+            steps in prop::collection::vec((0..4_u8, any::<u8>(), any::<u8>()), 1..if cfg!(miri) { 8 } else { 300 })
         ) {
             let mut pic = Vpic::new();
             let ports = [0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1];

@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn config() -> ProptestConfig {
-        let cases = if cfg!(miri) { 8 } else { 512 };
+        let cases = if cfg!(miri) { 3 } else { 512 };
         ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
     }
 

@@ -494,7 +494,7 @@ mod tests {
     }
 
     fn config() -> ProptestConfig {
-        let cases = if cfg!(miri) { 4 } else { 512 };
+        let cases = if cfg!(miri) { 2 } else { 512 };
         ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
     }
 

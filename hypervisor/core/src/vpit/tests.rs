@@ -210,7 +210,7 @@ fn periodic_edges_neither_drift_nor_storm() {
 }
 
 fn config() -> ProptestConfig {
-    let cases = if cfg!(miri) { 4 } else { 512 };
+    let cases = if cfg!(miri) { 2 } else { 512 };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
@@ -220,7 +220,7 @@ proptest! {
     #[test]
     fn any_traffic_is_survived(
         steps in prop::collection::vec(
-            (0..3_u8, 0..5_usize, any::<u8>(), any::<u64>()), 1..if cfg!(miri) { 20 } else { 200 },
+            (0..3_u8, 0..5_usize, any::<u8>(), any::<u64>()), 1..if cfg!(miri) { 8 } else { 200 },
         ),
         tsc_hz in 1..u64::MAX,
     ) {
