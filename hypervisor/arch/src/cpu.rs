@@ -94,6 +94,18 @@ pub(crate) fn protect(features: &Features) {
     };
 }
 
+/// Whether every protection that [`protect`] can turn on is on.
+#[must_use]
+pub fn is_protected(features: &Features) -> bool {
+    let cr4 = Cr4::read();
+    let has = |flag, exists: bool| cr4.contains(flag) == exists;
+    Cr0::read().contains(Cr0Flags::WRITE_PROTECT)
+        && Efer::read().contains(EferFlags::NO_EXECUTE_ENABLE) == features.nx
+        && has(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, features.smep)
+        && has(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, features.smap)
+        && has(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, features.umip)
+}
+
 /// Tells the CPU that this is a waiting loop.
 #[inline]
 pub fn relax() {

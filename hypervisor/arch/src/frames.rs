@@ -114,7 +114,8 @@ pub fn verify() -> Result<(), Inconsistency> {
 
 /// Whether the allocator never owned any frame of `range`: firmware's and
 /// loader's memory, devices, holes.
-pub(crate) fn is_reserved(range: PhysRange) -> bool {
+#[must_use]
+pub fn is_reserved(range: PhysRange) -> bool {
     let Some(table) = TABLE.get() else {
         return false;
     };

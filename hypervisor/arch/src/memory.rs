@@ -14,6 +14,7 @@
 //! for tables come from a pool while there is no allocator, and until then are
 //! reached by the boot code's identity map.
 
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -483,6 +484,20 @@ pub fn for_each_mapping(visit: &mut impl FnMut(Leaf)) {
     }
 }
 
+/// The page that `address` is in, if it is mapped.
+#[must_use]
+pub fn mapping(address: u64) -> Option<Leaf> {
+    let tables = SPACE.lock().tables;
+    tables?.lookup(&live_tables(), address)
+}
+
+/// Where the image's code and constants lie: what nothing may write.
+#[must_use]
+pub fn constants() -> PhysRange {
+    let image = hv_boot::image();
+    image.phys_of(image.start, image.rodata_end)
+}
+
 /// Stacks of one pcpu, from low to high addresses, each with an unmapped guard
 /// below: the main one, then one for each entry of the interrupt stack table.
 ///
@@ -496,17 +511,24 @@ const STACK_SLOT: u64 = 0x40000;
 const STACK_LAYOUT: [(u64, u64); 4] =
     [(0x4000, 0x10000), (0x14000, 0x18000), (0x1c000, 0x20000), (0x24000, 0x28000)];
 
+/// Where the stacks of `pcpu` are, each above its guard page.
+#[must_use]
+pub fn stacks(pcpu: PcpuId) -> [Range<u64>; 4] {
+    let slot = STACKS + pcpu.index() as u64 * STACK_SLOT;
+    STACK_LAYOUT.map(|(start, end)| slot + start..slot + end)
+}
+
 /// Maps the stacks of `pcpu`; returns one past the highest byte of each.
 pub(crate) fn map_stacks(pcpu: PcpuId) -> Result<[u64; 4], OutOfFrames> {
-    let slot = STACKS + pcpu.index() as u64 * STACK_SLOT;
-    for (start, end) in STACK_LAYOUT {
+    let stacks = stacks(pcpu);
+    for stack in &stacks {
         let step = PAGE_SIZE << 2;
-        for offset in (start..end).step_by(to_usize(step)) {
+        for start in stack.clone().step_by(to_usize(step)) {
             let order = Order::covering(step / PAGE_SIZE).ok_or(OutOfFrames { unscrubbed: 0 })?;
-            map_fresh(slot + offset, order, Use::Pcpu)?;
+            map_fresh(start, order, Use::Pcpu)?;
         }
     }
-    Ok(STACK_LAYOUT.map(|(_, end)| slot + end))
+    Ok(stacks.map(|stack| stack.end))
 }
 
 /// The stack that holds `address`: the first byte after it. Boot stack included.
