@@ -223,18 +223,26 @@ fn start_pcpus(machine: &'static Machine, board: &Board) {
 
     let max = machine.options.max_pcpus();
     let cpus = match &board.madt {
-        Some(madt) => cpu_list(madt, boot_apic, max),
-        None => CpuList { ids: [boot_apic].into_iter().collect(), beyond: 0 },
+        Some(madt) => cpu_list(madt, boot_apic, apic::largest_id(), max),
+        None => CpuList { ids: [boot_apic].into_iter().collect(), beyond: 0, unreachable: 0 },
     };
     if cpus.beyond > 0 {
         log::info!("{} CPUs more than the {max} wanted are left alone", cpus.beyond);
     }
+    if cpus.unreachable > 0 {
+        log::warn!("{} CPUs have APIC ids that only x2APIC mode reaches; left out", cpus.unreachable);
+    }
     let reference = Reference::choose(board.fadt.as_ref().and_then(Fadt::pm_timer), board.hpet.as_ref());
     let others = cpus.ids.get(1..).unwrap_or_default();
-    let started = smp::start(others, &machine.map, &reference, machine.info.entry_tsc, secondary);
+    let started = smp::start(others, &machine.map, &reference, machine.info, secondary);
     match started {
         Ok(missing) => missing.iter().for_each(|cpu| log::error!("CPU{cpu} did not start; left out")),
         Err(error) => log::error!("CPU0 runs alone: {error}"),
+    }
+    if time::tsc_hz() == 0 {
+        crash::refuse(format_args!(
+            "time: no clock to measure the TSC by: neither PM timer nor HPET nor PIT counts"
+        ));
     }
     wait_for_others();
     let khz = time::tsc_hz() / 1_000;

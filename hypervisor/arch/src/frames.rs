@@ -120,6 +120,8 @@ pub fn is_reserved(range: PhysRange) -> bool {
         return false;
     };
     let range = range.round_out();
-    let mut frames = (range.start()..range.end()).step_by(PAGE_LEN);
+    // What lies past the table was never the allocator's.
+    let end = range.end().min(table.end().start().get());
+    let mut frames = (range.start()..end).step_by(PAGE_LEN);
     frames.all(|a| HostPhysAddr::new(a).is_some_and(|a| table.state(a.mfn()) == FrameState::Reserved))
 }

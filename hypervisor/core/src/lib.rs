@@ -20,6 +20,7 @@ pub mod image;
 pub mod log;
 pub mod memmap;
 pub mod msr;
+pub mod multiboot2;
 pub mod paging;
 pub mod symbols;
 pub mod vmx_caps;
