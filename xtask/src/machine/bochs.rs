@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{Backend, Config, Ended, Kept, Sign, Started, last_lines, serial};
 use crate::process::{self, Group};
@@ -20,7 +20,10 @@ const IPS: u32 = 50_000_000;
 
 pub(super) fn start(config: &Config, work: &Path, com1: &Path) -> Result<Started> {
     if let Some(model) = &config.cpu_model {
-        ensure_model(model, &process::run_quietly(process::command("bochs").args(["--help", "cpu"]))?)?;
+        let help =
+            process::command("bochs").args(["--help", "cpu"]).output().context("cannot start bochs")?;
+        // The list is on stderr.
+        ensure_model(model, &String::from_utf8_lossy(&help.stderr))?;
     }
     let log = work.join("bochs.log");
     let (rc, commands) = (work.join("bochsrc"), work.join("commands"));
@@ -36,9 +39,13 @@ pub(super) fn start(config: &Config, work: &Path, com1: &Path) -> Result<Started
 
 /// Fails unless `model` is one of those that `help`, the answer to `bochs --help cpu`, lists one to a line.
 fn ensure_model(model: &str, help: &str) -> Result<()> {
-    let models: Vec<_> = help.lines().filter(|line| !line.is_empty() && !line.contains(' ')).collect();
+    let models: Vec<_> = help.lines().filter(|line| is_word(line)).collect();
     ensure!(models.contains(&model), "Bochs has no CPU model `{model}`; it has {}", models.join(", "));
     Ok(())
+}
+
+fn is_word(line: &str) -> bool {
+    !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Bochs with its debugger on our terminal and the names of `symbols` loaded.
