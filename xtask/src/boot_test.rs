@@ -19,6 +19,7 @@ use crate::process::{self, Group};
 use crate::report::{Outcome, Totals, Verdict, guest_tests};
 use crate::run::indent;
 use crate::scenario::{self, Scenario};
+use crate::setup::{self, Need};
 use crate::ui::Bar;
 use crate::workspace;
 
@@ -96,6 +97,7 @@ fn near_matches<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a
 
 /// `cargo test` of the default members, shown as it runs.
 fn host_tests() -> Result<Totals> {
+    setup::ensure_all(&[Need::HostTests])?;
     let mut command = build::cargo();
     let mut cargo = Group::spawn(command.args(["test", "--no-fail-fast"]).stdout(Stdio::piped()))?;
     let stdout = cargo.child().stdout.take().context("cargo has no stdout")?;

@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Qemu,
     /// UEFI firmware for QEMU.
     Ovmf,
+    /// A C compiler and Xen's headers, with which the host tests compare.
+    HostTests,
     Gdb,
 }
 
@@ -66,12 +68,15 @@ const PACKAGES: &[Package] = &[
     Package { name: "mtools", need: Need::Iso, probe: Probe::Program("mformat") },
     Package { name: "qemu-system-x86", need: Need::Qemu, probe: Probe::Program("qemu-system-x86_64") },
     Package { name: "ovmf", need: Need::Ovmf, probe: Probe::File("/usr/share/OVMF/OVMF_CODE_4M.fd") },
+    Package { name: "gcc", need: Need::HostTests, probe: Probe::Program("cc") },
+    Package { name: "libc6-dev", need: Need::HostTests, probe: Probe::File("/usr/include/stdio.h") },
+    Package { name: "libxen-dev", need: Need::HostTests, probe: Probe::File("/usr/include/xen/xen.h") },
     Package { name: "gdb", need: Need::Gdb, probe: Probe::Program("gdb") },
 ];
 
 /// Everything but the debugger, which only `gdb` needs.
 pub(crate) fn run() -> Result<()> {
-    ensure_all(&[Need::Target, Need::Iso, Need::Bochs, Need::Qemu, Need::Ovmf])?;
+    ensure_all(&[Need::Target, Need::Iso, Need::Bochs, Need::Qemu, Need::Ovmf, Need::HostTests])?;
     ui::step("Ready", "all that the build, the emulators and the tests need is installed");
     Ok(())
 }
