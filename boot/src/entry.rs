@@ -15,6 +15,7 @@
 //! hypervisor has built its own.
 
 use core::arch::global_asm;
+use core::ops::Range;
 
 use crate::layout::IMAGE_BASE;
 
@@ -47,6 +48,8 @@ boot_start:
     cmp     edx, 21
     je      3f
     mov     edx, [eax + 4]
+    cmp     edx, 8
+    jb      2f                          # no tag is that short: look no further
     add     edx, 7
     and     edx, ~7
     add     eax, edx
@@ -108,9 +111,9 @@ boot_start:
     lea     eax, [ebp + boot_pdpt_high - {image_base} + 3]
     mov     [ebp + boot_pml4 - {image_base} + 511 * 8], eax
 
-    # SDM "Initializing IA-32e Mode": PAE, CR3, LME, then paging.
-    mov     eax, cr4
-    or      eax, 1 << 5
+    # SDM "Initializing IA-32e Mode": PAE, CR3, LME, then paging. PAE alone:
+    # firmware with 5-level paging may have left LA57 on.
+    mov     eax, 1 << 5
     mov     cr4, eax
     lea     eax, [ebp + boot_pml4 - {image_base}]
     mov     cr3, eax
@@ -209,13 +212,15 @@ boot_interrupt_stack_end:
     boot_main = sym boot_main,
 );
 
-/// One past the highest byte of a stack for exceptions during the boot.
+/// Addresses of the two stacks that are used during the boot, the one for
+/// exceptions behind the other.
 #[must_use]
-pub fn interrupt_stack() -> u64 {
+pub fn boot_stacks() -> Range<u64> {
     unsafe extern "C" {
+        static boot_stack: u8;
         static boot_interrupt_stack_end: u8;
     }
-    (&raw const boot_interrupt_stack_end) as u64
+    (&raw const boot_stack) as u64..(&raw const boot_interrupt_stack_end) as u64
 }
 
 /// First Rust code: turns the loader's data into ours and calls the hypervisor,

@@ -9,6 +9,7 @@ global_asm!(
     r#"
     .pushsection .multiboot2, "a", @progbits
     .balign 8
+    .global multiboot2_header
 multiboot2_header:
     .long   0xe85250d6                              # magic
     .long   0                                       # architecture: i386, 32-bit entry

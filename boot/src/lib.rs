@@ -18,5 +18,5 @@ mod layout;
 mod mbi;
 pub mod trampoline;
 
-pub use entry::interrupt_stack;
+pub use entry::boot_stacks;
 pub use layout::{EARLY_IDENTITY_LIMIT, IMAGE_BASE, Image, image};

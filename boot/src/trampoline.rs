@@ -4,7 +4,7 @@
 //! A start-up IPI names a 4-KiB page below 1 MiB; the CPU begins at its first
 //! byte with CS = page number << 8. The code is copied there. It runs wherever
 //! it lies: real-mode addresses are relative to CS, later ones are patched
-//! by [`Trampoline::place`].
+//! by [`page`].
 //!
 //! ```text
 //!   page + 0     code
@@ -37,7 +37,7 @@ pub struct Parameters {
     pub stacks: u64,
     /// Length of both tables.
     pub count: u64,
-    /// Filled in by [`Trampoline::place`].
+    /// From here on filled in by [`page`].
     gdt_limit: u16,
     gdt_base: [u8; 4],
     far32_offset: [u8; 4],
@@ -85,7 +85,7 @@ impl Parameters {
     }
 }
 
-/// Offsets in the trampoline's page of what [`page`] patches.
+/// Selectors and limit of the GDT below.
 const GDT_SELECTOR_CODE32: u16 = 0x08;
 const GDT_SELECTOR_CODE64: u16 = 0x18;
 const GDT_LIMIT: u16 = 4 * 8 - 1;
@@ -164,8 +164,7 @@ ap_trampoline_start32:
     mov     ds, ax
     mov     ss, ax
     # SDM "Initializing IA-32e Mode": PAE, CR3, LME, then paging.
-    mov     eax, cr4
-    or      eax, 1 << 5
+    mov     eax, 1 << 5
     mov     cr4, eax
     mov     eax, [ebp + {parameters} + {cr3}]
     mov     cr3, eax

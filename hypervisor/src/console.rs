@@ -10,15 +10,14 @@
 //! Nobody waits for a slow port, unless `sync_console` says so, the ring is about
 //! to lose what a port has not sent yet, or the hypervisor is crashing.
 
-use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use arrayvec::ArrayVec;
 use hv_arch::screen::Screen;
 use hv_arch::serial::{OpenError, Serial};
 use hv_arch::sync::{Lock, Rank};
-use hv_arch::time;
+use hv_arch::{cpu, time};
 use hv_core::boot_info::Framebuffer;
 use hv_core::cmdline::{Consoles, Options, SerialPort, Timestamps};
 use hv_core::log::{Cursor, Decision, Level, RateLimit, Ring, Threshold, Verdict};
@@ -32,8 +31,11 @@ const PREFIX: &str = "(XEN) ";
 const EARLY_RING: usize = 16 << 10;
 /// Bytes that a 16550 takes at once.
 const FIFO: usize = 16;
-/// Longest wait for one byte of a port, microseconds: 11 bits at 50 baud.
-const BYTE_US: u64 = 220_000;
+/// Longest wait for a port's FIFO to become empty, microseconds: its bytes and the
+/// one on the line, of 11 bits at 50 baud.
+const FIFO_US: u64 = 220_000 * (FIFO as u64 + 1);
+/// The same at 9600 baud.
+const LAST_BYTES_US: u64 = 20_000;
 
 /// A serial port as a sink.
 struct Port {
@@ -46,6 +48,8 @@ struct Port {
     irq: Option<u8>,
     /// Whether the transmitter's interrupt is on.
     sending: bool,
+    /// Whether it took nothing for so long that nobody waits for it any more.
+    stuck: bool,
 }
 
 struct Console {
@@ -110,7 +114,10 @@ pub fn init(options: &Options<'_>) -> ArrayVec<(&'static str, OpenError), 2> {
         for (name, flag, port) in ports {
             if let Some(port) = port.filter(|_| options.console.contains(flag)) {
                 match Serial::open(&port) {
-                    Ok(serial) => console.ports.push(Port::new(serial, port.io_base)),
+                    Ok(serial) => {
+                        console.ports.push(Port::new(serial, port.io_base));
+                        DIRECT.lock().port.get_or_insert(port);
+                    }
                     Err(error) => errors.push((name, error)),
                 }
             }
@@ -124,14 +131,16 @@ pub fn init(options: &Options<'_>) -> ArrayVec<(&'static str, OpenError), 2> {
 
 /// Gives the ring its final size, `conring_size=` bytes, from the heap.
 pub fn grow_ring(bytes: u64) {
-    let Ok(bytes) = usize::try_from(bytes) else { return };
+    let Some(bytes) = usize::try_from(bytes).ok().filter(|&bytes| bytes > EARLY_RING) else { return };
+    let mut memory = Vec::new();
+    if memory.try_reserve_exact(bytes).is_err() {
+        log::warn!("conring_size: no memory for {bytes} bytes of log; it keeps {EARLY_RING}");
+        return;
+    }
+    memory.resize(bytes, 0);
     // Allocated before the lock is taken: the heap's rank is lower.
-    let memory = vec![0; bytes].leak();
-    let mut console = CONSOLE.lock();
-    if let Some(ring) = &mut console.ring
-        && ring.capacity() < bytes
-    {
-        ring.move_to(memory);
+    if let Some(ring) = &mut CONSOLE.lock().ring {
+        ring.move_to(memory.leak());
     }
 }
 
@@ -144,10 +153,22 @@ pub fn add_screen(display: &Framebuffer) -> bool {
     true
 }
 
+/// Tries until `done`, at least once, for `us` microseconds; returns whether it was.
+fn wait_for(us: u64, mut done: impl FnMut() -> bool) -> bool {
+    let (start, limit) = (cpu::rdtsc(), time::ticks_from_us(us));
+    while !done() {
+        if cpu::rdtsc().wrapping_sub(start) >= limit {
+            return false;
+        }
+        cpu::relax();
+    }
+    true
+}
+
 impl Port {
     fn new(serial: Serial, io_base: u16) -> Self {
         let (cursor, pending) = (Cursor::START, ArrayVec::new_const());
-        Self { serial, io_base, cursor, pending, irq: None, sending: false }
+        Self { serial, io_base, cursor, pending, irq: None, sending: false, stuck: false }
     }
 
     /// Takes the next bytes from the ring if all before are sent. `false` if
@@ -175,20 +196,18 @@ impl Port {
             progress = true;
             self.pending.drain(..sent);
         }
+        self.stuck &= !progress;
         progress
     }
 
-    /// Sends until at most `backlog` bytes of the ring are left.
+    /// Sends until at most `backlog` bytes of the ring are left. A dead port holds
+    /// the machine once, not at each message.
     fn drain(&mut self, ring: &Ring<&'static mut [u8]>, backlog: u64) {
         while ring.backlog(self.cursor) > backlog || (backlog == 0 && !self.pending.is_empty()) {
-            let start = hv_arch::cpu::rdtsc();
-            let limit = time::ticks_from_us(BYTE_US);
-            while !self.pump(ring) {
-                if hv_arch::cpu::rdtsc().wrapping_sub(start) > limit {
-                    // A dead port must not hold the machine.
-                    return;
-                }
-                core::hint::spin_loop();
+            let limit = if self.stuck { 0 } else { FIFO_US };
+            if !wait_for(limit, || self.pump(ring)) {
+                self.stuck = true;
+                return;
             }
         }
     }
@@ -233,7 +252,7 @@ impl Console {
         // No wall clock is read yet, so dates count from the boot as well.
         let _ = match self.timestamps {
             Timestamps::None => Ok(()),
-            Timestamps::Raw => write!(RawLine(self), "[{:016x}] ", hv_arch::cpu::rdtsc()),
+            Timestamps::Raw => write!(RawLine(self), "[{:016x}] ", cpu::rdtsc()),
             Timestamps::Boot | Timestamps::Date | Timestamps::DateMs => {
                 write!(RawLine(self), "[{:6}.{:06}] ", ns / 1_000_000_000, ns / 1_000 % 1_000_000)
             }
@@ -312,6 +331,11 @@ const fn level(level: log::Level) -> Level {
     }
 }
 
+/// Whether the port at `io_base` is a sink.
+pub fn is_open(io_base: u16) -> bool {
+    CONSOLE.lock().ports.iter().any(|port| port.io_base == io_base)
+}
+
 /// Names the interrupt that the port at `io_base`, if it is in use, raises: it
 /// then sends by itself.
 pub fn set_irq(io_base: u16, irq: u8) {
@@ -327,13 +351,21 @@ pub fn set_irq(io_base: u16, irq: u8) {
 }
 
 /// Handles interrupt line `irq`.
+///
+/// The line is edge-triggered: it raises the next interrupt only if it has fallen,
+/// so the ports are served until none asks for it. One that never ends asking
+/// must not hold the machine.
 pub fn interrupt(irq: u8) {
+    const ROUNDS: u32 = 256;
     let mut console = CONSOLE.lock();
-    for port in console.ports.iter_mut().filter(|port| port.irq == Some(irq)) {
-        port.serial.acknowledge();
+    for _ in 0..ROUNDS {
+        let mut ports = console.ports.iter_mut().filter(|port| port.irq == Some(irq));
+        if !ports.any(|port| port.serial.wants_service()) {
+            break;
+        }
+        console.receive();
+        console.pump();
     }
-    console.receive();
-    console.pump();
 }
 
 /// Serves ports that have no interrupt; `false` if there are none.
@@ -364,51 +396,78 @@ pub fn flush() {
     console.pump();
     console.sync = sync;
     for port in &mut console.ports {
-        let start = hv_arch::cpu::rdtsc();
-        // The transmitter's FIFO and shift register.
-        let limit = time::ticks_from_us(BYTE_US * (FIFO as u64 + 1));
-        while !port.serial.is_idle() && hv_arch::cpu::rdtsc().wrapping_sub(start) < limit {
-            hv_arch::cpu::relax();
-        }
+        let limit = if port.stuck { 0 } else { FIFO_US };
+        let _sent = wait_for(limit, || port.serial.is_idle());
     }
+}
+
+/// Prints a line that no option can hide.
+pub fn print(text: fmt::Arguments<'_>) {
+    let mut console = CONSOLE.lock();
+    console.line(text);
+    console.pump();
+}
+
+/// Stops the other pcpus by `stop` while none of them is printing: one that is
+/// stopped in the middle would keep the console's lock for ever.
+pub fn while_quiet(stop: impl FnOnce()) {
+    /// Who prints may be waiting for a port himself; it may also be the code that
+    /// crashed.
+    const PATIENCE_US: u64 = 500_000;
+    /// Until the others, which may be waiting for the lock, have stopped.
+    const STOPPING_US: u64 = 1_000;
+    let mut console = None;
+    wait_for(PATIENCE_US, || {
+        console = CONSOLE.try_lock();
+        console.is_some()
+    });
+    stop();
+    time::delay_us(STOPPING_US);
 }
 
 /// Prints a report of a crash, from any context, and waits until it is out.
 ///
-/// The console may have been the victim: if its lock stays taken (its holder
-/// has been stopped), the report goes to the first serial port directly.
+/// The console may have been the victim: if its lock is taken, by code that will
+/// not go on, the report goes to the first serial port directly.
 pub fn crash(text: fmt::Arguments<'_>) {
-    const ATTEMPTS: u32 = 1_000_000;
-    static STUCK: AtomicBool = AtomicBool::new(false);
-    let attempts = if STUCK.load(Ordering::Relaxed) { 1 } else { ATTEMPTS };
-    let console = (0..attempts).find_map(|_| {
-        core::hint::spin_loop();
-        CONSOLE.try_lock()
-    });
-    match console {
-        Some(mut console) => {
-            console.sync = true;
-            console.line(text);
-            console.pump();
-        }
-        None => {
-            STUCK.store(true, Ordering::Relaxed);
-            let _ = writeln!(Direct(Serial::open(&SerialPort::COM1).ok()), "{PREFIX}{text}");
-        }
+    if let Some(mut console) = CONSOLE.try_lock() {
+        console.sync = true;
+        console.line(text);
+        console.pump();
+    } else if let Some(mut direct) = DIRECT.try_lock() {
+        // A port that does not take it: there is nobody left to tell.
+        let _ = writeln!(direct, "{PREFIX}{text}");
     }
 }
 
-struct Direct(Option<Serial>);
+/// The way to the first serial port around the console.
+static DIRECT: spin::Mutex<Direct> = spin::Mutex::new(Direct { port: None, serial: None });
+
+struct Direct {
+    port: Option<SerialPort>,
+    serial: Option<Serial>,
+}
+
+impl Direct {
+    /// Opens the port at the first use, when it has sent what it was given before:
+    /// to open it empties its FIFO.
+    fn serial(&mut self) -> Option<&mut Serial> {
+        if self.serial.is_none() {
+            time::delay_us(LAST_BYTES_US);
+            self.serial = self.port.as_ref().and_then(|port| Serial::open(port).ok());
+        }
+        self.serial.as_mut()
+    }
+}
 
 impl Write for Direct {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let Some(serial) = &mut self.0 else { return Err(fmt::Error) };
-        for byte in text.bytes() {
-            let expanded: &[u8] = if byte == b'\n' { b"\r\n" } else { &[byte] };
-            for &byte in expanded {
-                while serial.send(&[byte]) == 0 {
-                    core::hint::spin_loop();
-                }
+        let serial = self.serial().ok_or(fmt::Error)?;
+        let expanded =
+            text.bytes().flat_map(|byte| (byte == b'\n').then_some(b'\r').into_iter().chain([byte]));
+        for byte in expanded {
+            if !wait_for(FIFO_US, || serial.send(&[byte]) == 1) {
+                return Err(fmt::Error);
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use core::fmt;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hv_arch::memory::FirmwareMemory;
 use hv_arch::power::{self, Reset};
@@ -22,9 +22,13 @@ const REBOOT_DELAY_US: u64 = 5_000_000;
 static SYMBOLS: Once<Symbols<'static>> = Once::new();
 static POLICY: Once<(bool, Reset)> = Once::new();
 
-/// Learns the symbols that the loader put into memory, and what to do afterwards.
-pub fn init(info: &BootInfo, options: &Options<'_>) {
+/// Learns what to do after a crash.
+pub fn init(options: &Options<'_>) {
     POLICY.call_once(|| (options.noreboot, reset_way(options)));
+}
+
+/// Learns the symbols that the loader put into memory.
+pub fn load_symbols(info: &BootInfo) {
     let bytes = |range| FirmwareMemory::bytes(range);
     if let Some(table) = &info.symbols
         && let (Some(symbols), Some(strings)) = (bytes(table.symbols), bytes(table.strings))
@@ -107,12 +111,25 @@ fn crash_line(text: fmt::Arguments<'_>) {
 
 /// Makes sure that only one pcpu reports, once.
 fn begin() {
-    static REPORTING: AtomicBool = AtomicBool::new(false);
-    if REPORTING.swap(true, Ordering::AcqRel) {
-        // A second pcpu, or a bug in the report itself: the first report counts.
+    const NOBODY: usize = usize::MAX;
+    static REPORTER: AtomicUsize = AtomicUsize::new(NOBODY);
+    let me = percpu::this().id().index();
+    match REPORTER.compare_exchange(NOBODY, me, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => console::while_quiet(ipi::stop_others),
+        Err(reporter) if reporter == me => crash_in_report(),
+        // The first report counts.
+        Err(_) => cpu::halt_forever(),
+    }
+}
+
+/// Ends a report that met a bug of its own.
+fn crash_in_report() -> ! {
+    static AGAIN: AtomicBool = AtomicBool::new(false);
+    if AGAIN.swap(true, Ordering::AcqRel) {
         cpu::halt_forever();
     }
-    ipi::stop_others();
+    crash_line(format_args!("Another crash, in the report of the first."));
+    restart();
 }
 
 fn header() {
@@ -146,6 +163,10 @@ fn end(message: fmt::Arguments<'_>) -> ! {
     crash_line(format_args!("Panic on CPU {}:", percpu::this().id()));
     crash_line(message);
     crash_line(format_args!("{RULE}"));
+    restart();
+}
+
+fn restart() -> ! {
     let (noreboot, reset) = POLICY.get().copied().unwrap_or((false, Reset::Acpi));
     if noreboot {
         crash_line(format_args!("Manual reset required ('noreboot' specified)"));
@@ -159,8 +180,8 @@ fn end(message: fmt::Arguments<'_>) -> ! {
 /// Stops the machine for a reason that lies outside the hypervisor: hardware
 /// that is missing, a boot configuration that cannot work.
 pub fn refuse(reason: fmt::Arguments<'_>) -> ! {
-    log::error!("{reason}");
-    log::error!("System halted.");
+    console::print(reason);
+    console::print(format_args!("System halted."));
     console::flush();
     ipi::stop_others();
     cpu::halt_forever();

@@ -45,6 +45,9 @@ pub fn find(info: &BootInfo) -> Result<KernelImage<'static>, Dom0Error> {
     for module in info.modules.iter().skip(1) {
         report(module);
     }
+    if info.modules_dropped > 0 {
+        log::warn!("modules: {} too many, ignored", info.modules_dropped);
+    }
     Ok(image)
 }
 

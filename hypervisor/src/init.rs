@@ -12,7 +12,7 @@ use hv_arch::{apic, ioapic, ipi, memory, percpu, power, smp, time, vmx};
 use hv_core::acpi::{AcpiError, CpuList, Fadt, Hpet, Madt, Rsdp, Tables, cpu_list};
 use hv_core::addr::PAGE_SIZE;
 use hv_core::boot_info::BootInfo;
-use hv_core::cmdline::{self, Options};
+use hv_core::cmdline::{self, Options, SerialPort};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 use hv_core::log::Level;
 use hv_core::memmap::MemoryMap;
@@ -52,8 +52,10 @@ pub fn reset_way() -> Reset {
 
 /// First function of the hypervisor, on the boot stack.
 pub fn main(info: &'static BootInfo) -> ! {
+    trap::set_handlers(Handlers { exception: crash::exception, interrupt });
     let mut warnings = 0;
     let options = cmdline::parse(&info.command_line, |_| warnings += 1);
+    crash::init(&options);
     let refused = console::init(&options);
     banner(info);
     for (name, error) in refused {
@@ -65,7 +67,7 @@ pub fn main(info: &'static BootInfo) -> ! {
             Level::Warning | Level::Error => log::warn!("{warning}"),
         });
     }
-    trap::set_handlers(Handlers { exception: crash::exception, interrupt });
+    report_idle_options(&options);
     set_up_memory(info, options);
     match smp::leave_boot_stack(go_on) {
         Err(_) => crash::refuse(format_args!("out of memory for the boot CPU's stacks")),
@@ -78,6 +80,25 @@ fn banner(info: &BootInfo) {
     log::info!("Kigumi version {} debug={build}", env!("CARGO_PKG_VERSION"));
     log::info!("Bootloader: {}", info.loader);
     log::info!("Command line: {}", info.command_line);
+    if info.command_line.is_full() {
+        log::warn!("command line: cut after {} bytes", info.command_line.len());
+    }
+}
+
+/// Says which of the options that were given nothing follows yet: they wait for
+/// Dom0 and its vcpus.
+fn report_idle_options(options: &Options<'_>) {
+    let default = Options::default();
+    macro_rules! idle {
+        ($($option:ident)*) => { [$((stringify!($option), options.$option != default.$option)),*] };
+    }
+    let idle = idle! {
+        console_to_ring conswitch dom0_mem dom0_max_vcpus dom0_vcpus_pin dom0_verbose dom0_args
+        sched_credit_tslice_ms sched_ratelimit_us vpid apicv gnttab_max_frames gnttab_max_maptrack_frames
+    };
+    for (name, _) in idle.into_iter().filter(|&(_, given)| given) {
+        log::info!("boot option {name}: has no effect yet");
+    }
 }
 
 fn set_up_memory(info: &'static BootInfo, options: Options<'static>) {
@@ -90,7 +111,7 @@ fn set_up_memory(info: &'static BootInfo, options: Options<'static>) {
     if let Err(error) = memory::init(info, &map, &features) {
         crash::refuse(format_args!("{error}"));
     }
-    crash::init(info, &options);
+    crash::load_symbols(info);
     console::grow_ring(options.conring_size);
     let machine = Machine { info, options, map, features };
     MACHINE.call_once(|| machine);
@@ -129,7 +150,7 @@ fn go_on() -> ! {
     report_all_in_root(machine.info);
     connect_console(options, &board);
     log::info!("Press 'h' for the list of keys");
-    selftest::run(options.selftest, &machine.map);
+    selftest::run(options.selftest, &selftest::Context { info: machine.info, map: &machine.map });
     if let Err(error) = dom0::find(machine.info) {
         crash::refuse(format_args!("{error}"));
     }
@@ -202,18 +223,26 @@ fn start_pcpus(machine: &'static Machine, board: &Board) {
 
     let max = machine.options.max_pcpus();
     let cpus = match &board.madt {
-        Some(madt) => cpu_list(madt, boot_apic, max),
-        None => CpuList { ids: [boot_apic].into_iter().collect(), beyond: 0 },
+        Some(madt) => cpu_list(madt, boot_apic, apic::largest_id(), max),
+        None => CpuList { ids: [boot_apic].into_iter().collect(), beyond: 0, unreachable: 0 },
     };
     if cpus.beyond > 0 {
         log::info!("{} CPUs more than the {max} wanted are left alone", cpus.beyond);
     }
+    if cpus.unreachable > 0 {
+        log::warn!("{} CPUs have APIC ids that only x2APIC mode reaches; left out", cpus.unreachable);
+    }
     let reference = Reference::choose(board.fadt.as_ref().and_then(Fadt::pm_timer), board.hpet.as_ref());
     let others = cpus.ids.get(1..).unwrap_or_default();
-    let started = smp::start(others, &machine.map, &reference, machine.info.entry_tsc, secondary);
+    let started = smp::start(others, &machine.map, &reference, machine.info, secondary);
     match started {
         Ok(missing) => missing.iter().for_each(|cpu| log::error!("CPU{cpu} did not start; left out")),
         Err(error) => log::error!("CPU0 runs alone: {error}"),
+    }
+    if time::tsc_hz() == 0 {
+        crash::refuse(format_args!(
+            "time: no clock to measure the TSC by: neither PM timer nor HPET nor PIT counts"
+        ));
     }
     wait_for_others();
     let khz = time::tsc_hz() / 1_000;
@@ -266,7 +295,8 @@ fn connect_console(options: &Options<'_>, board: &Board) {
         log::warn!("no I/O APIC: serial ports are polled");
         return;
     }
-    for port in [options.com1, options.com2].into_iter().flatten() {
+    let open = |port: &SerialPort| console::is_open(port.io_base);
+    for port in [options.com1, options.com2].into_iter().flatten().filter(open) {
         let Some(irq) = port.irq.filter(|&irq| irq < ISA_LINES) else { continue };
         match ioapic::route(madt.gsi_for_isa_irq(irq), ISA_VECTOR + irq, percpu::this().apic_id()) {
             Ok(()) => console::set_irq(port.io_base, irq),

@@ -68,7 +68,7 @@ fn registers() {
     log::error!("CPU{}: cr0 {cr0:016x} cr3 {cr3:016x} cr4 {cr4:016x}", PcpuId::BOOT);
     for pcpu in smp::online().filter(|&pcpu| pcpu != PcpuId::BOOT) {
         let answer = ipi::send(pcpu).wait(time::ticks_from_us(100_000));
-        log::error!("CPU{pcpu}: {}", if answer.is_ok() { "idle" } else { "does not answer" });
+        log::error!("CPU{pcpu}: {}", if answer.is_ok() { "answers" } else { "does not answer" });
     }
 }
 

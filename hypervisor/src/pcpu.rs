@@ -4,8 +4,8 @@
 use core::fmt;
 
 use hv_arch::ipi;
+use hv_arch::percpu;
 use hv_arch::sync::{Lock, Rank};
-use hv_arch::{cpu, percpu};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
 use crate::{console, keys};
@@ -27,7 +27,7 @@ pub fn idle() -> ! {
                 keys::handle(key);
             }
             if console::poll() {
-                cpu::relax();
+                hv_arch::take_interrupts();
                 continue;
             }
         }

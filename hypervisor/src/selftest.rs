@@ -14,12 +14,15 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
+use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use arrayvec::ArrayVec;
 use hv_arch::frames::{self, OwnFrames};
 use hv_arch::time::{self, Reference};
 use hv_arch::{cpu, memory, msr, percpu, smp};
-use hv_core::addr::PAGE_SIZE;
+use hv_core::addr::{PAGE_SIZE, PhysRange};
+use hv_core::boot_info::BootInfo;
 use hv_core::cmdline::SelfTest;
 use hv_core::frame::{Order, Reach, Use};
 use hv_core::id::{MAX_PCPUS, PcpuId};
@@ -31,15 +34,23 @@ use crate::{crash, init, pcpu};
 
 type Verdict = Result<(), String>;
 
+/// What the tests know of the machine.
+pub struct Context<'a> {
+    pub info: &'a BootInfo,
+    pub map: &'a MemoryMap,
+}
+
 struct Test {
     name: &'static str,
-    run: fn(&MemoryMap) -> Verdict,
+    run: fn(&Context<'_>) -> Verdict,
 }
 
 const TESTS: &[Test] = &[
     Test { name: "no-page-is-writable-and-executable", run: writable_or_executable },
     Test { name: "code-and-constants-have-no-writable-alias", run: no_writable_alias },
     Test { name: "every-stack-has-a-guard", run: stack_guards },
+    Test { name: "pcpus-have-one-address-space", run: same_tables },
+    Test { name: "pcpus-are-protected", run: protections },
     Test { name: "frames-come-back", run: frames_come_back },
     Test { name: "frames-are-scrubbed", run: frames_are_scrubbed },
     Test { name: "heap-gives-disjoint-memory", run: heap },
@@ -57,40 +68,40 @@ const CRASHES: &[Test] = &[
     Test { name: "crash-stack-overflow", run: |_| Err(overflow_stack(1).to_string()) },
     Test { name: "crash-breakpoint", run: |_| Err(cpu::breakpoint().to_string()) },
     Test { name: "crash-other-pcpu", run: |_| crash_elsewhere() },
+    Test { name: "crash-every-pcpu", run: |_| crash_everywhere() },
+    Test { name: "crash-while-printing", run: |_| Err(format!("{:?}", log::error!("{Unprintable}"))) },
+    Test { name: "crash-in-report", run: |_| panic!("{Unprintable}") },
 ];
 
-/// Runs the tests that the option names.
-pub fn run(wanted: SelfTest<'_>, map: &MemoryMap) {
-    let chosen: Vec<&Test> = match wanted {
+/// Runs the tests that the option names. A name without a test is a failure: a slip
+/// of the pen must not look like success.
+pub fn run(wanted: SelfTest<'_>, context: &Context<'_>) {
+    let chosen: Vec<(&str, Option<&Test>)> = match wanted {
         SelfTest::Off => return,
-        SelfTest::All => TESTS.iter().collect(),
-        SelfTest::Only(names) => names.split(',').filter_map(find).collect(),
+        SelfTest::All => TESTS.iter().map(|test| (test.name, Some(test))).collect(),
+        SelfTest::Only(names) => names.split(',').map(|name| (name, find(name))).collect(),
     };
-    if chosen.iter().all(|test| !test.name.starts_with("crash-")) {
+    if chosen.iter().all(|(name, _)| !name.starts_with("crash-")) {
         log::error!("TESTS planned: {}", chosen.len());
     }
-    for test in chosen {
-        match (test.run)(map) {
-            Ok(()) => log::error!("TEST {}: SUCCESS", test.name),
-            Err(reason) => log::error!("TEST {}: FAILURE {reason}", test.name),
+    for (name, test) in chosen {
+        match test.map_or_else(|| Err("there is no such test".into()), |test| (test.run)(context)) {
+            Ok(()) => log::error!("TEST {name}: SUCCESS"),
+            Err(reason) => log::error!("TEST {name}: FAILURE {reason}"),
         }
     }
     log::error!("TESTS done");
 }
 
 fn find(name: &str) -> Option<&'static Test> {
-    let test = TESTS.iter().chain(CRASHES).find(|test| test.name == name);
-    if test.is_none() {
-        log::error!("selftest: there is no test '{name}'");
-    }
-    test
+    TESTS.iter().chain(CRASHES).find(|test| test.name == name)
 }
 
 fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(reason()) }
 }
 
-fn writable_or_executable(_: &MemoryMap) -> Verdict {
+fn writable_or_executable(_: &Context<'_>) -> Verdict {
     let mut bad = None;
     let mut pages = 0;
     memory::for_each_mapping(&mut |leaf| {
@@ -103,52 +114,79 @@ fn writable_or_executable(_: &MemoryMap) -> Verdict {
     bad.map_or(Ok(()), |leaf| Err(format!("{leaf:x?}")))
 }
 
-/// No page of RAM is executable by one mapping and writable by another.
-fn no_writable_alias(_: &MemoryMap) -> Verdict {
-    let mut executable = Vec::new();
+/// Code and constants are not writable by any mapping, and nothing else is
+/// executable.
+fn no_writable_alias(_: &Context<'_>) -> Verdict {
+    let constants = memory::constants();
+    let (mut code, mut bad) = (0, None);
     memory::for_each_mapping(&mut |leaf| {
-        if leaf.rights.contains(Rights::EXECUTE) {
-            executable.push(leaf.phys..leaf.phys + leaf.size.bytes());
-        }
-    });
-    ensure(!executable.is_empty(), || "no code found".into())?;
-    let mut bad = None;
-    memory::for_each_mapping(&mut |leaf| {
-        let range = leaf.phys..leaf.phys + leaf.size.bytes();
-        let overlaps = |code: &core::ops::Range<u64>| code.start < range.end && range.start < code.end;
-        if leaf.rights.contains(Rights::WRITE) && executable.iter().any(overlaps) {
+        let page = PhysRange::from_len(leaf.phys, leaf.size.bytes()).unwrap_or_default();
+        let executable = leaf.rights.contains(Rights::EXECUTE);
+        code += u64::from(executable);
+        if executable && !constants.contains(page)
+            || leaf.rights.contains(Rights::WRITE) && constants.overlaps(page)
+        {
             bad = Some(leaf);
         }
     });
+    ensure(code > 0, || "no code found".into())?;
     bad.map_or(Ok(()), |leaf| Err(format!("{leaf:x?}")))
 }
 
-fn stack_guards(_: &MemoryMap) -> Verdict {
-    let stack = cpu::frame_pointer();
-    let guard = (0..64).map(|page| stack - page * PAGE_SIZE).find(|&at| memory::is_stack_guard(at));
-    let guard = guard.ok_or("no guard within 256 KiB below the frame pointer")?;
-    let mut mapped = false;
-    memory::for_each_mapping(&mut |leaf| {
-        mapped |= leaf.virt <= guard && guard < leaf.virt + leaf.size.bytes();
-    });
-    ensure(!mapped, || format!("the guard at {guard:#x} is mapped"))
+fn stack_guards(_: &Context<'_>) -> Verdict {
+    let here = cpu::frame_pointer();
+    let stacks = memory::stacks(percpu::this().id());
+    ensure(stacks.iter().any(|stack| stack.contains(&here)), || format!("{here:#x} is on no stack"))?;
+    for pcpu in smp::online() {
+        for stack in memory::stacks(pcpu) {
+            let guard = stack.start - PAGE_SIZE;
+            ensure(memory::mapping(stack.start).is_some(), || format!("CPU{pcpu}: no stack at {stack:x?}"))?;
+            ensure(memory::mapping(guard).is_none(), || format!("CPU{pcpu}: {guard:#x} is mapped"))?;
+            ensure(memory::is_stack_guard(guard), || format!("CPU{pcpu}: {guard:#x} is no guard"))?;
+        }
+    }
+    Ok(())
 }
 
-fn frames_come_back(_: &MemoryMap) -> Verdict {
+fn same_tables(_: &Context<'_>) -> Verdict {
+    let [_, here, _] = cpu::control_registers();
+    for pcpu in others() {
+        let there = seen_by(pcpu, || see(cpu::control_registers()[1]))?;
+        ensure(there == here, || format!("CPU{pcpu} has CR3 {there:#x}, this one {here:#x}"))?;
+    }
+    Ok(())
+}
+
+fn protections(_: &Context<'_>) -> Verdict {
+    const YES: u64 = 1;
+    const NO: u64 = 2;
+    fn protected() -> u64 {
+        if cpu::is_protected(&cpu::features()) { YES } else { NO }
+    }
+    ensure(protected() == YES, || "this CPU is not".into())?;
+    for pcpu in others() {
+        let there = seen_by(pcpu, || see(protected()))?;
+        ensure(there == YES, || format!("CPU{pcpu} is not"))?;
+    }
+    Ok(())
+}
+
+fn frames_come_back(_: &Context<'_>) -> Verdict {
     let before = frames::counts().free();
     for order in (0..=9).filter_map(Order::new) {
-        let taken: Vec<_> = (0..8).map(|_| OwnFrames::allocate(order, Reach::Anywhere, Use::Heap)).collect();
+        // Not on the heap, which may take frames to grow.
+        let taken: ArrayVec<_, 8> =
+            (0..8).map(|_| OwnFrames::allocate(order, Reach::Anywhere, Use::Heap)).collect();
         for own in taken {
             own.map_err(|error| error.to_string())?.release().map_err(|error| format!("{error:?}"))?;
         }
     }
     frames::verify().map_err(|fault| format!("{fault:?}"))?;
     let after = frames::counts().free();
-    // The list of frames may have made the heap grow.
-    ensure(before - after <= 64, || format!("{before} frames were free, now {after}"))
+    ensure(before == after, || format!("{before} frames were free, now {after}"))
 }
 
-fn frames_are_scrubbed(_: &MemoryMap) -> Verdict {
+fn frames_are_scrubbed(_: &Context<'_>) -> Verdict {
     for _ in 0..4 {
         let mut own = OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::Heap)
             .map_err(|error| error.to_string())?;
@@ -160,14 +198,20 @@ fn frames_are_scrubbed(_: &MemoryMap) -> Verdict {
     Ok(())
 }
 
-fn heap(_: &MemoryMap) -> Verdict {
+fn heap(_: &Context<'_>) -> Verdict {
     let blocks: Vec<Box<[usize]>> = (1..200).map(|n| vec![n; n * 7 % 97 + 1].into_boxed_slice()).collect();
     let large = vec![0u8; 3 << 20];
     let intact = blocks.iter().zip(1..).all(|(block, n)| block.iter().all(|&word| word == n));
     ensure(intact && large.iter().all(|&byte| byte == 0), || "a block was overwritten".into())
 }
 
-fn reserved_memory(map: &MemoryMap) -> Verdict {
+fn reserved_memory(context: &Context<'_>) -> Verdict {
+    let Context { info, map } = context;
+    let tables = info.symbols.iter().flat_map(|table| [table.symbols, table.strings]);
+    let modules = info.modules.iter().map(|module| module.range);
+    for range in tables.chain(modules).chain([info.image]).filter(|range| !range.is_empty()) {
+        ensure(frames::is_reserved(range), || format!("{range} belongs to the allocator"))?;
+    }
     let own =
         OwnFrames::allocate(Order::FRAME, Reach::Below4Gib, Use::Heap).map_err(|error| error.to_string())?;
     let range = own.range();
@@ -176,13 +220,13 @@ fn reserved_memory(map: &MemoryMap) -> Verdict {
     ensure(in_ram && range.start() >= 1 << 20, || format!("{range} was allocated"))
 }
 
-fn unknown_msr(_: &MemoryMap) -> Verdict {
+fn unknown_msr(_: &Context<'_>) -> Verdict {
     const NOWHERE: Msr = Msr::new(0x4000_0fff);
     ensure(msr::probe(NOWHERE).is_none(), || format!("MSR {NOWHERE} exists"))?;
     ensure(msr::probe(Msr::IA32_APIC_BASE).is_some(), || "IA32_APIC_BASE does not".into())
 }
 
-fn pings(_: &MemoryMap) -> Verdict {
+fn pings(_: &Context<'_>) -> Verdict {
     for _ in 0..100 {
         init::ping_all().map_err(|pcpu| format!("CPU{pcpu} did not answer"))?;
     }
@@ -214,7 +258,7 @@ fn seen_by(pcpu: PcpuId, function: fn()) -> Result<u64, String> {
     }
 }
 
-fn calls(_: &MemoryMap) -> Verdict {
+fn calls(_: &Context<'_>) -> Verdict {
     for pcpu in others() {
         let id = seen_by(pcpu, || see(percpu::this().id().index() as u64))?;
         ensure(id == pcpu.index() as u64, || format!("CPU{pcpu} calls itself CPU{id}"))?;
@@ -222,7 +266,7 @@ fn calls(_: &MemoryMap) -> Verdict {
     Ok(())
 }
 
-fn clocks_agree(_: &MemoryMap) -> Verdict {
+fn clocks_agree(_: &Context<'_>) -> Verdict {
     for pcpu in others() {
         for _ in 0..50 {
             let before = time::now_ns();
@@ -236,14 +280,14 @@ fn clocks_agree(_: &MemoryMap) -> Verdict {
     Ok(())
 }
 
-fn clock_rate(_: &MemoryMap) -> Verdict {
-    let (passed, hz, ticks) = Reference::Pit.measure(20_000);
+fn clock_rate(_: &Context<'_>) -> Verdict {
+    let (passed, hz, ticks) = Reference::Pit.measure(20_000).ok_or("the PIT stands still")?;
     let expected = u128::from(passed) * u128::from(time::tsc_hz()) / u128::from(hz);
     let off = u128::from(ticks).abs_diff(expected);
     ensure(off * 100 < expected, || format!("{ticks} ticks passed, {expected} expected"))
 }
 
-fn symbols(_: &MemoryMap) -> Verdict {
+fn symbols(_: &Context<'_>) -> Verdict {
     ensure(crash::has_symbols(), || "the loader passed no symbol table".into())?;
     let named = crash::Code::At(run as *const () as u64).to_string();
     ensure(named.contains("selftest::run"), || format!("`run` is shown as {named}"))
@@ -253,6 +297,22 @@ fn symbols(_: &MemoryMap) -> Verdict {
 fn overflow_stack(depth: u64) -> u64 {
     let frame = [depth; 64];
     overflow_stack(frame[core::hint::black_box(7)] + 1) + frame[core::hint::black_box(9)]
+}
+
+/// What panics when it is printed: with the console's lock held.
+struct Unprintable;
+
+impl fmt::Display for Unprintable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("selftest while printing")
+    }
+}
+
+fn crash_everywhere() -> Verdict {
+    for pcpu in others() {
+        pcpu::call(pcpu, || panic!("selftest on every pcpu")).map_err(|busy| busy.to_string())?;
+    }
+    panic!("selftest on every pcpu")
 }
 
 fn crash_elsewhere() -> Verdict {

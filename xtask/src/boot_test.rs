@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use regex::Regex;
 
 use crate::boot::{self, Options};
@@ -34,7 +34,7 @@ pub(crate) fn run_all(args: &TestArgs) -> Result<ExitCode> {
         Totals::default()
     } else {
         let all = scenarios.len();
-        let chosen = filter(scenarios, args.filter.as_ref());
+        let chosen = filter(scenarios, args.filter.as_ref())?;
         let filtered = all - chosen.len();
         run_scenarios(chosen, filtered, None, &args.runner)?
     };
@@ -66,8 +66,12 @@ fn conclude(totals: Totals) -> ExitCode {
     if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn filter(scenarios: Vec<Scenario>, pattern: Option<&Regex>) -> Vec<Scenario> {
-    scenarios.into_iter().filter(|s| pattern.is_none_or(|pattern| pattern.is_match(&s.name))).collect()
+/// The scenarios whose names match. A pattern that chooses none is a mistake: nothing run is nothing shown.
+fn filter(scenarios: Vec<Scenario>, pattern: Option<&Regex>) -> Result<Vec<Scenario>> {
+    let Some(pattern) = pattern else { return Ok(scenarios) };
+    let chosen: Vec<_> = scenarios.into_iter().filter(|s| pattern.is_match(&s.name)).collect();
+    ensure!(!chosen.is_empty(), "no boot scenario has a name that matches `{pattern}`");
+    Ok(chosen)
 }
 
 fn ensure_known(name: &str, scenarios: &[Scenario]) -> Result<()> {

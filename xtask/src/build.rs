@@ -1,5 +1,6 @@
 //! `build`: the images that boot.
 
+use std::fs;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,6 +8,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::Message;
 
+use crate::check::image::Image;
 use crate::cli::{BuildArgs, ProfileArgs};
 use crate::process::{self, Group};
 use crate::setup::{self, Need};
@@ -21,7 +23,7 @@ pub(crate) struct Built {
 }
 
 pub(crate) fn run(args: &BuildArgs) -> Result<()> {
-    let built = build(args.profile)?;
+    let built = build_or(None, args.profile)?;
     for image in [Some(built.hypervisor), built.dom0_shim].into_iter().flatten() {
         ui::step("Built", &image.display().to_string());
     }
@@ -30,10 +32,21 @@ pub(crate) fn run(args: &BuildArgs) -> Result<()> {
 
 /// The hypervisor in the caller's file, alone, or else what the workspace builds.
 pub(crate) fn build_or(hypervisor: Option<&Path>, profile: ProfileArgs) -> Result<Built> {
-    match hypervisor {
-        Some(file) => Ok(Built { hypervisor: file.to_owned(), dom0_shim: None }),
-        None => build(profile),
-    }
+    let built = match hypervisor {
+        Some(file) => Built { hypervisor: file.to_owned(), dom0_shim: None },
+        None => build(profile)?,
+    };
+    ensure_bootable(&built.hypervisor)?;
+    Ok(built)
+}
+
+/// Fails for a file that GRUB would refuse: the machine would wait for a key.
+fn ensure_bootable(hypervisor: &Path) -> Result<()> {
+    let bytes = fs::read(hypervisor).with_context(|| format!("cannot read {}", hypervisor.display()))?;
+    let image = Image::parse(&bytes).with_context(|| format!("{} is no usable ELF", hypervisor.display()))?;
+    let complaints = image.header();
+    ensure!(complaints.is_empty(), "{}: {}", hypervisor.display(), complaints.join(", "));
+    Ok(())
 }
 
 pub(crate) fn build(profile: ProfileArgs) -> Result<Built> {

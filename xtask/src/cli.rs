@@ -25,9 +25,9 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask run                              boot; COM1 on this terminal, Ctrl-A x quits
   cargo xtask run --cpus 4 --memory 1G --cmdline 'console=com1 loglvl=all'
-  cargo xtask run --script tests/boot/power-off.exp
+  cargo xtask run --cpus 4 --script tests/boot/power-off.exp
   cargo xtask image -o kigumi.iso              hybrid ISO for BIOS, UEFI, CD and USB stick
-  cargo xtask test --boot --filter '^power'    boot scenarios whose names match
+  cargo xtask test --boot --filter '^pcpus'    boot scenarios whose names match
   cargo xtask check                            what CI checks besides the tests";
 
 #[derive(Subcommand)]

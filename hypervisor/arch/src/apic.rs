@@ -24,6 +24,9 @@ const BASE_X2APIC: u64 = 1 << 10;
 const BASE_ENABLE: u64 = 1 << 11;
 const BASE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
+/// Largest id in use in x2APIC mode; `smp` has a meaning for the one behind.
+pub(crate) const LARGEST_X2APIC_ID: u32 = u32::MAX - 2;
+
 const ID: u32 = 0x20;
 const TASK_PRIORITY: u32 = 0x80;
 const END_OF_INTERRUPT: u32 = 0xb0;
@@ -31,14 +34,13 @@ const SPURIOUS: u32 = 0xf0;
 const ERROR_STATUS: u32 = 0x280;
 const COMMAND: u32 = 0x300;
 const COMMAND_HIGH: u32 = 0x310;
-const LVT: [u32; 5] = [0x320, 0x330, 0x340, 0x350, 0x360];
-const LVT_ERROR: u32 = 0x370;
+/// Timer, thermal, performance counters, LINT0, LINT1, error.
+const LVT: [u32; 6] = [0x320, 0x330, 0x340, 0x350, 0x360, 0x370];
 
 const SOFTWARE_ENABLE: u32 = 1 << 8;
 const LVT_MASKED: u32 = 1 << 16;
 const COMMAND_PENDING: u32 = 1 << 12;
 const COMMAND_ASSERT: u32 = 1 << 14;
-const ALL_BUT_SELF: u32 = 3 << 18;
 const DELIVERY_NMI: u32 = 4 << 8;
 const DELIVERY_INIT: u32 = 5 << 8;
 const DELIVERY_STARTUP: u32 = 6 << 8;
@@ -76,7 +78,7 @@ pub fn init_boot_cpu(features: &Features, allow_x2apic: bool) -> Result<ApicId, 
     if !x2apic {
         let registers = PhysRange::from_len(base & BASE_ADDRESS, XAPIC_LEN).ok_or(ApicError::Unmapped)?;
         // SAFETY: the page that the CPU itself decodes as its APIC's registers.
-        let device = unsafe { memory::map_device(registers) }.map_err(|_| ApicError::Unmapped)?;
+        let device = unsafe { memory::map_device(registers, XAPIC_LEN) }.ok_or(ApicError::Unmapped)?;
         XAPIC.store(DeviceMemory::leak(device), Ordering::Release);
     }
     init_this_cpu();
@@ -89,14 +91,17 @@ pub fn init_boot_cpu(features: &Features, allow_x2apic: bool) -> Result<ApicId, 
 pub(crate) fn init_this_cpu() {
     // SAFETY: as above.
     let base = unsafe { msr::read(Msr::IA32_APIC_BASE) } | BASE_ENABLE;
-    let base = if is_x2apic() { base | BASE_X2APIC } else { base };
-    // SAFETY: enabling keeps the address; from xAPIC to x2APIC mode is an allowed
-    // transition (SDM "x2APIC State Transitions").
+    // SAFETY: enabling keeps address and mode.
     unsafe { msr::write(Msr::IA32_APIC_BASE, base) };
-    for lvt in LVT {
-        write(lvt, LVT_MASKED);
+    if is_x2apic() {
+        // SAFETY: x2APIC mode is entered from xAPIC mode, never from "disabled"
+        // (SDM "x2APIC State Transitions").
+        unsafe { msr::write(Msr::IA32_APIC_BASE, base | BASE_X2APIC) };
     }
-    write(LVT_ERROR, LVT_MASKED);
+    for lvt in LVT {
+        // The vector stays: number 0 would be an error, even masked.
+        write(lvt, read(lvt) | LVT_MASKED);
+    }
     write(TASK_PRIORITY, 0);
     write(SPURIOUS, SOFTWARE_ENABLE | u32::from(SPURIOUS_VECTOR));
     write(ERROR_STATUS, 0);
@@ -141,18 +146,27 @@ pub(crate) unsafe fn send_startup(target: ApicId, page: u8) {
     command(target, DELIVERY_STARTUP | COMMAND_ASSERT | u32::from(page));
 }
 
-/// Sends an NMI to every other CPU.
-pub(crate) fn broadcast_nmi() {
-    command(ApicId::new(0), DELIVERY_NMI | COMMAND_ASSERT | ALL_BUT_SELF);
+/// Sends an NMI.
+pub(crate) fn send_nmi(target: ApicId) {
+    command(target, DELIVERY_NMI | COMMAND_ASSERT);
+}
+
+/// The largest id that commands can address: 8 bits in xAPIC mode, else 32; all
+/// ones mean every CPU.
+#[must_use]
+pub fn largest_id() -> ApicId {
+    ApicId::new(if is_x2apic() { LARGEST_X2APIC_ID } else { 0xfe })
 }
 
 fn command(target: ApicId, low: u32) {
+    debug_assert!(target <= largest_id());
     if is_x2apic() {
         let value = u64::from(target.get()) << 32 | u64::from(low);
-        // SAFETY: x2APIC mode is on; callers choose what is sent. WRMSR to the
-        // ICR is not serializing: stores before it must be seen first.
+        // WRMSR to this register is not serializing (SDM "MSR Access in x2APIC
+        // Mode"): stores before it must be seen first.
         core::sync::atomic::fence(Ordering::SeqCst);
-        // SAFETY: the interrupt command register of x2APIC mode.
+        // SAFETY: the interrupt command register of x2APIC mode, which is on;
+        // callers choose what is sent.
         unsafe { msr::write(x2apic_msr(COMMAND), value) };
         return;
     }

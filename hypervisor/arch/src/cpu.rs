@@ -16,6 +16,8 @@ pub struct Features {
     pub vmx: bool,
     /// x2APIC mode.
     pub x2apic: bool,
+    /// Machine-check exception.
+    pub mce: bool,
     /// 1-GiB pages.
     pub page_1g: bool,
     /// No-execute pages.
@@ -44,6 +46,7 @@ pub fn features() -> Features {
     let extended = id.get_extended_processor_and_feature_identifiers();
     Features {
         vmx: has(raw_cpuid::FeatureInfo::has_vmx),
+        mce: has(raw_cpuid::FeatureInfo::has_mce),
         x2apic: has(raw_cpuid::FeatureInfo::has_x2apic),
         mwait: has(raw_cpuid::FeatureInfo::has_monitor_mwait),
         page_1g: extended
@@ -67,16 +70,19 @@ pub fn cpuid() -> CpuId<CpuIdReaderNative> {
 }
 
 /// Turns on every protection of supervisor code that the CPU has: write
-/// protection, no-execute, SMEP, SMAP, UMIP.
-pub fn protect(features: &Features) {
+/// protection, no-execute, SMEP, SMAP, UMIP. And machine checks: without CR4.MCE
+/// they shut the CPU down unreported.
+pub(crate) fn protect(features: &Features) {
     let mut cr4 = Cr4::read() | Cr4Flags::PAGE_GLOBAL;
+    cr4.set(Cr4Flags::MACHINE_CHECK_EXCEPTION, features.mce);
     cr4.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, features.smep);
     cr4.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, features.smap);
     cr4.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, features.umip);
-    // SAFETY: no page is a user page, so none of these forbids what we do.
+    // SAFETY: no page is a user page, so none of these forbids what we do; the
+    // IDT has a gate for machine checks.
     unsafe { Cr4::write(cr4) };
-    // SAFETY: setting NXE only gives page-table bit 63 its meaning, and entries
-    // with that bit are in use only where the CPU has it.
+    // SAFETY: setting NXE only gives page-table bit 63 its meaning; tables with
+    // that bit are built only where the CPU has it (`memory::init`).
     unsafe { Efer::update(|efer| efer.set(EferFlags::NO_EXECUTE_ENABLE, features.nx)) };
     // SAFETY: WP makes our own read-only pages read-only for us; CD and NW off is
     // the normal caching mode.
@@ -86,6 +92,18 @@ pub fn protect(features: &Features) {
             cr0.remove(Cr0Flags::CACHE_DISABLE | Cr0Flags::NOT_WRITE_THROUGH);
         });
     };
+}
+
+/// Whether every protection that [`protect`] can turn on is on.
+#[must_use]
+pub fn is_protected(features: &Features) -> bool {
+    let cr4 = Cr4::read();
+    let has = |flag, exists: bool| cr4.contains(flag) == exists;
+    Cr0::read().contains(Cr0Flags::WRITE_PROTECT)
+        && Efer::read().contains(EferFlags::NO_EXECUTE_ENABLE) == features.nx
+        && has(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, features.smep)
+        && has(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, features.smap)
+        && has(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, features.umip)
 }
 
 /// Tells the CPU that this is a waiting loop.

@@ -71,8 +71,9 @@ impl Descriptors {
 
     /// Names the stack for `ist`: `top` is one past its highest byte.
     pub(crate) fn set_ist(&self, ist: Ist, top: VirtAddr) {
-        // SAFETY: the pcpu that owns the area is the only one here; the CPU reads
-        // the field at an interrupt only, not in the middle of this store.
+        // SAFETY: called by the pcpu that owns the area, or by the boot CPU before
+        // that pcpu starts. The CPU reads the field at an interrupt only, not in
+        // the middle of this store.
         unsafe { (*self.tss.get()).interrupt_stack_table[ist as usize] = top };
     }
 }

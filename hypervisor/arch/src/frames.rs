@@ -114,11 +114,14 @@ pub fn verify() -> Result<(), Inconsistency> {
 
 /// Whether the allocator never owned any frame of `range`: firmware's and
 /// loader's memory, devices, holes.
-pub(crate) fn is_reserved(range: PhysRange) -> bool {
+#[must_use]
+pub fn is_reserved(range: PhysRange) -> bool {
     let Some(table) = TABLE.get() else {
         return false;
     };
     let range = range.round_out();
-    let mut frames = (range.start()..range.end()).step_by(PAGE_LEN);
+    // What lies past the table was never the allocator's.
+    let end = range.end().min(table.end().start().get());
+    let mut frames = (range.start()..end).step_by(PAGE_LEN);
     frames.all(|a| HostPhysAddr::new(a).is_some_and(|a| table.state(a.mfn()) == FrameState::Reserved))
 }

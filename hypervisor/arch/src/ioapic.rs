@@ -18,6 +18,10 @@ const INDEX: usize = 0x00;
 const WINDOW: usize = 0x10;
 const VERSION: u32 = 0x01;
 const REDIRECTION: u32 = 0x10;
+/// Pins whose pair of registers an 8-bit index reaches.
+const MAX_PINS: u32 = (0x100 - REDIRECTION) / 2;
+/// Destination that means every CPU.
+const BROADCAST: u8 = 0xff;
 
 const ACTIVE_LOW: u32 = 1 << 13;
 const LEVEL: u32 = 1 << 15;
@@ -31,6 +35,23 @@ struct Unit {
 }
 
 impl Unit {
+    /// Maps the registers and masks all pins. `None` if nothing answers there.
+    fn open(io_apic: IoApic) -> Option<Self> {
+        let range = PhysRange::from_len(io_apic.addr.get(), REGISTERS_LEN)?;
+        // SAFETY: the MADT names the registers, and nothing else drives them.
+        let registers = unsafe { memory::map_device(range, 4) }?;
+        let mut unit = Self { registers, gsi_base: io_apic.gsi_base, pins: 0 };
+        unit.pins = (unit.read(VERSION) >> 16 & 0xff) + 1;
+        // All ones is what an address without a device reads as.
+        if unit.pins > MAX_PINS {
+            return None;
+        }
+        for pin in 0..unit.pins {
+            unit.set_pin(pin, MASKED, 0);
+        }
+        Some(unit)
+    }
+
     fn read(&self, register: u32) -> u32 {
         self.registers.register::<u32>(INDEX).write(register);
         self.registers.register::<u32>(WINDOW).read()
@@ -58,7 +79,7 @@ pub enum RouteError {
     NoPin,
     /// The vector belongs to exceptions.
     BadVector,
-    /// The pcpu's APIC id has more than 8 bits.
+    /// The pcpu's APIC id has more than 8 bits, or is the one that means all.
     BadTarget,
 }
 
@@ -66,23 +87,11 @@ pub enum RouteError {
 /// the 8259s. Returns how many are usable.
 pub fn init(listed: impl Iterator<Item = IoApic>) -> usize {
     mask_8259();
-    let mut units = UNITS.lock();
-    for io_apic in listed {
-        let range = PhysRange::from_len(io_apic.addr.get(), REGISTERS_LEN);
-        // SAFETY: the MADT names the registers, and nothing else drives them.
-        let Some(Ok(registers)) = range.map(|range| unsafe { memory::map_device(range) }) else {
-            continue;
-        };
-        let mut unit = Unit { registers, gsi_base: io_apic.gsi_base, pins: 0 };
-        unit.pins = (unit.read(VERSION) >> 16 & 0xff) + 1;
-        for pin in 0..unit.pins {
-            unit.set_pin(pin, MASKED, 0);
-        }
-        if units.try_push(unit).is_err() {
-            break;
-        }
-    }
-    units.len()
+    // Mapping takes the page tables' lock, whose rank is below that of `UNITS`.
+    let units: ArrayVec<Unit, MAX_IO_APICS> = listed.filter_map(Unit::open).take(MAX_IO_APICS).collect();
+    let count = units.len();
+    *UNITS.lock() = units;
+    count
 }
 
 /// Sends interrupts of the line `route` names to `target` as `vector`.
@@ -94,7 +103,8 @@ pub fn route(route: IsaRoute, vector: u8, target: ApicId) -> Result<(), RouteErr
     if vector < FIRST_INTERRUPT {
         return Err(RouteError::BadVector);
     }
-    let target = u8::try_from(target.get()).map_err(|_| RouteError::BadTarget)?;
+    let target =
+        u8::try_from(target.get()).ok().filter(|&id| id != BROADCAST).ok_or(RouteError::BadTarget)?;
     let units = UNITS.lock();
     let pin_of = |unit: &Unit| route.gsi.checked_sub(unit.gsi_base).filter(|&pin| pin < unit.pins);
     let (unit, pin) = units.iter().find_map(|unit| Some((unit, pin_of(unit)?))).ok_or(RouteError::NoPin)?;

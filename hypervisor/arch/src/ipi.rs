@@ -10,7 +10,7 @@
 //! ```
 
 use core::hint;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
@@ -25,8 +25,9 @@ struct Inbox {
 static INBOXES: [Inbox; MAX_PCPUS] =
     [const { Inbox { asked: AtomicU64::new(0), done: AtomicU64::new(0) } }; MAX_PCPUS];
 
-/// Set by the pcpu that reports a crash: every other one stops at the next NMI.
-static STOPPING: AtomicBool = AtomicBool::new(false);
+/// Number of the pcpu that stops all others, which stop at the next NMI.
+static STOPPER: AtomicUsize = AtomicUsize::new(NOBODY);
+const NOBODY: usize = usize::MAX;
 
 /// A request that a pcpu has not answered yet.
 #[derive(Clone, Copy, Debug)]
@@ -74,20 +75,33 @@ pub(crate) fn receive() {
     inbox.done.fetch_max(inbox.asked.load(Ordering::Acquire), Ordering::Release);
 }
 
-/// Stops every other pcpu by NMI, wherever it is. They stay stopped.
+/// Stops every other pcpu by NMI, wherever it is. They stay stopped. Of several
+/// pcpus that try, the first goes on.
 pub fn stop_others() {
-    STOPPING.store(true, Ordering::Release);
-    // With one pcpu online the local APIC may not be set up yet.
-    if smp::online().nth(1).is_some() {
-        apic::broadcast_nmi();
+    let me = percpu::this().id();
+    let first = STOPPER.compare_exchange(NOBODY, me.index(), Ordering::AcqRel, Ordering::Acquire);
+    if first.is_err_and(|stopper| stopper != me.index()) {
+        stop();
+    }
+    // Only pcpus that are ours: one that waits in the firmware may have no handler
+    // for an NMI and would reset the machine. Alone, the local APIC may be off yet.
+    for apic_id in smp::online().filter(|&pcpu| pcpu != me).filter_map(smp::apic_id) {
+        apic::send_nmi(apic_id);
     }
 }
 
 /// Handles an NMI.
 pub(crate) fn nmi(frame: &TrapFrame) {
-    if STOPPING.load(Ordering::Acquire) {
-        vmx::leave_root();
-        cpu::halt_forever();
+    let me = percpu::this().id().index();
+    match STOPPER.load(Ordering::Acquire) {
+        NOBODY => trap::exception(frame),
+        // From a pcpu that wanted to stop this one, but was later.
+        stopper if stopper == me => {}
+        _ => stop(),
     }
-    trap::exception(frame);
+}
+
+fn stop() -> ! {
+    vmx::leave_root();
+    cpu::halt_forever();
 }

@@ -80,6 +80,14 @@ pub fn start(info: &'static BootInfo, main: fn(&'static BootInfo) -> !) -> ! {
     main(info)
 }
 
+/// Handles the interrupts that are pending, and does not wait for one.
+pub fn take_interrupts() {
+    x86_64::instructions::interrupts::enable();
+    // SDM "STI": interrupts are recognized after the instruction behind it.
+    cpu::relax();
+    x86_64::instructions::interrupts::disable();
+}
+
 /// Waits for an interrupt and handles it, unless `busy` says that there is work:
 /// it is asked with interrupts off, so none slips in between.
 pub fn idle(busy: impl FnOnce() -> bool) {

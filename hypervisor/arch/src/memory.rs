@@ -14,6 +14,7 @@
 //! for tables come from a pool while there is no allocator, and until then are
 //! reached by the boot code's identity map.
 
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +26,9 @@ use hv_core::boot_info::{BootInfo, MAX_MODULES};
 use hv_core::frame::{AddError, Frame, FrameTable, Order, OutOfFrames, Reach, Use};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 use hv_core::memmap::{MemoryMap, RegionKind};
-use hv_core::paging::{ENTRIES, Leaf, MapError, PageSize, PageTables, Rights, TableMemory};
+use hv_core::paging::{
+    ENTRIES, Leaf, MapError, PageSize, PageTables, Rights, TableMemory, Window, tables_for,
+};
 use volatile::VolatilePtr;
 use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr3, Cr3Flags};
@@ -58,8 +61,10 @@ const fn range(start: u64, end: u64) -> PhysRange {
 pub enum MemoryError {
     /// No room for page tables or for the frame table: bytes wanted.
     TooSmall(u64),
-    /// RAM beyond what the direct map reaches.
-    TooLarge,
+    /// RAM at or above this address, which cannot be reached.
+    TooLarge(u64),
+    /// There are no pages that forbid execution.
+    NoExecute,
     /// A mapping failed.
     Map(MapError),
     /// The memory map overlaps itself.
@@ -70,7 +75,10 @@ impl core::fmt::Display for MemoryError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::TooSmall(bytes) => write!(f, "too little memory: no {} KiB in one piece", bytes / 1024),
-            Self::TooLarge => write!(f, "more than {} TiB of physical address space", DIRECT_MAP_LEN >> 40),
+            Self::TooLarge(limit) => write!(f, "RAM past {} GiB, which cannot be reached", limit >> 30),
+            Self::NoExecute => f.write_str(
+                "no-execute pages: this CPU does not have them, or its firmware has switched them off (XD, NX)",
+            ),
             Self::Map(error) => write!(f, "page tables: {error:?}"),
             Self::Add(error) => write!(f, "memory map: {error}"),
         }
@@ -86,10 +94,11 @@ impl From<MapError> for MemoryError {
 /// Address space of the running hypervisor.
 struct Space {
     tables: Option<PageTables>,
-    next_device: u64,
+    devices: Window,
 }
 
-static SPACE: Lock<Space> = Lock::new(Rank::PageTables, Space { tables: None, next_device: DEVICES });
+static SPACE: Lock<Space> =
+    Lock::new(Rank::PageTables, Space { tables: None, devices: Window::new(DEVICES, STACKS) });
 
 /// What to add to a physical address to reach it: 0 under the boot code's
 /// identity map, then [`DIRECT_MAP`].
@@ -105,13 +114,19 @@ static OWN: Lock<ArrayVec<PhysRange, 4>> = Lock::new(Rank::Frames, ArrayVec::new
 ///
 /// See [`MemoryError`].
 pub fn init(info: &BootInfo, map: &MemoryMap, features: &Features) -> Result<(), MemoryError> {
+    if !features.nx {
+        return Err(MemoryError::NoExecute);
+    }
     let mut reserved = reservations(info);
     let highest = map.highest_ram_frame().ok_or(MemoryError::TooSmall(0))?.get() + 1;
-    if highest * PAGE_SIZE > DIRECT_MAP_LEN {
-        return Err(MemoryError::TooLarge);
+    let limit = DIRECT_MAP_LEN
+        .min(FrameTable::LIMIT)
+        .min(1_u64.checked_shl(features.phys_bits.into()).unwrap_or(u64::MAX));
+    if highest * PAGE_SIZE > limit {
+        return Err(MemoryError::TooLarge(limit));
     }
 
-    let pool_len = table_pool_len(highest, features);
+    let pool_len = table_pool_len(map, &hv_boot::image(), features);
     let find = |len, below, reserved: &[PhysRange]| {
         map.find_free(len, PAGE_SIZE, below, reserved).ok_or(MemoryError::TooSmall(len))
     };
@@ -123,7 +138,7 @@ pub fn init(info: &BootInfo, map: &MemoryMap, features: &Features) -> Result<(),
     unsafe { activate(tables) };
     SPACE.lock().tables = Some(tables);
 
-    let table_len = FrameTable::bytes_for(highest).ok_or(MemoryError::TooLarge)?;
+    let table_len = FrameTable::bytes_for(highest).ok_or(MemoryError::TooLarge(limit))?;
     let table = find(table_len, u64::MAX, &reserved)?.round_out();
     reserved.push(table);
     OWN.lock().extend([info.image, pool, table]);
@@ -144,13 +159,16 @@ fn reservations(info: &BootInfo) -> ArrayVec<PhysRange, { MAX_MODULES + 6 }> {
     reserved
 }
 
-/// Bytes of tables that [`build`] may need: the image and the edges of regions
-/// take some, each further gigabyte one where there are no 1-GiB pages.
-fn table_pool_len(frames: u64, features: &Features) -> u64 {
-    const EDGES: u64 = 64;
-    let gigabytes = (frames >> 18) + 1;
-    let directories = if features.page_1g { gigabytes >> 9 } else { gigabytes };
-    (EDGES + directories) * PAGE_SIZE
+/// Bytes of tables that [`build`] may need.
+fn table_pool_len(map: &MemoryMap, image: &Image, features: &Features) -> u64 {
+    // The image's three segments, whose places in a 2-MiB page may differ.
+    let of_image = 8 + (image.phys().len() >> 20);
+    let direct = tables_for(direct_map(map, image).map(|(piece, _)| piece), largest_page(features));
+    (of_image + direct) * PAGE_SIZE
+}
+
+fn largest_page(features: &Features) -> PageSize {
+    if features.page_1g { PageSize::Size1G } else { PageSize::Size2M }
 }
 
 /// Tables reached at `offset` + physical address, growing by `next`.
@@ -160,22 +178,24 @@ struct Tables<F> {
 }
 
 impl<F> Tables<F> {
-    fn entry(&self, table: Mfn, index: usize) -> *mut u64 {
+    fn entry(&self, table: Mfn, index: usize) -> &AtomicU64 {
         debug_assert!(index < ENTRIES);
-        (self.offset + table.start().get() + 8 * index as u64) as *mut u64
+        let entry = (self.offset + table.start().get() + 8 * index as u64) as *mut u64;
+        // SAFETY: an aligned word of a frame that this module allocated as a table,
+        // reachable at the offset. Atomic, since the CPU sets accessed and dirty
+        // bits and other pcpus may read.
+        unsafe { AtomicU64::from_ptr(entry) }
     }
 }
 
 impl<F: FnMut() -> Option<Mfn>> TableMemory for Tables<F> {
     fn read(&self, table: Mfn, index: usize) -> u64 {
-        // SAFETY: a frame that this module allocated as a table, reachable at the
-        // offset. Volatile, since the CPU sets accessed and dirty bits.
-        unsafe { self.entry(table, index).read_volatile() }
+        self.entry(table, index).load(Ordering::Acquire)
     }
 
     fn write(&mut self, table: Mfn, index: usize, entry: u64) {
-        // SAFETY: as above; the lock or single-threaded boot makes us the writer.
-        unsafe { self.entry(table, index).write_volatile(entry) };
+        // Release: a table is zeroed before an entry leads to it.
+        self.entry(table, index).store(entry, Ordering::Release);
     }
 
     fn allocate(&mut self) -> Option<Mfn> {
@@ -197,8 +217,8 @@ fn build(
         HostPhysAddr::new(frame.start()).map(HostPhysAddr::mfn)
     };
     let mut memory = Tables { offset: 0, next };
-    let largest = if features.page_1g { PageSize::Size1G } else { PageSize::Size2M };
-    let tables = PageTables::new(memory.allocate().ok_or(MapError::OutOfFrames)?, largest);
+    let root = memory.allocate().ok_or(MapError::OutOfFrames)?;
+    let tables = PageTables::new(root, largest_page(features));
 
     let mut map_image = |start, end, rights| {
         tables.map(&mut memory, start, image.phys_of(start, end), rights | Rights::GLOBAL)
@@ -207,13 +227,16 @@ fn build(
     map_image(image.text_end, image.rodata_end, Rights::empty())?;
     map_image(image.rodata_end, image.end, Rights::WRITE)?;
 
-    let constants = image.phys_of(image.start, image.rodata_end);
-    for region in direct_map_regions(map) {
-        for (piece, rights) in around(region, constants) {
-            tables.map(&mut memory, DIRECT_MAP + piece.start(), piece, rights | Rights::GLOBAL)?;
-        }
+    for (piece, rights) in direct_map(map, image) {
+        tables.map(&mut memory, DIRECT_MAP + piece.start(), piece, rights | Rights::GLOBAL)?;
     }
     Ok(tables)
+}
+
+/// What the direct map holds, and what may be done there.
+fn direct_map(map: &MemoryMap, image: &Image) -> impl Iterator<Item = (PhysRange, Rights)> {
+    let constants = image.phys_of(image.start, image.rodata_end);
+    direct_map_regions(map).flat_map(move |region| around(region, constants))
 }
 
 /// RAM, firmware tables, and what the firmware keeps in the first megabyte.
@@ -221,7 +244,7 @@ fn direct_map_regions(map: &MemoryMap) -> impl Iterator<Item = PhysRange> {
     let memory = |kind| matches!(kind, RegionKind::Ram | RegionKind::AcpiReclaimable | RegionKind::AcpiNvs);
     let high = map.iter().filter(move |region| memory(region.kind)).filter_map(|region| {
         let range = region.range.round_in();
-        PhysRange::new(range.start().max(FIRST_MIB.end()), range.end())
+        PhysRange::new(range.start().max(FIRST_MIB.end()), range.end().min(DIRECT_MAP_LEN))
     });
     [LOW_MEMORY, BIOS_AREA].into_iter().chain(high)
 }
@@ -338,7 +361,7 @@ impl DeviceMemory {
     ///
     /// If it is not inside the device, or not aligned.
     pub(crate) fn register<T: Copy>(&self, offset: usize) -> VolatilePtr<'_, T> {
-        assert!(offset.is_multiple_of(align_of::<T>()));
+        assert!(self.start.addr().get().wrapping_add(offset).is_multiple_of(align_of::<T>()));
         assert!(offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.len));
         // SAFETY: inside the mapping by the check.
         let register = unsafe { self.start.add(offset) }.cast::<T>();
@@ -352,23 +375,26 @@ impl DeviceMemory {
     }
 }
 
-/// Maps device registers.
+/// Maps device registers, whose first must be at a multiple of `align`. `None`
+/// also if the hypervisor's or the domains' RAM is said to be there.
 ///
 /// # Safety
 ///
 /// `phys` holds nothing but registers of a device that the caller drives.
-pub(crate) unsafe fn map_device(phys: PhysRange) -> Result<DeviceMemory, MapError> {
+pub(crate) unsafe fn map_device(phys: PhysRange, align: u64) -> Option<DeviceMemory> {
+    if !phys.start().is_multiple_of(align) || is_in_use(phys) {
+        return None;
+    }
     let pages = phys.round_out();
-    let virt = {
-        let mut space = SPACE.lock();
-        let virt = space.next_device;
-        // A page stays free behind each device.
-        space.next_device += pages.len() + PAGE_SIZE;
-        virt
-    };
-    map(virt, pages, Rights::WRITE | Rights::UNCACHED)?;
+    let virt = SPACE.lock().devices.take(pages)?;
+    map(virt, pages, Rights::WRITE | Rights::UNCACHED).ok()?;
     let start = (virt + (phys.start() - pages.start())) as *mut u8;
-    Ok(DeviceMemory { start: NonNull::new(start).ok_or(MapError::Misaligned)?, len: to_usize(phys.len()) })
+    Some(DeviceMemory { start: NonNull::new(start)?, len: to_usize(phys.len()) })
+}
+
+/// Whether any byte of `range` is the hypervisor's own or the allocator's.
+fn is_in_use(range: PhysRange) -> bool {
+    OWN.lock().iter().any(|own| own.overlaps(range)) || !frames::is_reserved(range)
 }
 
 /// Memory that firmware or loader filled and nobody changes: tables, modules,
@@ -381,8 +407,7 @@ impl FirmwareMemory {
     /// domain's, or cannot be mapped.
     #[must_use]
     pub fn bytes(range: PhysRange) -> Option<&'static [u8]> {
-        let own = OWN.lock().iter().any(|own| own.overlaps(range));
-        if range.is_empty() || own || range.end() > DIRECT_MAP_LEN || !frames::is_reserved(range) {
+        if range.is_empty() || range.end() > DIRECT_MAP_LEN || is_in_use(range) {
             return None;
         }
         let pages = range.round_out();
@@ -448,12 +473,29 @@ impl TrampolineTables {
     }
 }
 
-/// Calls `visit` for every page that the hypervisor has mapped.
+/// Calls `visit` for every page that the hypervisor has mapped. What is mapped
+/// meanwhile may be among them or not.
 pub fn for_each_mapping(visit: &mut impl FnMut(Leaf)) {
-    let space = SPACE.lock();
-    if let Some(tables) = space.tables {
+    // Not locked while visiting, so that `visit` may allocate: tables are never
+    // taken away.
+    let tables = SPACE.lock().tables;
+    if let Some(tables) = tables {
         tables.for_each(&live_tables(), visit);
     }
+}
+
+/// The page that `address` is in, if it is mapped.
+#[must_use]
+pub fn mapping(address: u64) -> Option<Leaf> {
+    let tables = SPACE.lock().tables;
+    tables?.lookup(&live_tables(), address)
+}
+
+/// Where the image's code and constants lie: what nothing may write.
+#[must_use]
+pub fn constants() -> PhysRange {
+    let image = hv_boot::image();
+    image.phys_of(image.start, image.rodata_end)
 }
 
 /// Stacks of one pcpu, from low to high addresses, each with an unmapped guard
@@ -469,24 +511,31 @@ const STACK_SLOT: u64 = 0x40000;
 const STACK_LAYOUT: [(u64, u64); 4] =
     [(0x4000, 0x10000), (0x14000, 0x18000), (0x1c000, 0x20000), (0x24000, 0x28000)];
 
+/// Where the stacks of `pcpu` are, each above its guard page.
+#[must_use]
+pub fn stacks(pcpu: PcpuId) -> [Range<u64>; 4] {
+    let slot = STACKS + pcpu.index() as u64 * STACK_SLOT;
+    STACK_LAYOUT.map(|(start, end)| slot + start..slot + end)
+}
+
 /// Maps the stacks of `pcpu`; returns one past the highest byte of each.
 pub(crate) fn map_stacks(pcpu: PcpuId) -> Result<[u64; 4], OutOfFrames> {
-    let slot = STACKS + pcpu.index() as u64 * STACK_SLOT;
-    for (start, end) in STACK_LAYOUT {
+    let stacks = stacks(pcpu);
+    for stack in &stacks {
         let step = PAGE_SIZE << 2;
-        for offset in (start..end).step_by(to_usize(step)) {
+        for start in stack.clone().step_by(to_usize(step)) {
             let order = Order::covering(step / PAGE_SIZE).ok_or(OutOfFrames { unscrubbed: 0 })?;
-            map_fresh(slot + offset, order, Use::Pcpu)?;
+            map_fresh(start, order, Use::Pcpu)?;
         }
     }
-    Ok(STACK_LAYOUT.map(|(_, end)| slot + end))
+    Ok(stacks.map(|stack| stack.end))
 }
 
 /// The stack that holds `address`: the first byte after it. Boot stack included.
 pub(crate) fn stack_end(address: u64) -> Option<u64> {
-    let image = hv_boot::image();
-    if (image.rodata_end..image.end).contains(&address) {
-        return Some(image.end);
+    let boot = hv_boot::boot_stacks();
+    if boot.contains(&address) {
+        return Some(boot.end);
     }
     let offset = address.checked_sub(STACKS).filter(|&o| o < MAX_PCPUS as u64 * STACK_SLOT)?;
     let (slot, inside) = (offset / STACK_SLOT, offset % STACK_SLOT);

@@ -5,7 +5,7 @@
 //! out, interior mutability does the rest. The area is neither `Send` nor
 //! `Sync`, so the reference stays on its pcpu.
 //!
-//! Invariant: the GS base points to the pcpu's [`Pcpu`] from [`install`], which
+//! Invariant: the GS base points to the pcpu's [`Pcpu`] from `install`, which
 //! runs before any other code of this crate on that pcpu, for ever.
 
 use core::arch::asm;

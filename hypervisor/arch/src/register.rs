@@ -22,26 +22,28 @@ const CONFIG_ADDRESS: u16 = 0xcf8;
 const CONFIG_DATA: u16 = 0xcfc;
 
 impl Access {
-    /// Makes `register`, `bytes` wide, accessible. `None` if it cannot be mapped
-    /// or addressed.
+    /// Makes `register`, `bytes` wide (a power of two), accessible. `None` if it
+    /// is not aligned, or cannot be mapped or addressed.
     ///
     /// # Safety
     ///
     /// The firmware's tables name it, and the caller drives that device.
     pub(crate) unsafe fn new(register: Register, bytes: u64) -> Option<Self> {
         match register {
-            Register::Port(port) => Some(Self::Port(port)),
+            Register::Port(port) if u64::from(port) + bytes <= 1 << 16 => Some(Self::Port(port)),
             Register::Memory(address) => {
                 let range = PhysRange::from_len(address.get(), bytes)?;
                 // SAFETY: by the caller.
-                unsafe { memory::map_device(range) }.ok().map(Self::Memory)
+                unsafe { memory::map_device(range, bytes) }.map(Self::Memory)
             }
-            Register::PciConfig { device, function, offset } if offset < 0x100 => {
+            Register::PciConfig { device, function, offset }
+                if offset < 0x100 && u64::from(offset).is_multiple_of(bytes) =>
+            {
                 let address =
                     1 << 31 | u32::from(device) << 11 | u32::from(function) << 8 | u32::from(offset & !3);
                 Some(Self::PciConfig(address, CONFIG_DATA + (offset & 3)))
             }
-            Register::PciConfig { .. } => None,
+            Register::Port(_) | Register::PciConfig { .. } => None,
         }
     }
 

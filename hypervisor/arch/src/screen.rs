@@ -3,16 +3,16 @@
 //! Text is kept in a buffer of its own, so that scrolling never reads the
 //! display's memory, which is slow, and only rewrites cells that changed.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use font8x8::legacy::BASIC_LEGACY;
-use hv_core::addr::PhysRange;
-use hv_core::boot_info::{Framebuffer, PixelFormat};
+use hv_core::boot_info::{Framebuffer, PixelFormat, TextLayout};
 
 use crate::memory::{self, DeviceMemory};
 
-const FONT_SIZE: usize = 8;
+/// Pixels a side of a character.
+const FONT: u32 = 8;
+const FONT_SIZE: usize = FONT as usize;
 const TAB: usize = 8;
 /// Light grey on black.
 const TEXT_ATTRIBUTE: u16 = 0x0700;
@@ -36,21 +36,14 @@ impl Screen {
     /// or its memory cannot be mapped.
     #[must_use]
     pub fn open(display: &Framebuffer) -> Option<Self> {
-        let (width, height, pitch) =
-            (display.width as usize, display.height as usize, display.pitch as usize);
-        let (columns, rows, line) = match display.format {
-            PixelFormat::Text => (width, height, width * 2),
-            PixelFormat::Rgb { bytes } => (width / FONT_SIZE, height / FONT_SIZE, width * usize::from(bytes)),
-        };
-        if columns == 0 || rows == 0 || pitch < line {
-            return None;
-        }
-        let range =
-            PhysRange::from_len(display.address, u64::from(display.pitch) * u64::from(display.height))?;
+        let TextLayout { columns, rows, memory } = display.text_layout(FONT)?;
+        let mut cells = Vec::new();
+        cells.try_reserve_exact(columns * rows).ok()?;
+        cells.resize(columns * rows, 0);
         // SAFETY: the loader's display memory, which nothing else drives.
-        let memory = unsafe { memory::map_device(range) }.ok()?;
-        let cells = vec![0; columns * rows];
-        let mut screen = Self { memory, format: display.format, pitch, columns, rows, cells, column: 0 };
+        let memory = unsafe { memory::map_device(memory, 1) }?;
+        let (format, pitch) = (display.format, display.pitch as usize);
+        let mut screen = Self { memory, format, pitch, columns, rows, cells, column: 0 };
         for cell in 0..screen.cells.len() {
             screen.set(cell, BLANK);
         }

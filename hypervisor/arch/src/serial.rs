@@ -2,7 +2,7 @@
 
 use hv_core::cmdline::{Baud, Parity, SerialPort};
 use uart_16550::backend::PioBackend;
-use uart_16550::spec::registers::{IER, LSR, Parity as ParityBit, WordLength};
+use uart_16550::spec::registers::{IER, ISR, LSR, Parity as ParityBit, WordLength};
 use uart_16550::{BaudRate, Config, InitError, InvalidAddressError, Uart16550};
 
 /// Why a port is not used.
@@ -88,9 +88,10 @@ impl Serial {
         self.uart.enable_interrupts(IER::DATA_READY | (IER::THR_EMPTY - unwanted));
     }
 
-    /// Acknowledges the device's interrupt.
-    pub fn acknowledge(&mut self) {
-        let _identification = self.uart.isr();
+    /// Whether the device asks for service. To ask acknowledges a transmitter that
+    /// has become empty.
+    pub fn wants_service(&mut self) -> bool {
+        !self.uart.isr().contains(ISR::INTERRUPT_STATUS)
     }
 }
 

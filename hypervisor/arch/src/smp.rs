@@ -11,12 +11,14 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 use hv_boot::trampoline::{self, Parameters};
 use hv_core::acpi::ApicId;
 use hv_core::addr::{PAGE_SIZE, PhysRange};
+use hv_core::boot_info::{BootInfo, MAX_MODULES};
 use hv_core::frame::OutOfFrames;
 use hv_core::id::{MAX_PCPUS, PcpuId};
-use hv_core::memmap::{MemoryMap, RegionKind};
+use hv_core::memmap::MemoryMap;
 use hv_core::paging::MapError;
 use spin::Once;
 use x86_64::VirtAddr;
@@ -32,6 +34,8 @@ use crate::{apic, msr};
 const ARRIVAL_US: u64 = 100_000;
 /// Not an APIC id: the pcpu is not online.
 const OFFLINE: u32 = u32::MAX;
+/// Nor is this: the pcpu is too late and must not come online any more.
+const LEFT_OUT: u32 = apic::LARGEST_X2APIC_ID + 1;
 
 /// Areas by pcpu number, for [`ap_start`].
 static AREAS: [AtomicPtr<Pcpu>; MAX_PCPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_PCPUS];
@@ -85,7 +89,7 @@ pub(crate) unsafe fn install_boot_cpu() {
     static AREA: BootArea = BootArea(Pcpu::new(PcpuId::BOOT, ApicId::new(0)));
     // One stack for whatever happens before there are others.
     for ist in Ist::ALL {
-        AREA.0.descriptors.set_ist(ist, VirtAddr::new_truncate(hv_boot::interrupt_stack()));
+        AREA.0.descriptors.set_ist(ist, VirtAddr::new_truncate(hv_boot::boot_stacks().end));
     }
     // SAFETY: by the caller.
     unsafe { install(&AREA.0) };
@@ -159,24 +163,22 @@ pub fn start(
     others: &[ApicId],
     map: &MemoryMap,
     reference: &Reference,
-    epoch: u64,
+    info: &BootInfo,
     main: fn() -> !,
 ) -> Result<Vec<PcpuId>, StartError> {
     MAIN.call_once(|| main);
     if others.is_empty() {
-        time::calibrate(reference, epoch);
+        time::calibrate(reference, info.entry_tsc);
         return Ok(Vec::new());
     }
-    let prepared = prepare(others, map);
-    let Ok(prepared) = prepared else {
-        time::calibrate(reference, epoch);
-        return Err(prepared.err().unwrap_or(StartError::OutOfMemory));
-    };
+    let prepared = prepare(others, map, info).inspect_err(|_| {
+        time::calibrate(reference, info.entry_tsc);
+    })?;
     for &target in others {
         // SAFETY: it is in the firmware's wait loop, whose state nobody needs.
         unsafe { apic::send_init(target) };
     }
-    time::calibrate(reference, epoch);
+    time::calibrate(reference, info.entry_tsc);
     for &target in others {
         // SAFETY: `prepare` put the start-up code there.
         unsafe { apic::send_startup(target, prepared.page_number) };
@@ -197,8 +199,8 @@ struct Prepared {
     _stacks: Vec<u64>,
 }
 
-fn prepare(others: &[ApicId], map: &MemoryMap) -> Result<Prepared, StartError> {
-    let page = trampoline_page(map).ok_or(StartError::NoLowMemory)?;
+fn prepare(others: &[ApicId], map: &MemoryMap, info: &BootInfo) -> Result<Prepared, StartError> {
+    let page = trampoline_page(map, info).ok_or(StartError::NoLowMemory)?;
     let mut stacks = Vec::with_capacity(others.len());
     for (index, &apic_id) in others.iter().enumerate() {
         let id = PcpuId::new(index + 1).ok_or(StartError::OutOfMemory)?;
@@ -222,17 +224,14 @@ fn prepare(others: &[ApicId], map: &MemoryMap) -> Result<Prepared, StartError> {
     Ok(Prepared { page_number, tables, _apic_ids: apic_ids, _stacks: stacks })
 }
 
-/// The highest page of conventional memory but the last: the EBDA's neighbour is
-/// left alone, and page 0 holds the interrupt table of real mode.
-fn trampoline_page(map: &MemoryMap) -> Option<PhysRange> {
+/// The highest free page of conventional memory. What lies around the extended
+/// BIOS data area is left alone, and page 0 with the interrupt table of real mode.
+fn trampoline_page(map: &MemoryMap, info: &BootInfo) -> Option<PhysRange> {
     const CONVENTIONAL: u64 = 0x9_0000;
-    let usable = map.iter().filter(|region| region.kind == RegionKind::Ram);
-    let pages = usable.filter_map(|region| {
-        let range = region.range.round_in();
-        let (start, end) = (range.start().max(PAGE_SIZE), range.end().min(CONVENTIONAL));
-        PhysRange::new(end.checked_sub(PAGE_SIZE)?, end).filter(|page| page.start() >= start)
-    });
-    pages.max_by_key(|page| page.start())
+    let interrupt_table = PhysRange::from_len(0, PAGE_SIZE)?;
+    let mut reserved: ArrayVec<_, { MAX_MODULES + 1 }> = info.modules.iter().map(|m| m.range).collect();
+    reserved.push(interrupt_table);
+    map.find_free(PAGE_SIZE, PAGE_SIZE, CONVENTIONAL, &reserved)
 }
 
 fn missing(others: &[ApicId]) -> impl Iterator<Item = PcpuId> {
@@ -245,7 +244,7 @@ fn finish(others: &[ApicId], prepared: Prepared) -> Vec<PcpuId> {
     while missing(others).next().is_some() && cpu::rdtsc().wrapping_sub(start) < limit {
         hint::spin_loop();
     }
-    let missing: Vec<_> = missing(others).collect();
+    let missing: Vec<_> = missing(others).filter(|&id| claim(id, LEFT_OUT)).collect();
     if missing.is_empty() {
         // All have left the trampoline's tables for the hypervisor's.
         prepared.tables.free();
@@ -254,6 +253,11 @@ fn finish(others: &[ApicId], prepared: Prepared) -> Vec<PcpuId> {
         core::mem::forget(prepared);
     }
     missing
+}
+
+/// Sets the state of a pcpu that is not online; `false` if it has been set before.
+fn claim(id: PcpuId, state: u32) -> bool {
+    ONLINE[id.index()].compare_exchange(OFFLINE, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
 
 /// Entry point of a started CPU, on its own stack, with the trampoline's tables.
@@ -265,17 +269,17 @@ extern "C" fn ap_start(index: usize) -> ! {
     unsafe { install(area) };
     memory::activate_here();
     apic::init_this_cpu();
-    ONLINE[area.id().index()].store(area.apic_id().get(), Ordering::Release);
     match MAIN.get() {
-        Some(main) => main(),
-        None => cpu::halt_forever(),
+        Some(main) if claim(area.id(), area.apic_id().get()) => main(),
+        // The boot CPU has stopped waiting and counted without this one.
+        _ => cpu::halt_forever(),
     }
 }
 
 /// APIC id of `pcpu`, if it is online.
 pub(crate) fn apic_id(pcpu: PcpuId) -> Option<ApicId> {
     let raw = ONLINE[pcpu.index()].load(Ordering::Acquire);
-    (raw != OFFLINE).then_some(ApicId::new(raw))
+    (raw < LEFT_OUT).then_some(ApicId::new(raw))
 }
 
 /// Every pcpu that is online.

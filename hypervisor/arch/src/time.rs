@@ -17,6 +17,9 @@ const PM_TIMER_HZ: u64 = 3_579_545;
 const PIT_HZ: u64 = 1_193_182;
 /// How long a measurement takes: also the pause that a CPU needs after INIT.
 const MEASURE_US: u64 = 10_000;
+/// Time stamp counter ticks for each microsecond of a measurement after which the
+/// reference has stopped: ten times as long even at 10 GHz.
+const PATIENCE: u64 = 100_000;
 
 /// Counter frequency in Hz, 0 until [`calibrate`].
 static TSC_HZ: AtomicU64 = AtomicU64::new(0);
@@ -61,9 +64,7 @@ impl Reference {
         // SAFETY: the FADT names the register; reading it is harmless.
         let register = unsafe { Access::new(timer.register, 4) }?;
         let clock = PmTimerClock { register, mask: timer.width.mask() };
-        // Firmware may name a timer that is not there: a counter counts.
-        let start = clock.read();
-        (0..10_000).any(|_| clock.read() != start).then_some(Self::PmTimer(clock))
+        counts(|| clock.read()).then_some(Self::PmTimer(clock))
     }
 
     fn hpet(hpet: &Hpet) -> Option<Self> {
@@ -71,13 +72,16 @@ impl Reference {
         const CAPABILITIES: usize = 0x000;
         const CONFIGURATION: usize = 0x010;
         const FEMTOSECONDS: u64 = 1_000_000_000_000_000;
+        // IA-PC HPET Specification, COUNTER_CLK_PERIOD: at most 100 ns.
+        const LONGEST_PERIOD: u64 = 100_000_000;
         // SAFETY: the HPET table names the block, and nothing else drives it.
-        let registers = unsafe { memory::map_device(PhysRange::from_len(hpet.base.get(), LEN)?) }.ok()?;
+        let registers = unsafe { memory::map_device(PhysRange::from_len(hpet.base.get(), LEN)?, 8) }?;
         let period = registers.register::<u64>(CAPABILITIES).read() >> 32;
-        let hz = FEMTOSECONDS.checked_div(period)?;
+        let hz = FEMTOSECONDS.checked_div(period).filter(|_| period <= LONGEST_PERIOD)?;
         // IA-PC HPET Specification: ENABLE_CNF starts the main counter.
         registers.register::<u64>(CONFIGURATION).update(|value| value | 1);
-        Some(Self::Hpet(HpetClock { registers, hz }))
+        let clock = HpetClock { registers, hz };
+        counts(|| clock.read()).then_some(Self::Hpet(clock))
     }
 
     /// Name for the boot log.
@@ -91,9 +95,10 @@ impl Reference {
     }
 
     /// Lets `us` pass; returns ticks of the reference that went by, its
-    /// frequency in Hz, and ticks of the time stamp counter.
+    /// frequency in Hz, and ticks of the time stamp counter. `None` if the
+    /// reference stands still: chipsets can switch off the clock of an 8254.
     #[must_use]
-    pub fn measure(&self, us: u64) -> (u64, u64, u64) {
+    pub fn measure(&self, us: u64) -> Option<(u64, u64, u64)> {
         match self {
             Self::PmTimer(clock) => {
                 let mask = u64::from(clock.mask);
@@ -118,21 +123,30 @@ impl HpetClock {
     }
 }
 
-fn measure(us: u64, hz: u64, mask: u64, read: impl Fn() -> u64) -> (u64, u64, u64) {
+/// Whether a counter that firmware names is there: then it counts.
+fn counts(read: impl Fn() -> u32) -> bool {
+    let start = read();
+    (0..10_000).any(|_| read() != start)
+}
+
+fn measure(us: u64, hz: u64, mask: u64, read: impl Fn() -> u64) -> Option<(u64, u64, u64)> {
     let wanted = hz * us / 1_000_000;
     let (first, start) = (read(), cpu::rdtsc());
     loop {
         let (now, end) = (read(), cpu::rdtsc());
-        let passed = now.wrapping_sub(first) & mask;
+        let (passed, ticks) = (now.wrapping_sub(first) & mask, end.wrapping_sub(start));
         if passed >= wanted {
-            return (passed, hz, end.wrapping_sub(start));
+            return Some((passed, hz, ticks));
+        }
+        if ticks > us.saturating_mul(PATIENCE) {
+            return None;
         }
         hint::spin_loop();
     }
 }
 
 /// Counts channel 2 of the 8254 down once, in mode 0: its output rises at the end.
-fn measure_pit(us: u64) -> (u64, u64, u64) {
+fn measure_pit(us: u64) -> Option<(u64, u64, u64)> {
     const GATE: u16 = 0x61;
     const OUTPUT: u8 = 1 << 5;
     let count = PIT_HZ * us / 1_000_000;
@@ -147,27 +161,41 @@ fn measure_pit(us: u64) -> (u64, u64, u64) {
         unsafe { Port::<u8>::new(port).write(value) };
     }
     let start = cpu::rdtsc();
-    // SAFETY: reads the status port.
-    while unsafe { gate.read() } & OUTPUT == 0 {
+    loop {
+        // SAFETY: reads the status port.
+        let done = unsafe { gate.read() } & OUTPUT != 0;
+        let ticks = cpu::rdtsc().wrapping_sub(start);
+        if done || ticks > us.saturating_mul(PATIENCE) {
+            // SAFETY: gate and speaker as they were.
+            unsafe { gate.write(value) };
+            return done.then_some((count, PIT_HZ, ticks));
+        }
         hint::spin_loop();
     }
-    (count, PIT_HZ, cpu::rdtsc().wrapping_sub(start))
 }
 
 /// Learns the rate of the time stamp counter: from CPUID where it says, else by
-/// measuring, which takes 10 ms. Time 0 becomes counter value `epoch`. Returns Hz.
-pub fn calibrate(reference: &Reference, epoch: u64) -> u64 {
-    let (passed, hz, ticks) = reference.measure(MEASURE_US);
-    // SDM "CPUID", leaf 15H: exact where the crystal's frequency is given.
+/// measuring, which takes 10 ms in any case. Time 0 becomes counter value `epoch`.
+/// Without a clock [`tsc_hz`] stays 0.
+pub fn calibrate(reference: &Reference, epoch: u64) {
+    let measured = reference.measure(MEASURE_US).map(|(passed, hz, ticks)| {
+        let measured = u128::from(ticks) * u128::from(hz) / u128::from(passed.max(1));
+        u64::try_from(measured).unwrap_or(u64::MAX)
+    });
+    // SDM "CPUID", leaf 15H: exact where the crystal's frequency is given. Leaf
+    // 16H: the base frequency in MHz, at which the counter nominally runs.
     let exact = cpu::cpuid().get_tsc_info().and_then(|info| info.tsc_frequency());
-    let measured = u128::from(ticks) * u128::from(hz) / u128::from(passed.max(1));
-    let hz = exact.unwrap_or(u64::try_from(measured).unwrap_or(u64::MAX)).max(1);
-    TSC_HZ.store(hz, Ordering::Relaxed);
+    let nominal = || {
+        let info = cpu::cpuid().get_processor_frequency_info()?;
+        Some(u64::from(info.processor_base_frequency()) * 1_000_000)
+    };
+    let hz = exact.or(measured).or_else(nominal).unwrap_or(0);
     EPOCH.store(epoch, Ordering::Relaxed);
-    hz
+    TSC_HZ.store(hz, Ordering::Release);
 }
 
-/// Frequency of the time stamp counter in Hz; 0 before [`calibrate`].
+/// Frequency of the time stamp counter in Hz; 0 before [`calibrate`], and after it
+/// if no clock told.
 #[must_use]
 pub fn tsc_hz() -> u64 {
     TSC_HZ.load(Ordering::Relaxed)

@@ -11,6 +11,7 @@
 //! ```
 
 use core::arch::global_asm;
+use core::mem::offset_of;
 
 use spin::Once;
 use x86_64::VirtAddr;
@@ -260,10 +261,14 @@ trap_common:
     push    r15
     cld
     mov     rdi, rsp
+    mov     rbx, rsp
+    # A frame record, so that back traces lead on into the interrupted code.
+    push    qword ptr [rsp + {rip}]
+    push    rbp
     mov     rbp, rsp
     and     rsp, -16                    # the CPU aligned it; an IST entry too, but be sure
     call    {trap_entry}
-    mov     rsp, rbp
+    mov     rsp, rbx
     pop     r15
     pop     r14
     pop     r13
@@ -284,4 +289,5 @@ trap_common:
     .popsection
 "#,
     trap_entry = sym trap_entry,
+    rip = const offset_of!(TrapFrame, rip),
 );

@@ -1,6 +1,11 @@
 //! Addresses and frame numbers: one type each, so that none passes for another.
 //!
 //! ```text
+//!  GuestVirtAddr  what an instruction of a guest names (linear address)
+//!       |  the guest's page tables               pt_walk
+//!  GuestPhysAddr  what the guest takes for its bus
+//!  Gfn            a 4-KiB frame of it          (guest frame number)
+//!       |  the domain's p2m                      ept
 //!  HostPhysAddr   what the machine's address bus sees
 //!  Mfn            a 4-KiB frame of it          (machine frame number)
 //! ```
@@ -129,6 +134,161 @@ impl fmt::Debug for Mfn {
     }
 }
 
+/// A physical address of a guest, below 2^52.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct GuestPhysAddr(u64);
+
+impl GuestPhysAddr {
+    /// One past the largest address.
+    pub const LIMIT: u64 = 1 << MAX_PHYS_BITS;
+
+    /// The address `raw`, or `None` from 2^52 on.
+    #[must_use]
+    pub const fn new(raw: u64) -> Option<Self> {
+        if raw < Self::LIMIT { Some(Self(raw)) } else { None }
+    }
+
+    /// The bare number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The frame that holds this byte.
+    #[must_use]
+    pub const fn gfn(self) -> Gfn {
+        Gfn(self.0 >> PAGE_SHIFT)
+    }
+
+    /// Offset of this byte in its frame.
+    #[must_use]
+    pub const fn page_offset(self) -> u64 {
+        self.0 & (PAGE_SIZE - 1)
+    }
+
+    /// The address `bytes` further on.
+    #[must_use]
+    pub const fn checked_add(self, bytes: u64) -> Option<Self> {
+        match self.0.checked_add(bytes) {
+            Some(raw) => Self::new(raw),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for GuestPhysAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+impl fmt::Debug for GuestPhysAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GuestPhysAddr({:#x})", self.0)
+    }
+}
+
+/// A guest frame number: a 4-KiB frame of a guest's physical memory, below 2^40.
+///
+/// Only the domain's p2m turns it into an [`Mfn`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct Gfn(u64);
+
+impl Gfn {
+    /// The frame numbered `raw`, or `None` from 2^40 on.
+    #[must_use]
+    pub const fn new(raw: u64) -> Option<Self> {
+        if raw < GuestPhysAddr::LIMIT >> PAGE_SHIFT { Some(Self(raw)) } else { None }
+    }
+
+    /// The bare number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Address of the first byte.
+    #[must_use]
+    pub const fn start(self) -> GuestPhysAddr {
+        GuestPhysAddr(self.0 << PAGE_SHIFT)
+    }
+
+    /// The frame `frames` further on.
+    #[must_use]
+    pub const fn checked_add(self, frames: u64) -> Option<Self> {
+        match self.0.checked_add(frames) {
+            Some(raw) => Self::new(raw),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for Gfn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+impl fmt::Debug for Gfn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gfn({:#x})", self.0)
+    }
+}
+
+/// A linear address of a guest: 64 bits as the guest gave them, canonical or not.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct GuestVirtAddr(u64);
+
+impl GuestVirtAddr {
+    /// The address `raw`.
+    #[must_use]
+    pub const fn new(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// The bare number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Whether bits 63:47 are all the same (SDM "Canonical Addressing", 48 bits).
+    #[must_use]
+    pub const fn is_canonical(self) -> bool {
+        (self.0 << 16) as i64 >> 16 == self.0 as i64
+    }
+
+    /// Offset of this byte in its 4-KiB page.
+    #[must_use]
+    pub const fn page_offset(self) -> u64 {
+        self.0 & (PAGE_SIZE - 1)
+    }
+
+    /// The address `bytes` further on, or `None` past the last.
+    #[must_use]
+    pub const fn checked_add(self, bytes: u64) -> Option<Self> {
+        match self.0.checked_add(bytes) {
+            Some(raw) => Some(Self(raw)),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for GuestVirtAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+impl fmt::Debug for GuestVirtAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GuestVirtAddr({:#x})", self.0)
+    }
+}
+
 /// A half-open range of physical memory, in bytes: `start..end`, `start <= end`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct PhysRange {
@@ -230,6 +390,26 @@ mod tests {
         let a = HostPhysAddr(0x1234_5678);
         assert_eq!((a.mfn(), a.page_offset()), (Mfn(0x12345), 0x678));
         assert_eq!(a.mfn().start().get(), 0x1234_5000);
+    }
+
+    #[test]
+    fn guest_addresses_have_the_same_limits() {
+        assert_eq!(GuestPhysAddr::new(GuestPhysAddr::LIMIT), None);
+        assert_eq!(GuestPhysAddr(GuestPhysAddr::LIMIT - 1).checked_add(1), None);
+        assert_eq!(Gfn::new((1 << 40) - 1).and_then(|g| g.checked_add(1)), None);
+        let a = GuestPhysAddr(0x1234_5678);
+        assert_eq!((a.gfn(), a.page_offset()), (Gfn(0x12345), 0x678));
+        assert_eq!(a.gfn().start().get(), 0x1234_5000);
+    }
+
+    #[test]
+    fn canonical_addresses_repeat_bit_47() {
+        let canonical = |raw| GuestVirtAddr::new(raw).is_canonical();
+        assert!(canonical(0x0000_7fff_ffff_ffff) && canonical(0xffff_8000_0000_0000) && canonical(u64::MAX));
+        assert!(
+            !canonical(0x0000_8000_0000_0000) && !canonical(0xffff_7fff_ffff_ffff) && !canonical(1 << 63)
+        );
+        assert_eq!(GuestVirtAddr::new(u64::MAX).checked_add(1), None);
     }
 
     #[test]

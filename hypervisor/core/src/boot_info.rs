@@ -100,6 +100,44 @@ pub struct Framebuffer {
     pub format: PixelFormat,
 }
 
+/// Lines and columns of characters on a display, and its memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TextLayout {
+    /// Characters in a line; not 0.
+    pub columns: usize,
+    /// Lines; not 0.
+    pub rows: usize,
+    /// The display's memory, in which every cell lies.
+    pub memory: PhysRange,
+}
+
+impl Framebuffer {
+    /// Pixels a side of the largest display that is believed.
+    const MAX_PIXELS: u32 = 16384;
+    /// Characters a side of the largest text mode that is believed.
+    const MAX_TEXT: u32 = 1024;
+
+    /// The display as lines of text, a character in pixels being `font` by `font`.
+    /// `None` if the loader's numbers contradict each other.
+    #[must_use]
+    pub fn text_layout(&self, font: u32) -> Option<TextLayout> {
+        let (cell, bytes, most) = match self.format {
+            PixelFormat::Text => (1, 2, Self::MAX_TEXT),
+            PixelFormat::Rgb { bytes } => (font, bytes, Self::MAX_PIXELS),
+        };
+        let (columns, rows) = (self.width.checked_div(cell)?, self.height.checked_div(cell)?);
+        let line = u64::from(self.width) * u64::from(bytes);
+        // Cells of text are words: each must be aligned.
+        let aligned = self.format != PixelFormat::Text || (self.address | u64::from(self.pitch)) & 1 == 0;
+        let sound = columns > 0 && rows > 0 && self.width.max(self.height) <= most;
+        if !sound || !aligned || u64::from(self.pitch) < line {
+            return None;
+        }
+        let memory = PhysRange::from_len(self.address, u64::from(self.pitch) * u64::from(self.height))?;
+        Some(TextLayout { columns: columns as usize, rows: rows as usize, memory })
+    }
+}
+
 /// Meaning of a frame buffer's cells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PixelFormat {
@@ -110,4 +148,47 @@ pub enum PixelFormat {
         /// Bytes a pixel.
         bytes: u8,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VGA: Framebuffer =
+        Framebuffer { address: 0xb_8000, pitch: 160, width: 80, height: 25, format: PixelFormat::Text };
+    const XGA: Framebuffer = Framebuffer {
+        address: 0xe000_0000,
+        pitch: 4096,
+        width: 1024,
+        height: 768,
+        format: PixelFormat::Rgb { bytes: 4 },
+    };
+
+    #[test]
+    fn displays_are_lines_of_text() {
+        let vga = VGA.text_layout(8).unwrap();
+        assert_eq!((vga.columns, vga.rows, vga.memory.len()), (80, 25, 4000));
+        let xga = XGA.text_layout(8).unwrap();
+        assert_eq!((xga.columns, xga.rows, xga.memory.end()), (128, 96, 0xe030_0000));
+    }
+
+    #[test]
+    fn displays_that_cannot_be_are_none() {
+        let odd = [
+            Framebuffer { address: 0xb_8001, ..VGA },
+            Framebuffer { pitch: 161, ..VGA },
+            Framebuffer { pitch: 158, ..VGA },
+            Framebuffer { height: 0, ..VGA },
+            Framebuffer { width: 2000, pitch: 4000, ..VGA },
+            Framebuffer { width: 7, ..XGA },
+            Framebuffer { height: 1 << 23, pitch: 1 << 28, ..XGA },
+            Framebuffer { height: u32::MAX, width: u32::MAX, pitch: u32::MAX, ..XGA },
+            Framebuffer { pitch: 4095, ..XGA },
+            Framebuffer { address: u64::MAX, ..XGA },
+        ];
+        for display in odd {
+            assert_eq!(display.text_layout(8), None, "{display:?}");
+        }
+        assert_eq!(XGA.text_layout(0), None);
+    }
 }

@@ -39,7 +39,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use buddy::{AddError, Block, Buddy, Counts, DirtyBlock, FreeError, Inconsistency, OutOfFrames, Reach};
 
-use crate::addr::Mfn;
+use crate::addr::{Mfn, PAGE_SHIFT};
 use crate::id::DomId;
 
 /// Binary logarithm of a block's number of frames, at most [`Order::MAX`].
@@ -210,6 +210,9 @@ pub struct FrameTable<'a> {
 }
 
 impl<'a> FrameTable<'a> {
+    /// End of the memory that a table can describe: 16 TiB, less a frame.
+    pub const LIMIT: u64 = (NO_FRAME as u64) << PAGE_SHIFT;
+
     /// A table over zeroed records; those past frame 2^32 - 2 (16 TiB) are not used.
     #[must_use]
     pub fn new(frames: &'a [Frame]) -> Self {
@@ -278,6 +281,12 @@ impl<'a> FrameTable<'a> {
             let head = index & !((1 << order) - 1);
             self.record(head).order().is_some_and(|of_head| of_head.get() >= order).then_some(head)
         })
+    }
+
+    /// One past the last frame that has a record.
+    #[must_use]
+    pub fn end(self) -> Mfn {
+        Mfn::new(self.len().into()).unwrap_or_default()
     }
 
     /// Number of records, at most 2^32 - 1.

@@ -157,7 +157,7 @@ pub enum ImageError {
     NoPvhNote,
     /// No segment to load.
     NothingToLoad,
-    /// More segments than [`MAX_SEGMENTS`].
+    /// More segments than sixteen.
     TooManySegments,
     /// A segment with more bytes than room, or outside physical memory.
     BadSegment,

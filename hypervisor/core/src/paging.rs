@@ -13,7 +13,7 @@
 
 use bitflags::bitflags;
 
-use crate::addr::{HostPhysAddr, Mfn, PAGE_SHIFT, PhysRange, to_usize};
+use crate::addr::{HostPhysAddr, Mfn, PAGE_SHIFT, PAGE_SIZE, PhysRange, to_usize};
 
 /// Entries in a table.
 pub const ENTRIES: usize = 512;
@@ -221,6 +221,63 @@ impl PageTables {
     }
 }
 
+/// At most how many tables, the PML4 included, [`PageTables::map`] takes for
+/// `ranges`, each at a virtual address that differs from the physical one by a
+/// multiple of 512 GiB.
+pub fn tables_for(ranges: impl Iterator<Item = PhysRange>, largest: PageSize) -> u64 {
+    ranges
+        .filter(|range| !range.is_empty())
+        .map(|range| tables_of(range, largest))
+        .fold(1, u64::saturating_add)
+}
+
+fn tables_of(range: PhysRange, largest: PageSize) -> u64 {
+    // Of the pages of `size` that the range touches, each takes a table unless it
+    // is mapped as a whole; then only those at the two ends may.
+    let divided = |size: PageSize| {
+        let touched = touched(range, size.shift());
+        if size <= largest { touched.min(2) } else { touched }
+    };
+    divided(PageSize::Size2M) + divided(PageSize::Size1G) + touched(range, level_shift(LEVELS))
+}
+
+/// How many blocks of 2^`shift` bytes a range, not empty, touches.
+const fn touched(range: PhysRange, shift: u32) -> u64 {
+    ((range.end() - 1) >> shift) - (range.start() >> shift) + 1
+}
+
+/// A part of the address space that is given out piece by piece, for good.
+#[derive(Debug)]
+pub struct Window {
+    next: u64,
+    end: u64,
+}
+
+impl Window {
+    /// The addresses `start..end`, on page boundaries.
+    #[must_use]
+    pub const fn new(start: u64, end: u64) -> Self {
+        Self { next: start, end }
+    }
+
+    /// Room for `pages` (whole frames), so placed that 2-MiB pages fit where
+    /// they can, and with an unmapped page behind. `None` if there is too little.
+    pub fn take(&mut self, pages: PhysRange) -> Option<u64> {
+        let large = PageSize::Size2M.bytes();
+        let start = if pages.len() < large {
+            self.next
+        } else {
+            self.next.checked_next_multiple_of(large)?.checked_add(pages.start() % large)?
+        };
+        let next = start.checked_add(pages.len())?.checked_add(PAGE_SIZE)?;
+        if next > self.end {
+            return None;
+        }
+        self.next = next;
+        Some(start)
+    }
+}
+
 fn walk<M: TableMemory>(memory: &M, table: Mfn, level: u32, base: u64, visit: &mut impl FnMut(Leaf)) {
     for i in 0..ENTRIES {
         let entry = memory.read(table, i);
@@ -280,6 +337,8 @@ fn leaf(virt: u64, entry: u64, size: PageSize) -> Leaf {
 mod tests {
     use std::collections::BTreeMap;
     use std::vec::Vec;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -380,6 +439,54 @@ mod tests {
         assert_eq!(wrap, Err(MapError::Misaligned));
         let full = pt.map(&mut memory, HIGH, range(0, 0x1000), Rights::empty());
         assert_eq!(full, Err(MapError::OutOfFrames));
+    }
+
+    #[test]
+    fn a_window_places_large_devices_for_large_pages() {
+        let mut window = Window::new(HIGH + 0x1000, HIGH + (64 << 20));
+        assert_eq!(window.take(range(0xfee0_0000, 0xfee0_1000)), Some(HIGH + 0x1000));
+        assert_eq!(window.take(range(0xfec0_0000, 0xfec0_1000)), Some(HIGH + 0x3000));
+        assert_eq!(window.take(range(0xe010_0000, 0xe080_0000)), Some(HIGH + 0x30_0000));
+        assert_eq!(window.take(range(0, 64 << 20)), None);
+        assert_eq!(window.take(range(0, HostPhysAddr::LIMIT)), None);
+        assert_eq!(window.take(range(0, 0x1000)), Some(HIGH + 0xa0_1000));
+        assert_eq!(Window::new(u64::MAX - 0xfff, u64::MAX).take(range(0, 0x1000)), None);
+    }
+
+    #[test]
+    fn tables_are_counted_for_large_and_for_sparse_memory() {
+        let four_tib = || [range(0, 4 << 40)].into_iter();
+        assert_eq!(tables_for(four_tib(), PageSize::Size1G), 1 + 2 + 2 + 8);
+        assert_eq!(tables_for(four_tib(), PageSize::Size2M), 1 + 2 + 4096 + 8);
+        assert_eq!(tables_for([range(1 << 45, (1 << 45) + 0x1000)].into_iter(), PageSize::Size2M), 1 + 3);
+        assert_eq!(tables_for([PhysRange::EMPTY].into_iter(), PageSize::Size2M), 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: if cfg!(miri) { 2 } else { 64 }, failure_persistence: None, ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn enough_tables_are_counted(
+            cuts in prop::collection::vec(0..0x18_0000_u64, 2..12), largest in 0..3_usize, at in 0..3_u64,
+        ) {
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            let largest = [PageSize::Size4K, PageSize::Size2M, PageSize::Size1G][largest];
+            // Some ranges of a few frames, else 4-KiB pages would take for ever.
+            let frames = if largest == PageSize::Size4K { 0x600 } else { 0x18_0000 };
+            let start = |cut: u64| ((at << 26) + cut % frames) * PAGE_SIZE;
+            let mut ends: Vec<_> = cuts.iter().map(|&cut| start(cut)).collect();
+            ends.sort_unstable();
+            let ranges: Vec<_> = ends.chunks_exact(2).map(|pair| range(pair[0], pair[1])).collect();
+            let bound = tables_for(ranges.iter().copied(), largest);
+            // Frame 1 is the PML4, the first that is given out frame 2.
+            let (mut memory, pt) = (Tables::new(bound), tables(largest));
+            for &piece in &ranges {
+                pt.map(&mut memory, HIGH + piece.start(), piece, Rights::WRITE).unwrap();
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
 use super::{Backend, Config, Ended, Kept, Sign, Started, last_lines, serial};
 use crate::process::{self, Group};
@@ -19,6 +19,12 @@ const DEFAULT_CPU_MODEL: &str = "corei7_haswell_4770";
 const IPS: u32 = 50_000_000;
 
 pub(super) fn start(config: &Config, work: &Path, com1: &Path) -> Result<Started> {
+    if let Some(model) = &config.cpu_model {
+        let help =
+            process::command("bochs").args(["--help", "cpu"]).output().context("cannot start bochs")?;
+        // The list is on stderr.
+        ensure_model(model, &String::from_utf8_lossy(&help.stderr))?;
+    }
     let log = work.join("bochs.log");
     let (rc, commands) = (work.join("bochsrc"), work.join("commands"));
     fs::write(&rc, bochsrc(config, com1, &log, Display::Text))?;
@@ -29,6 +35,17 @@ pub(super) fn start(config: &Config, work: &Path, com1: &Path) -> Result<Started
     bochs.stdin(screen.terminal()?).stdout(screen.terminal()?).stderr(screen.terminal()?);
     let group = Group::spawn(&mut bochs)?;
     Ok(Started { group, output: screen.into_output()?, backend: Box::new(Bochs::new(log)) })
+}
+
+/// Fails unless `model` is one of those that `help`, the answer to `bochs --help cpu`, lists one to a line.
+fn ensure_model(model: &str, help: &str) -> Result<()> {
+    let models: Vec<_> = help.lines().filter(|line| is_word(line)).collect();
+    ensure!(models.contains(&model), "Bochs has no CPU model `{model}`; it has {}", models.join(", "));
+    Ok(())
+}
+
+fn is_word(line: &str) -> bool {
+    !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Bochs with its debugger on our terminal and the names of `symbols` loaded.
@@ -144,6 +161,10 @@ impl LogScan {
         Some(Sign::Ended(match message {
             "ACPI control: soft power off" | "Shutdown port: shutdown requested" => Ended::PoweredOff,
             _ if message.contains("exception with no resolution") => Ended::TripleFault,
+            // Its table of timers is fixed; 15 CPUs were seen to fit.
+            _ if message.contains("too many registered timers") => {
+                Ended::Failed("Bochs has no room for that many CPUs; it takes 15".to_owned())
+            }
             _ => Ended::Failed(message.to_owned()),
         }))
     }
@@ -197,8 +218,20 @@ mod tests {
             panic("exception(): 3rd (13) exception with no resolution"),
             Some(Sign::Ended(Ended::TripleFault))
         );
+        assert!(matches!(
+            panic("register_timer: too many registered timers"),
+            Some(Sign::Ended(Ended::Failed(why))) if why.contains("that many CPUs")
+        ));
         assert_eq!(panic("no cdrom"), Some(Sign::Ended(Ended::Failed("no cdrom".into()))));
         assert_eq!(sign("00000000000i[MEM0  ] something"), None);
+    }
+
+    #[test]
+    fn models_are_those_of_the_help_text() {
+        let help = "====\n   Bochs x86 Emulator\nSupported CPU models:\n\nbx_generic\ncorei7_haswell_4770\n";
+        assert!(ensure_model("corei7_haswell_4770", help).is_ok());
+        let error = ensure_model("i7", help).unwrap_err().to_string();
+        assert!(error.contains("no CPU model `i7`") && error.contains("bx_generic"), "{error}");
     }
 
     #[test]

@@ -240,20 +240,27 @@ pub struct CpuList {
     pub ids: ArrayVec<ApicId, MAX_PCPUS>,
     /// Enabled CPUs for which there was no room.
     pub beyond: usize,
+    /// Enabled CPUs whose ids the local APIC's mode cannot address.
+    pub unreachable: usize,
 }
 
-/// Lists the enabled CPUs, at most `max` and at least the boot CPU, which is
-/// there even if the table forgets it: it runs this code.
+/// Lists the enabled CPUs with ids up to `largest`, at most `max` and at least the
+/// boot CPU, which is there even if the table forgets it: it runs this code.
 #[must_use]
-pub fn cpu_list(madt: &Madt<'_>, boot: ApicId, max: usize) -> CpuList {
-    let mut list = CpuList { ids: ArrayVec::new(), beyond: 0 };
+pub fn cpu_list(madt: &Madt<'_>, boot: ApicId, largest: ApicId, max: usize) -> CpuList {
+    let mut list = CpuList { ids: ArrayVec::new(), beyond: 0, unreachable: 0 };
     let mut seen = SeenIds::default();
     let room = max.clamp(1, MAX_PCPUS);
     for id in core::iter::once(boot).chain(madt.cpus().map(|cpu| cpu.apic_id)) {
         if !seen.insert(id) || list.ids.contains(&id) {
             continue;
         }
-        if list.ids.len() < room { list.ids.push(id) } else { list.beyond += 1 }
+        match list.ids.len() {
+            0 => list.ids.push(id),
+            _ if id > largest => list.unreachable += 1,
+            len if len < room => list.ids.push(id),
+            _ => list.beyond += 1,
+        }
     }
     list
 }
@@ -488,7 +495,7 @@ mod tests {
     }
 
     fn cpus(entries: &[Vec<u8>], boot: u32, max: usize) -> (Vec<u32>, usize) {
-        let list = with_madt(entries, |madt| cpu_list(&madt, ApicId(boot), max));
+        let list = with_madt(entries, |madt| cpu_list(&madt, ApicId(boot), ApicId(u32::MAX), max));
         (list.ids.iter().map(|id| id.get()).collect(), list.beyond)
     }
 
@@ -599,6 +606,17 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_the_mode_cannot_address_are_left_out() {
+        let entries: Vec<_> = [1, 0xfe, 0xff, 0x100].map(|id| local_x2apic(id, id, 1)).into();
+        let list = with_madt(&entries, |madt| cpu_list(&madt, ApicId(0), ApicId(0xfe), 256));
+        assert_eq!(list.ids.as_slice(), [0, 1, 0xfe].map(ApicId));
+        assert_eq!((list.unreachable, list.beyond), (2, 0));
+        // The boot CPU runs: it is there whatever its number.
+        let list = with_madt(&entries, |madt| cpu_list(&madt, ApicId(0x100), ApicId(0xfe), 256));
+        assert_eq!((list.ids.len(), list.unreachable), (3, 1));
+    }
+
+    #[test]
     fn cpus_beyond_the_table_size_are_counted() {
         let entries: Vec<_> = (0..300).map(|id| local_x2apic(id, id, 1)).collect();
         let (ids, beyond) = cpus(&entries, 0, 1_000);
@@ -646,7 +664,7 @@ mod tests {
             let list = with_table(&table, Signature::MADT, |table| {
                 let madt = Madt::new(table).unwrap();
                 let _ = (madt.local_apic_address(), madt.gsi_for_isa_irq(0), madt.io_apics().count());
-                cpu_list(&madt, ApicId(boot), max)
+                cpu_list(&madt, ApicId(boot), ApicId(u32::MAX), max)
             });
             prop_assert_eq!(list.ids[0], ApicId(boot));
             prop_assert!(list.ids.len() <= max.max(1));

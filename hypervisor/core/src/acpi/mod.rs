@@ -274,7 +274,7 @@ mod tests {
         let _ = (tables.hpet(), tables.dmar(), tables.mcfg().map(|mcfg| mcfg.segments().count()));
         let fadt = tables.fadt();
         let _ = fadt.map(|fadt| (tables.soft_off(&fadt), fadt.pm_timer(), fadt.reset(), fadt.acpi_enable()));
-        tables.madt().map(|madt| cpu_list(&madt, ApicId::new(0), 256).ids.len())
+        tables.madt().map(|madt| cpu_list(&madt, ApicId::new(0), ApicId::new(u32::MAX), 256).ids.len())
     }
 
     #[test]

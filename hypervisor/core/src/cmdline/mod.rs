@@ -81,7 +81,7 @@ pub struct Options<'a> {
     pub gnttab_max_frames: u32,
     /// `gnttab_max_maptrack_frames=`: frames for the grants that a domain has mapped.
     pub gnttab_max_maptrack_frames: u32,
-    /// `selftest`: tests to run instead of starting Dom0.
+    /// `selftest`: tests of the running machine, before Dom0 is looked at.
     pub selftest: SelfTest<'a>,
     /// What stands behind `--`: to be added to Dom0's command line.
     pub dom0_args: &'a str,
