@@ -418,8 +418,14 @@ mod tests {
         proptest::collection::vec(prop_oneof![(0u8..32).prop_map(Step::Raise), Just(Step::Nmi), enter], 0..20)
     }
 
+    /// Few cases under miri, and no files of past failures: it has no file system.
+    fn config() -> ProptestConfig {
+        let cases = if cfg!(miri) { 4 } else { 256 };
+        ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 256 }))]
+        #![proptest_config(config())]
 
         /// VM entry accepts every decision, and what waits is waited for.
         #[test]

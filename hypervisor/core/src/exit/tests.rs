@@ -209,8 +209,14 @@ fn an_exit_fits_in_four_registers() {
     assert!(size_of::<Exit>() <= 32);
 }
 
+/// Few cases under miri, and no files of past failures: it has no file system.
+fn config() -> ProptestConfig {
+    let cases = if cfg!(miri) { 4 } else { 256 };
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 256 }))]
+    #![proptest_config(config())]
 
     #[test]
     fn any_words_decode(reason in prop_oneof![any::<u32>(), 0u32..100], words in any::<[u64; 3]>(),
