@@ -24,6 +24,7 @@ use core::fmt;
 
 use super::{Cleanliness, FrameTable, NO_FRAME, Order, Owner, Record};
 use crate::addr::{Mfn, PAGE_SIZE, PhysRange};
+use crate::id::DomId;
 
 const ORDERS: usize = Order::MAX.index() + 1;
 /// Frames below this one can be reached by 32-bit DMA.
@@ -202,12 +203,7 @@ impl<'a> Buddy<'a> {
     /// [`AddError`]. An overlap with memory added before is found where it covers
     /// the start of one of those blocks; looking at each frame would cost too much.
     pub fn add(&mut self, range: PhysRange, cleanliness: Cleanliness) -> Result<(), AddError> {
-        let range = range.round_in();
-        let frames = |bytes: u64| u32::try_from(bytes / PAGE_SIZE).map_err(|_| AddError::OutsideTable);
-        let (start, end) = (frames(range.start())?, frames(range.end())?);
-        if end > self.table.len() {
-            return Err(AddError::OutsideTable);
-        }
+        let (start, end) = self.indices(range)?;
         let pieces = Pieces { start, end };
         if pieces.clone().any(|(index, _)| self.table.head_of(index).is_some()) {
             return Err(AddError::AlreadyAdded);
@@ -215,6 +211,30 @@ impl<'a> Buddy<'a> {
         pieces.for_each(|(index, order)| self.release(index, order, cleanliness));
         self.total = self.total.saturating_add(u64::from(end - start));
         Ok(())
+    }
+
+    /// Gives the whole frames of `range`, which were never added, to a domain at
+    /// once: memory that must lie at just these addresses. Each starts with one
+    /// reference; steps for each frame.
+    ///
+    /// # Errors
+    /// [`AddError`], with nothing changed; an overlap is found as by [`Buddy::add`].
+    pub fn claim(&mut self, range: PhysRange, owner: DomId) -> Result<(), AddError> {
+        let (start, end) = self.indices(range)?;
+        if (Pieces { start, end }).any(|(index, _)| self.table.head_of(index).is_some()) {
+            return Err(AddError::AlreadyAdded);
+        }
+        (start..end).for_each(|index| self.assign(index, Order::FRAME, Owner::Domain(owner)));
+        self.total = self.total.saturating_add(u64::from(end - start));
+        Ok(())
+    }
+
+    /// First record of the whole frames in `range`, and the one behind the last.
+    fn indices(&self, range: PhysRange) -> Result<(u32, u32), AddError> {
+        let range = range.round_in();
+        let frames = |bytes: u64| u32::try_from(bytes / PAGE_SIZE).map_err(|_| AddError::OutsideTable);
+        let (start, end) = (frames(range.start())?, frames(range.end())?);
+        if end <= self.table.len() { Ok((start, end)) } else { Err(AddError::OutsideTable) }
     }
 
     /// Allocates 2^`order` frames, clean ones if there are.
