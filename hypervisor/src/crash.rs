@@ -5,11 +5,10 @@ use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use hv_arch::memory::FirmwareMemory;
+use hv_arch::memory::{FirmwareMemory, Layout};
 use hv_arch::power::{self, Reset};
 use hv_arch::trap::TrapFrame;
 use hv_arch::{backtrace, cpu, ipi, memory, percpu, time};
-use hv_core::boot_info::BootInfo;
 use hv_core::cmdline::{Options, RebootMethod};
 use hv_core::symbols::Symbols;
 use spin::Once;
@@ -28,9 +27,9 @@ pub fn init(options: &Options<'_>) {
 }
 
 /// Learns the symbols that the loader put into memory.
-pub fn load_symbols(info: &BootInfo) {
+pub fn load_symbols(layout: &Layout) {
     let bytes = |range| FirmwareMemory::bytes(range);
-    if let Some(table) = &info.symbols
+    if let Some(table) = layout.symbols()
         && let (Some(symbols), Some(strings)) = (bytes(table.symbols), bytes(table.strings))
     {
         SYMBOLS.call_once(|| Symbols::new(symbols, strings));

@@ -1,5 +1,7 @@
 //! From the boot CPU's first Rust code to every pcpu in VMX root operation.
 
+use core::ops::RangeInclusive;
+
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -18,8 +20,10 @@ use hv_core::log::Level;
 use hv_core::memmap::MemoryMap;
 use hv_core::vmx_caps::VmxConfig;
 use spin::Once;
+use xen_abi::sched::ShutdownReason;
 
-use crate::{console, crash, dom0, pcpu, selftest};
+use crate::domain::Domain;
+use crate::{console, crash, dom0, io, pcpu, selftest};
 
 /// Bytes of RAM without which nothing is tried: the hypervisor and a small Dom0.
 const LEAST_MEMORY: u64 = 64 << 20;
@@ -33,6 +37,7 @@ struct Machine {
     options: Options<'static>,
     map: MemoryMap,
     features: Features,
+    layout: memory::Layout,
 }
 
 static MACHINE: Once<Machine> = Once::new();
@@ -43,6 +48,23 @@ static READY: [Once<Result<(), vmx::VmxError>>; MAX_PCPUS] = [const { Once::new(
 
 fn machine() -> &'static Machine {
     MACHINE.get().expect("set before the boot stack was left")
+}
+
+/// VMX configuration, the same on every pcpu.
+pub fn vmx_config() -> &'static VmxConfig {
+    VMX.get().expect("set before any pcpu entered VMX root operation")
+}
+
+/// A time slice in ticks of the VMX-preemption timer.
+pub fn time_slice() -> u32 {
+    let rate = vmx_config().preemption_timer().unwrap_or(0);
+    let us = u64::from(machine().options.sched_credit_tslice_ms) * 1_000;
+    u32::try_from(time::ticks_from_us(us) >> rate).unwrap_or(u32::MAX).max(1)
+}
+
+/// The hypervisor's command line.
+pub fn command_line() -> &'static str {
+    &machine().info.command_line
 }
 
 /// How the command line wants the machine to be reset.
@@ -93,8 +115,8 @@ fn report_idle_options(options: &Options<'_>) {
         ($($option:ident)*) => { [$((stringify!($option), options.$option != default.$option)),*] };
     }
     let idle = idle! {
-        console_to_ring conswitch dom0_mem dom0_max_vcpus dom0_vcpus_pin dom0_verbose dom0_args
-        sched_credit_tslice_ms sched_ratelimit_us vpid apicv gnttab_max_frames gnttab_max_maptrack_frames
+        console_to_ring conswitch dom0_max_vcpus dom0_vcpus_pin dom0_verbose dom0_args
+        sched_ratelimit_us vpid apicv gnttab_max_frames gnttab_max_maptrack_frames
     };
     for (name, _) in idle.into_iter().filter(|&(_, given)| given) {
         log::info!("boot option {name}: has no effect yet");
@@ -108,12 +130,14 @@ fn set_up_memory(info: &'static BootInfo, options: Options<'static>) {
     };
     report_memory(info, &map);
     let features = cpu::features();
-    if let Err(error) = memory::init(info, &map, &features) {
-        crash::refuse(format_args!("{error}"));
-    }
-    crash::load_symbols(info);
+    let dom0_bytes = options.dom0_mem.initial(map.usable_bytes());
+    let layout = match memory::init(info, &map, &features, dom0_bytes) {
+        Ok(layout) => layout,
+        Err(error) => crash::refuse(format_args!("{error}")),
+    };
+    crash::load_symbols(&layout);
     console::grow_ring(options.conring_size);
-    let machine = Machine { info, options, map, features };
+    let machine = Machine { info, options, map, features, layout };
     MACHINE.call_once(|| machine);
 }
 
@@ -151,10 +175,19 @@ fn go_on() -> ! {
     connect_console(options, &board);
     log::info!("Press 'h' for the list of keys");
     selftest::run(options.selftest, &selftest::Context { info: machine.info, map: &machine.map });
-    if let Err(error) = dom0::find(machine.info) {
-        crash::refuse(format_args!("{error}"));
+    let vcpus = 1;
+    match dom0::build(machine.info, &machine.layout, vcpus, vmx_config(), &own_ports(options)) {
+        Ok(dom0) => dom0.vcpus().iter().take(1).for_each(pcpu::enqueue),
+        Err(error) => crash::refuse(format_args!("{error}")),
     }
     pcpu::idle();
+}
+
+/// I/O ports that Dom0 does not get.
+fn own_ports(options: &Options<'_>) -> Vec<RangeInclusive<u16>> {
+    let serial = [options.com1, options.com2].into_iter().flatten();
+    let serial = serial.map(|port| port.io_base..=port.io_base.saturating_add(7));
+    io::OWN_PORTS.into_iter().chain(serial).collect()
 }
 
 fn wants_screen(options: &Options<'_>) -> bool {
@@ -322,4 +355,29 @@ pub fn ping_all() -> Result<u64, PcpuId> {
         slowest = slowest.max(cpu::rdtsc() - start);
     }
     Ok(slowest)
+}
+
+/// Dom0's end is the machine's, as its reason says (Xen's `hwdom_shutdown`).
+pub fn domain_ended(domain: &Domain) {
+    let Some(code) = domain.shutdown_code().filter(|_| domain.is_privileged()) else { return };
+    match ShutdownReason::new(code) {
+        Some(ShutdownReason::Poweroff) => {
+            log::error!("Hardware Dom0 halted: halting machine");
+            console::flush();
+            power::power_off();
+        }
+        Some(ShutdownReason::Reboot) => {
+            log::error!("Hardware Dom0 shutdown: rebooting machine");
+            console::flush();
+            power::reset(reset_way());
+        }
+        reason => {
+            log::error!("Hardware Dom0 shutdown with code {code} ({reason:?})");
+            if !machine().options.noreboot {
+                console::flush();
+                power::reset(reset_way());
+            }
+        }
+    }
+    crash::refuse(format_args!("Dom0 has ended"));
 }

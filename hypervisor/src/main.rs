@@ -17,11 +17,20 @@
 extern crate alloc;
 
 mod console;
+mod control;
+mod cpuid;
 mod crash;
 mod dom0;
+mod domain;
+mod exit;
+mod guest_copy;
+mod hypercall;
 mod init;
+mod io;
 mod keys;
+mod msr;
 mod pcpu;
 mod selftest;
+mod vcpu;
 
 hv_arch::entry!(init::main);

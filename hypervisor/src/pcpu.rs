@@ -3,12 +3,16 @@
 
 use core::fmt;
 
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use hv_arch::ipi;
 use hv_arch::percpu;
 use hv_arch::sync::{Lock, Rank};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
-use crate::{console, keys};
+use crate::exit::{self, Stop};
+use crate::vcpu::Vcpu;
+use crate::{console, init, keys};
 
 type Call = Lock<Option<fn()>>;
 
@@ -31,8 +35,38 @@ pub fn idle() -> ! {
                 continue;
             }
         }
-        hv_arch::idle(|| has_call(me) || me == PcpuId::BOOT && console::has_key());
+        if let Some(vcpu) = next_vcpu(me) {
+            match exit::run(&vcpu) {
+                Stop::Runnable => enqueue_on(me, vcpu),
+                Stop::Blocked => vcpu.set_blocked(true),
+                Stop::Ended => init::domain_ended(vcpu.domain()),
+            }
+            continue;
+        }
+        hv_arch::idle(|| has_work(me));
     }
+}
+
+/// Vcpus that could run, by pcpu.
+static QUEUES: [Queue; MAX_PCPUS] = [const { Lock::new(Rank::RunQueue, VecDeque::new()) }; MAX_PCPUS];
+
+type Queue = Lock<VecDeque<Arc<Vcpu>>>;
+
+/// Lets `vcpu` run on the boot CPU.
+pub fn enqueue(vcpu: &Arc<Vcpu>) {
+    enqueue_on(PcpuId::BOOT, Arc::clone(vcpu));
+}
+
+fn enqueue_on(pcpu: PcpuId, vcpu: Arc<Vcpu>) {
+    QUEUES[pcpu.index()].lock().push_back(vcpu);
+}
+
+fn next_vcpu(pcpu: PcpuId) -> Option<Arc<Vcpu>> {
+    QUEUES[pcpu.index()].lock().pop_front()
+}
+
+fn has_work(me: PcpuId) -> bool {
+    has_call(me) || me == PcpuId::BOOT && console::has_key() || !QUEUES[me.index()].lock().is_empty()
 }
 
 fn take_call(pcpu: PcpuId) -> Option<fn()> {

@@ -1,10 +1,13 @@
 //! The CPU: what it can do, its control registers, its clock.
 
 use core::arch::asm;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use raw_cpuid::{CpuId, CpuIdReaderNative};
 use x86_64::instructions::hlt;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags, Efer, EferFlags};
+
+use crate::extended::AREA_LEN;
 
 pub use x86_64::instructions::interrupts::{are_enabled as interrupts_enabled, enable_and_hlt};
 
@@ -34,6 +37,8 @@ pub struct Features {
     pub mwait: bool,
     /// Width of physical addresses, bits.
     pub phys_bits: u8,
+    /// State components that guests may enable in XCR0; 0 without XSAVE.
+    pub xcr0: u64,
 }
 
 /// Reads the features of this CPU.
@@ -59,9 +64,45 @@ pub fn features() -> Features {
         smap: structured.as_ref().is_some_and(raw_cpuid::ExtendedFeatures::has_smap),
         umip: structured.as_ref().is_some_and(raw_cpuid::ExtendedFeatures::has_umip),
         invariant_tsc: id.get_advanced_power_mgmt_info().is_some_and(|i| i.has_invariant_tsc()),
+        xcr0: if has(raw_cpuid::FeatureInfo::has_xsave) { guest_xcr0(&id) } else { 0 },
         phys_bits: id.get_processor_capacity_feature_info().map_or(36, |i| i.physical_address_bits()),
     }
 }
+
+/// x87, SSE, AVX and AVX-512 as far as the CPU has them and their state fits
+/// into one frame (SDM "CPUID", leaf 0DH).
+fn guest_xcr0(id: &CpuId<CpuIdReaderNative>) -> u64 {
+    const KNOWN: u64 = 0xe7;
+    let Some(state) = id.get_extended_state_info() else { return 0 };
+    let supported = core::arch::x86_64::__cpuid_count(0xd, 0);
+    let mask = (u64::from(supported.eax) | u64::from(supported.edx) << 32) & KNOWN;
+    let fits = |component: &raw_cpuid::ExtendedState| {
+        component.offset() as usize + component.size() as usize <= AREA_LEN
+    };
+    state.iter().filter(|c| !fits(c)).fold(mask, |mask, c| mask & !(1 << c.subleaf))
+}
+
+/// Width of physical addresses, bits (MAXPHYADDR).
+#[must_use]
+pub fn phys_bits() -> u8 {
+    PHYS_BITS.load(Ordering::Relaxed)
+}
+
+/// Keeps what is asked for often and is the same on every pcpu.
+pub(crate) fn remember(features: &Features) {
+    XCR0_MASK.store(features.xcr0, Ordering::Relaxed);
+    PHYS_BITS.store(features.phys_bits, Ordering::Relaxed);
+}
+
+static PHYS_BITS: AtomicU8 = AtomicU8::new(36);
+
+/// [`Features::xcr0`] of the boot CPU, with which every pcpu has to agree.
+#[must_use]
+pub(crate) fn xcr0_mask() -> u64 {
+    XCR0_MASK.load(Ordering::Relaxed)
+}
+
+static XCR0_MASK: AtomicU64 = AtomicU64::new(0);
 
 /// CPUID of this CPU, for whoever needs more than [`Features`].
 #[must_use]
@@ -74,6 +115,9 @@ pub fn cpuid() -> CpuId<CpuIdReaderNative> {
 /// they shut the CPU down unreported.
 pub(crate) fn protect(features: &Features) {
     let mut cr4 = Cr4::read() | Cr4Flags::PAGE_GLOBAL;
+    // For the guests' sake: the switch of extended state needs them.
+    cr4.insert(Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE);
+    cr4.set(Cr4Flags::OSXSAVE, features.xcr0 != 0);
     cr4.set(Cr4Flags::MACHINE_CHECK_EXCEPTION, features.mce);
     cr4.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, features.smep);
     cr4.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, features.smap);
@@ -90,6 +134,7 @@ pub(crate) fn protect(features: &Features) {
         Cr0::update(|cr0| {
             cr0.insert(Cr0Flags::WRITE_PROTECT | Cr0Flags::NUMERIC_ERROR | Cr0Flags::MONITOR_COPROCESSOR);
             cr0.remove(Cr0Flags::CACHE_DISABLE | Cr0Flags::NOT_WRITE_THROUGH);
+            cr0.remove(Cr0Flags::EMULATE_COPROCESSOR | Cr0Flags::TASK_SWITCHED);
         });
     };
 }

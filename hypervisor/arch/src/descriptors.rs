@@ -19,6 +19,10 @@ use x86_64::structures::tss::TaskStateSegment;
 
 use crate::trap;
 
+/// Selectors, for the host state of a VMCS.
+pub(crate) const CODE_SELECTOR: u16 = 0x08;
+pub(crate) const TASK_SELECTOR: u16 = 0x10;
+
 /// Stacks that the CPU switches to by itself (SDM "Interrupt Stack Table").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
@@ -64,9 +68,15 @@ impl Descriptors {
         let code = gdt.append(Descriptor::kernel_code_segment());
         let task = gdt.append(tss);
         gdt.load();
+        assert_eq!((code.0, task.0), (CODE_SELECTOR, TASK_SELECTOR));
         // SAFETY: both selectors were just made in the loaded table.
         unsafe { use_segments(code, task) };
         idt().load();
+    }
+
+    /// Address of the TSS, for the host state of a VMCS.
+    pub(crate) fn tss_base(&self) -> u64 {
+        self.tss.get() as u64
     }
 
     /// Names the stack for `ist`: `top` is one past its highest byte.

@@ -6,6 +6,7 @@ use hv_core::frame::{
     AddError, Buddy, Cleanliness, Counts, Frame, FrameState, FrameTable, FreeError, Inconsistency, Order,
     OutOfFrames, Owner, Reach, Use,
 };
+use hv_core::id::DomId;
 use spin::Once;
 
 use crate::memory;
@@ -25,6 +26,11 @@ pub(crate) fn init(frames: &'static [Frame], free: impl Iterator<Item = PhysRang
     TABLE.call_once(|| table);
     *BUDDY.lock() = Some(buddy);
     Ok(())
+}
+
+/// Gives memory that the allocator never had to Dom0.
+pub(crate) fn claim_for_dom0(range: PhysRange) -> Result<(), AddError> {
+    BUDDY.lock().as_mut().ok_or(AddError::OutsideTable)?.claim(range, DomId::DOM0)
 }
 
 /// Frames of the hypervisor's own: 2^order of them, all bytes zero at first.
@@ -95,6 +101,12 @@ impl OwnFrames {
     pub fn release(self) -> Result<(), FreeError> {
         BUDDY.lock().as_mut().ok_or(FreeError::OutsideTable)?.free(self.mfn, self.order)
     }
+}
+
+/// What the frame table says about `mfn`.
+#[must_use]
+pub fn state(mfn: Mfn) -> FrameState {
+    TABLE.get().map_or(FrameState::Reserved, |table| table.state(mfn))
 }
 
 /// How many frames there are, and how many are free.

@@ -24,8 +24,10 @@ extern crate alloc;
 
 pub mod apic;
 pub mod backtrace;
+pub mod confines;
 pub mod cpu;
 mod descriptors;
+mod extended;
 pub mod frames;
 pub mod heap;
 pub mod ioapic;
@@ -41,7 +43,9 @@ pub mod smp;
 pub mod sync;
 pub mod time;
 pub mod trap;
+pub mod vcpu;
 pub mod vmx;
+mod vpid;
 
 use hv_core::boot_info::BootInfo;
 

@@ -14,6 +14,7 @@
 //! for tables come from a pool while there is no allocator, and until then are
 //! reached by the boot code's identity map.
 
+use core::arch::asm;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ use arrayvec::ArrayVec;
 use hv_boot::{EARLY_IDENTITY_LIMIT, Image};
 use hv_core::acpi::PhysMemory;
 use hv_core::addr::{HostPhysAddr, Mfn, PAGE_LEN, PAGE_SIZE, PhysRange, to_usize};
-use hv_core::boot_info::{BootInfo, MAX_MODULES};
+use hv_core::boot_info::{BootInfo, MAX_MODULES, SymbolTable};
 use hv_core::frame::{AddError, Frame, FrameTable, Order, OutOfFrames, Reach, Use};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 use hv_core::memmap::{MemoryMap, RegionKind};
@@ -107,13 +108,62 @@ static PHYS_TO_VIRT: AtomicU64 = AtomicU64::new(0);
 /// Memory that is the hypervisor's own but not the allocator's.
 static OWN: Lock<ArrayVec<PhysRange, 4>> = Lock::new(Rank::Frames, ArrayVec::new_const());
 
+/// Pieces of RAM that Dom0 may consist of at the most.
+const MAX_DOM0_RANGES: usize = 32;
+
+/// What became of memory.
+#[derive(Debug)]
+pub struct Layout {
+    dom0: ArrayVec<PhysRange, MAX_DOM0_RANGES>,
+    modules: Modules,
+    symbols: Option<SymbolTable>,
+}
+
+type Modules = ArrayVec<PhysRange, MAX_MODULES>;
+
+impl Layout {
+    /// The image's symbols, moved out of the way.
+    #[must_use]
+    pub fn symbols(&self) -> Option<&SymbolTable> {
+        self.symbols.as_ref()
+    }
+
+    /// Gives Dom0 its RAM, once: it is Dom0's in the frame table from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError::AlreadyAdded`] the second time.
+    pub fn claim_dom0(&self) -> Result<&[PhysRange], AddError> {
+        self.dom0.iter().try_for_each(|&range| frames::claim_for_dom0(range))?;
+        Ok(&self.dom0)
+    }
+
+    /// Dom0's RAM, at the addresses where Dom0 sees it, in ascending order.
+    #[must_use]
+    pub fn dom0(&self) -> &[PhysRange] {
+        &self.dom0
+    }
+
+    /// The boot modules, moved out of the way.
+    #[must_use]
+    pub fn modules(&self) -> &[PhysRange] {
+        &self.modules
+    }
+}
+
 /// Builds the address space, switches to it and starts the frame allocator with
-/// all RAM that nothing else uses. Once, on the boot CPU.
+/// all RAM that nothing else uses. `dom0_bytes` of the lowest RAM become Dom0's;
+/// the boot modules move to the highest. Once, on the boot CPU.
 ///
 /// # Errors
 ///
 /// See [`MemoryError`].
-pub fn init(info: &BootInfo, map: &MemoryMap, features: &Features) -> Result<(), MemoryError> {
+pub fn init(
+    info: &BootInfo,
+    map: &MemoryMap,
+    features: &Features,
+    dom0_bytes: u64,
+) -> Result<Layout, MemoryError> {
     if !features.nx {
         return Err(MemoryError::NoExecute);
     }
@@ -144,11 +194,72 @@ pub fn init(info: &BootInfo, map: &MemoryMap, features: &Features) -> Result<(),
     OWN.lock().extend([info.image, pool, table]);
     // SAFETY: free memory found above, now on the list of reservations.
     let frames = unsafe { frame_table(table, highest) };
-    frames::init(frames, map.usable_minus(&reserved)).map_err(MemoryError::Add)
+
+    let (modules, symbols) = Mover { map, reserved: &mut reserved }.copy_all(info)?;
+    let dom0 = lowest(map.usable_minus(&reserved), dom0_bytes);
+    let taken: ArrayVec<_, { MAX_RESERVATIONS + MAX_DOM0_RANGES }> =
+        reserved.iter().chain(&dom0).copied().collect();
+    frames::init(frames, map.usable_minus(&taken)).map_err(MemoryError::Add)?;
+    Ok(Layout { dom0, modules, symbols })
 }
 
+/// Copies what the loader left to the highest free RAM, so that low memory, where
+/// kernels want to be loaded, is free. The old places are no longer `reserved`.
+struct Mover<'a> {
+    map: &'a MemoryMap,
+    reserved: &'a mut Reservations,
+}
+
+impl Mover<'_> {
+    /// Copies the bytes of `from`; returns where they are now.
+    fn copy(&mut self, from: PhysRange) -> Result<PhysRange, MemoryError> {
+        let len = from.len();
+        let place = self.map.find_free(len.max(1), PAGE_SIZE, u64::MAX, self.reserved);
+        let to = place.ok_or(MemoryError::TooSmall(len))?;
+        // SAFETY: the loader's bytes, which nobody changes, in the direct map.
+        let bytes = unsafe { core::slice::from_raw_parts(phys_to_virt(from.start()), to_usize(len)) };
+        // SAFETY: free RAM, which overlaps nothing in use.
+        unsafe { write_physical(to.start(), bytes) };
+        self.reserved.push(to);
+        PhysRange::from_len(to.start(), len).ok_or(MemoryError::TooSmall(len))
+    }
+
+    fn copy_all(mut self, info: &BootInfo) -> Result<(Modules, Option<SymbolTable>), MemoryError> {
+        let modules: Result<_, _> = info.modules.iter().map(|module| self.copy(module.range)).collect();
+        let symbols = match &info.symbols {
+            Some(table) => {
+                let (symbols, strings) = (self.copy(table.symbols)?, self.copy(table.strings)?);
+                Some(SymbolTable { symbols, strings })
+            }
+            None => None,
+        };
+        let old = |range: &PhysRange| {
+            let symbols = info.symbols.iter().flat_map(|table| [table.symbols, table.strings]);
+            info.modules.iter().map(|module| module.range).chain(symbols).any(|old| old == *range)
+        };
+        self.reserved.retain(|range| !old(range));
+        Ok((modules?, symbols))
+    }
+}
+
+/// The first `bytes` of `ranges`.
+fn lowest(ranges: impl Iterator<Item = PhysRange>, bytes: u64) -> ArrayVec<PhysRange, MAX_DOM0_RANGES> {
+    let mut left = bytes & !(PAGE_SIZE - 1);
+    let taken = ranges.map_while(|range| {
+        let len = range.len().min(left);
+        left -= len;
+        PhysRange::from_len(range.start(), len).filter(|range| !range.is_empty())
+    });
+    taken.take(MAX_DOM0_RANGES).collect()
+}
+
+/// Most reservations: modules and symbols before and after they are moved, and what
+/// [`init`] itself needs.
+const MAX_RESERVATIONS: usize = 2 * MAX_MODULES + 8;
+type Reservations = ArrayVec<PhysRange, MAX_RESERVATIONS>;
+
 /// Everything in RAM that is in use now or that the loader left for us.
-fn reservations(info: &BootInfo) -> ArrayVec<PhysRange, { MAX_MODULES + 6 }> {
+fn reservations(info: &BootInfo) -> Reservations {
     let mut reserved = ArrayVec::new();
     reserved.push(FIRST_MIB);
     reserved.push(info.image);
@@ -326,6 +437,75 @@ pub(crate) unsafe fn write_physical(to: u64, bytes: &[u8]) {
     unsafe { phys_to_virt(to).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
 }
 
+/// Entry `index` of a paging structure of a domain.
+pub(crate) fn read_table(table: Mfn, index: usize) -> u64 {
+    debug_assert!(index < ENTRIES);
+    let entry = phys_to_virt(table.start().get() + 8 * index as u64).cast::<AtomicU64>();
+    // SAFETY: a table's frame is in the direct map for ever; reading any RAM as an
+    // atomic word is harmless.
+    unsafe { &*entry }.load(Ordering::Acquire)
+}
+
+/// Writes that entry, at once for all who look.
+///
+/// # Safety
+///
+/// `table` is a frame that was allocated as a table, and the caller may change it.
+pub(crate) unsafe fn write_table(table: Mfn, index: usize, entry: u64) {
+    debug_assert!(index < ENTRIES);
+    let word = phys_to_virt(table.start().get() + 8 * index as u64).cast::<AtomicU64>();
+    // SAFETY: by the caller; the CPU reads and sets flags at the same time.
+    unsafe { &*word }.store(entry, Ordering::Release);
+}
+
+/// Copies bytes of a guest, which may change while they are read.
+///
+/// # Safety
+///
+/// `from` and the bytes after it, up to the end of their frame, are RAM of a domain.
+pub(crate) unsafe fn copy_from_guest(from: HostPhysAddr, to: &mut [u8]) {
+    let from = phys_to_virt(from.get());
+    // SAFETY: by the caller. `rep movsb` makes no assumption about what it reads.
+    unsafe {
+        asm!("rep movsb", inout("rsi") from => _, inout("rdi") to.as_mut_ptr() => _,
+             inout("rcx") to.len() => _, options(nostack, preserves_flags));
+    }
+}
+
+/// Reads a word of a guest at once.
+///
+/// # Safety
+///
+/// `from` is a multiple of 8 in RAM of a domain.
+#[inline]
+pub(crate) unsafe fn read_guest_u64(from: HostPhysAddr) -> u64 {
+    let word = phys_to_virt(from.get()).cast::<AtomicU64>();
+    // SAFETY: by the caller; the guest may write it at the same time.
+    unsafe { &*word }.load(Ordering::Relaxed)
+}
+
+/// Copies bytes to a guest, which may read and write them meanwhile.
+///
+/// # Safety
+///
+/// As for [`copy_from_guest`].
+pub(crate) unsafe fn copy_to_guest(to: HostPhysAddr, from: &[u8]) {
+    let to = phys_to_virt(to.get());
+    // SAFETY: as above.
+    unsafe {
+        asm!("rep movsb", inout("rsi") from.as_ptr() => _, inout("rdi") to => _,
+             inout("rcx") from.len() => _, options(nostack, preserves_flags));
+    }
+}
+
+/// Whether Dom0 may have these physical addresses: neither the allocator's RAM
+/// nor the hypervisor's own, nor a device that it drives.
+pub(crate) fn may_pass_through(range: PhysRange) -> bool {
+    let overlaps = |own: &PhysRange| own.overlaps(range);
+    let own = OWN.lock().iter().any(overlaps) || DRIVEN.lock().iter().any(overlaps);
+    !own && frames::is_reserved(range)
+}
+
 fn live_tables() -> Tables<impl FnMut() -> Option<Mfn>> {
     let next = || Some(OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::PageTable).ok()?.mfn());
     Tables { offset: DIRECT_MAP, next }
@@ -375,6 +555,9 @@ impl DeviceMemory {
     }
 }
 
+/// Registers that the hypervisor drives itself.
+static DRIVEN: Lock<ArrayVec<PhysRange, 64>> = Lock::new(Rank::Frames, ArrayVec::new_const());
+
 /// Maps device registers, whose first must be at a multiple of `align`. `None`
 /// also if the hypervisor's or the domains' RAM is said to be there.
 ///
@@ -388,6 +571,7 @@ pub(crate) unsafe fn map_device(phys: PhysRange, align: u64) -> Option<DeviceMem
     let pages = phys.round_out();
     let virt = SPACE.lock().devices.take(pages)?;
     map(virt, pages, Rights::WRITE | Rights::UNCACHED).ok()?;
+    DRIVEN.lock().try_push(pages).ok()?;
     let start = (virt + (phys.start() - pages.start())) as *mut u8;
     Some(DeviceMemory { start: NonNull::new(start)?, len: to_usize(phys.len()) })
 }

@@ -92,7 +92,8 @@ pub(crate) unsafe fn install_boot_cpu() {
         AREA.0.descriptors.set_ist(ist, VirtAddr::new_truncate(hv_boot::boot_stacks().end));
     }
     // SAFETY: by the caller.
-    unsafe { install(&AREA.0) };
+    let features = unsafe { install(&AREA.0) };
+    cpu::remember(&features);
 }
 
 /// # Safety

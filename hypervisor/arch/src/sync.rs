@@ -17,14 +17,24 @@ use {crate::percpu, x86_64::instructions::interrupts};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Rank {
+    /// What a vcpu has on the CPU; held by the pcpu that runs it.
+    Vcpu,
+    /// Vcpus that wait for a pcpu.
+    RunQueue,
+    /// State of one domain.
+    Domain,
     /// Starting, calling and stopping pcpus ([`crate::smp`], [`crate::ipi`]).
     Pcpus,
+    /// A domain's p2m ([`crate::confines`]).
+    P2m,
     /// The Rust heap ([`crate::heap`]).
     Heap,
     /// The hypervisor's page tables ([`crate::memory`]).
     PageTables,
     /// The frame allocator ([`crate::frames`]).
     Frames,
+    /// Free VPIDs.
+    Vpids,
     /// I/O APIC registers ([`crate::ioapic`]).
     IoApic,
     /// Console ring and sinks; innermost, so that anything may log.

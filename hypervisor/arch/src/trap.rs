@@ -115,23 +115,38 @@ extern "C" fn trap_entry(frame: &mut TrapFrame) {
     #[expect(clippy::cast_possible_truncation, reason = "the stubs push 0..=255")]
     match frame.vector as u8 {
         NMI => ipi::nmi(frame),
-        apic::SPURIOUS_VECTOR => {}
-        apic::IPI_VECTOR => {
-            apic::end_of_interrupt();
-            ipi::receive();
-        }
-        vector if vector >= FIRST_INTERRUPT => {
-            if let Some(handlers) = HANDLERS.get() {
-                (handlers.interrupt)(vector);
-            }
-            apic::end_of_interrupt();
-        }
+        vector if vector >= FIRST_INTERRUPT => deliver(vector),
         vector => {
             if !(vector == GENERAL_PROTECTION && fix_up(frame)) {
                 exception(frame);
             }
         }
     }
+}
+
+/// Handles an interrupt that was acknowledged with `vector`: by the CPU itself, or
+/// by a VM exit.
+pub fn deliver(vector: u8) {
+    match vector {
+        apic::SPURIOUS_VECTOR => {}
+        apic::IPI_VECTOR => {
+            apic::end_of_interrupt();
+            ipi::receive();
+        }
+        _ => {
+            if let Some(handlers) = HANDLERS.get() {
+                (handlers.interrupt)(vector);
+            }
+            apic::end_of_interrupt();
+        }
+    }
+}
+
+/// Handles an NMI that came as a VM exit, by raising it: the CPU blocks further
+/// ones until the handler's IRET, as after every other NMI.
+pub fn deliver_nmi() {
+    // SAFETY: the gate of vector 2 is there, on its own stack.
+    unsafe { core::arch::asm!("int 2", options(nomem)) };
 }
 
 /// Hands an exception to the hypervisor, for good.

@@ -471,3 +471,24 @@ proptest! {
         prop_assert_eq!(Record::decode(record.encode()), record);
     }
 }
+
+#[test]
+fn claimed_frames_are_the_domains_with_one_reference_each() {
+    let records = records(64);
+    let table = FrameTable::new(&records);
+    let mut buddy = Buddy::new(table);
+    buddy.add(frames(32, 64), Cleanliness::Clean).unwrap();
+    buddy.claim(frames(3, 20), DomId::DOM0).unwrap();
+    let owned = FrameState::Domain { owner: DomId::DOM0, references: 1 };
+    assert!((3..20).all(|frame| table.state(mfn(frame)) == owned));
+    assert_eq!(table.state(mfn(2)), FrameState::Reserved);
+    assert_eq!(buddy.counts().total, 32 + 17);
+    assert_eq!(buddy.claim(frames(3, 4), DomId::DOM0), Err(AddError::AlreadyAdded));
+    assert_eq!(buddy.claim(frames(32, 40), DomId::DOM0), Err(AddError::AlreadyAdded));
+    assert_eq!(buddy.claim(frames(60, 70), DomId::DOM0), Err(AddError::OutsideTable));
+    assert_eq!(buddy.verify(), Ok(()));
+    assert_eq!(table.put(mfn(3)), Ok(Put::Last));
+    assert_eq!(buddy.free(mfn(3), Order::FRAME), Ok(()));
+    assert_eq!(buddy.counts().dirty, 1);
+    assert_eq!(buddy.verify(), Ok(()));
+}

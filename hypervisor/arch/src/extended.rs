@@ -1,0 +1,122 @@
+//! Extended processor state (x87, SSE, AVX ...): one area for each vcpu, switched
+//! when another vcpu is loaded. The hypervisor itself is built without it.
+//!
+//! SDM "Managing State Using the XSAVE Feature Set". All components that any
+//! guest may enable are saved and restored, whatever the guest's XCR0 says, so
+//! that nothing of one domain is left for the next.
+
+use core::arch::asm;
+
+use hv_core::addr::PAGE_LEN;
+use hv_core::frame::{Order, OutOfFrames, Reach, Use};
+
+use crate::cpu;
+use crate::frames::OwnFrames;
+
+/// XCR0 with x87 alone: its value after reset.
+const X87: u64 = 1 << 0;
+/// Offset of MXCSR in the legacy region, and its value after reset.
+const MXCSR: usize = 24;
+const MXCSR_RESET: u32 = 0x1f80;
+/// FCW, and its value after FINIT.
+const FCW_RESET: u16 = 0x037f;
+
+/// State of one vcpu.
+#[derive(Debug)]
+pub(crate) struct ExtendedState {
+    area: OwnFrames,
+    xcr0: u64,
+}
+
+impl ExtendedState {
+    /// State as after reset.
+    pub(crate) fn new() -> Result<Self, OutOfFrames> {
+        let mut area = OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::Vmx)?;
+        let bytes = area.bytes_mut();
+        bytes[..2].copy_from_slice(&FCW_RESET.to_le_bytes());
+        bytes[MXCSR..MXCSR + 4].copy_from_slice(&MXCSR_RESET.to_le_bytes());
+        Ok(Self { area, xcr0: X87 })
+    }
+
+    /// The guest's XCR0.
+    pub(crate) fn xcr0(&self) -> u64 {
+        self.xcr0
+    }
+
+    /// Sets the guest's XCR0, on the pcpu where the vcpu is loaded; `false` if
+    /// the CPU would refuse the value (SDM "XSETBV").
+    pub(crate) fn set_xcr0(&mut self, value: u64) -> bool {
+        const SSE: u64 = 1 << 1;
+        const AVX: u64 = 1 << 2;
+        const AVX512: u64 = 7 << 5;
+        let whole = |group: u64| value & group == 0 || value & group == group;
+        let valid = value & X87 != 0
+            && value & !cpu::xcr0_mask() == 0
+            && (value & AVX == 0 || value & SSE != 0)
+            && whole(AVX512)
+            && (value & AVX512 == 0 || value & AVX != 0);
+        if valid {
+            self.xcr0 = value;
+            set_xcr0(value);
+        }
+        valid
+    }
+
+    /// Puts the state into the CPU.
+    pub(crate) fn restore(&self) {
+        let area = self.area.bytes().as_ptr();
+        let mask = cpu::xcr0_mask();
+        if mask == 0 {
+            // SAFETY: 512 bytes that FXSAVE or `new` wrote, aligned to a page.
+            unsafe { asm!("fxrstor64 [{}]", in(reg) area, options(nostack, readonly)) };
+            return;
+        }
+        set_xcr0(mask);
+        // SAFETY: an area that XSAVE or `new` wrote, of a frame's size, which
+        // `xcr0_mask` has made sure suffices.
+        unsafe {
+            asm!("xrstor64 [{}]", in(reg) area, in("eax") low(mask), in("edx") high(mask),
+                 options(nostack, readonly));
+        }
+        set_xcr0(self.xcr0);
+    }
+
+    /// Takes the state from the CPU.
+    pub(crate) fn save(&mut self) {
+        let area = self.area.bytes_mut().as_mut_ptr();
+        let mask = cpu::xcr0_mask();
+        if mask == 0 {
+            // SAFETY: a frame of this vcpu's own, aligned.
+            unsafe { asm!("fxsave64 [{}]", in(reg) area, options(nostack)) };
+            return;
+        }
+        set_xcr0(mask);
+        // SAFETY: as above, and large enough.
+        unsafe {
+            asm!("xsave64 [{}]", in(reg) area, in("eax") low(mask), in("edx") high(mask), options(nostack));
+        }
+    }
+}
+
+/// Largest XSAVE area that fits.
+pub(crate) const AREA_LEN: usize = PAGE_LEN;
+
+fn set_xcr0(value: u64) {
+    if cpu::xcr0_mask() == 0 {
+        return;
+    }
+    // SAFETY: a value that the CPU takes, by `xcr0_mask` or `set_xcr0`'s check; no
+    // code of the hypervisor depends on it.
+    unsafe {
+        asm!("xsetbv", in("ecx") 0, in("eax") low(value), in("edx") high(value), options(nomem, nostack));
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half")]
+const fn low(value: u64) -> u32 {
+    value as u32
+}
+
+const fn high(value: u64) -> u32 {
+    low(value >> 32)
+}

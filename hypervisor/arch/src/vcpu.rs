@@ -1,0 +1,617 @@
+//! A virtual CPU as the hardware sees it: VMCS, registers that the VMCS does not
+//! hold, extended state; and the switch into and out of the guest.
+//!
+//! ```text
+//!   Vcpu ──load()──> Loaded ──run()──> guest ──VM exit──> Loaded
+//!     ^                 │ VMPTRLD, guest's MSRs, XSAVE state, CR2
+//!     └─────drop────────┘ the same saved, VMCLEAR
+//! ```
+//!
+//! A [`Loaded`] vcpu is current on this pcpu and on no other: VMREAD, VMWRITE and
+//! VM entry need no further check. While it is loaded its syscall MSRs and its
+//! extended state are in the CPU, as the hypervisor uses none of them.
+
+use core::arch::{asm, naked_asm};
+use core::marker::PhantomData;
+
+use alloc::sync::Arc;
+use hv_core::exit::ExitInformation;
+use hv_core::frame::{Order, OutOfFrames, Reach, Use};
+use hv_core::gpr::{Gpr, Gprs};
+use hv_core::id::PcpuId;
+use hv_core::msr::Msr;
+use hv_core::vmcs::{self, Field, Group, Guest, Width, Writable};
+use hv_core::vmx_caps::{EntryControls, PinControls, PrimaryControls, SecondaryControls, VmxConfig};
+use x86_64::instructions::tables::{sgdt, sidt};
+use x86_64::registers::control::{Cr0, Cr3, Cr4};
+
+use crate::confines::Confines;
+use crate::descriptors::{CODE_SELECTOR, TASK_SELECTOR};
+use crate::extended::ExtendedState;
+use crate::frames::OwnFrames;
+use crate::{cpu, msr, percpu, vpid};
+
+/// MSRs that a guest may write without a VM exit and that no VMCS field holds.
+/// The hypervisor does not use them.
+const GUEST_MSRS: [Msr; 5] =
+    [Msr::IA32_STAR, Msr::IA32_LSTAR, Msr::IA32_CSTAR, Msr::IA32_FMASK, Msr::IA32_KERNEL_GS_BASE];
+
+/// MSRs that hold the guest's values whenever the guest runs: those above, and
+/// those that VM entry loads and VM exit saves.
+pub(crate) const SWITCHED_MSRS: [Msr; 12] = [
+    Msr::IA32_STAR,
+    Msr::IA32_LSTAR,
+    Msr::IA32_CSTAR,
+    Msr::IA32_FMASK,
+    Msr::IA32_KERNEL_GS_BASE,
+    Msr::IA32_FS_BASE,
+    Msr::IA32_GS_BASE,
+    Msr::IA32_SYSENTER_CS,
+    Msr::IA32_SYSENTER_ESP,
+    Msr::IA32_SYSENTER_EIP,
+    Msr::IA32_EFER,
+    Msr::IA32_PAT,
+];
+
+/// DR6 after reset.
+const DR6_RESET: u64 = 0xffff_0ff0;
+
+/// A virtual CPU, not loaded on any pcpu.
+#[derive(Debug)]
+pub struct Vcpu {
+    region: OwnFrames,
+    launched: bool,
+    registers: Gprs,
+    msrs: [u64; GUEST_MSRS.len()],
+    cr2: u64,
+    /// DR0 to DR3, and DR6.
+    debug: [u64; 5],
+    extended: ExtendedState,
+    vpid: vpid::Vpid,
+    /// Where its translations may be cached.
+    last_pcpu: Option<PcpuId>,
+    /// What its VMCS refers to.
+    confines: Arc<Confines>,
+}
+
+impl Vcpu {
+    /// A vcpu inside `confines`. Its guest state is still to be written.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfFrames`]; also when all VPIDs are taken.
+    pub fn new(config: &VmxConfig, confines: Arc<Confines>) -> Result<Self, OutOfFrames> {
+        let mut region = OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::Vmx)?;
+        // SDM "Format of the VMCS Region".
+        region.bytes_mut()[..4].copy_from_slice(&config.revision_id().to_le_bytes());
+        let mut vcpu = Self {
+            region,
+            launched: false,
+            registers: Gprs::default(),
+            msrs: [0; GUEST_MSRS.len()],
+            cr2: 0,
+            debug: [0, 0, 0, 0, DR6_RESET],
+            extended: ExtendedState::new()?,
+            vpid: vpid::Vpid::allocate().ok_or(OutOfFrames { unscrubbed: 0 })?,
+            last_pcpu: None,
+            confines,
+        };
+        vcpu.clear();
+        vcpu.load().write_controls(config);
+        Ok(vcpu)
+    }
+
+    /// Makes this vcpu the current one of this pcpu.
+    pub fn load(&mut self) -> Loaded<'_> {
+        let operand = self.region.mfn().start().get();
+        let failed: u8;
+        // SAFETY: a VMCS region of ours, cleared when it was made or last unloaded,
+        // so it is active on no other pcpu; it stays as long as the vcpu.
+        unsafe {
+            asm!("vmptrld qword ptr [{operand}]", "setna {failed}",
+                 operand = in(reg) &raw const operand, failed = out(reg_byte) failed, options(nostack));
+        }
+        assert!(failed == 0, "VMPTRLD of {operand:#x} failed");
+        let mut loaded = Loaded { vcpu: self, _pinned: PhantomData };
+        let here = percpu::this().id();
+        if loaded.vcpu.last_pcpu.replace(here) != Some(here) {
+            // Another vcpu may have had the VPID here, or this one with older tables.
+            loaded.vcpu.vpid.flush();
+            loaded.write_host_state();
+        }
+        loaded.restore();
+        loaded
+    }
+
+    /// Writes the VMCS back to memory and makes it inactive.
+    fn clear(&self) {
+        let operand = self.region.mfn().start().get();
+        let failed: u8;
+        // SAFETY: a VMCS region of ours.
+        unsafe {
+            asm!("vmclear qword ptr [{operand}]", "setna {failed}",
+                 operand = in(reg) &raw const operand, failed = out(reg_byte) failed, options(nostack));
+        }
+        assert!(failed == 0, "VMCLEAR of {operand:#x} failed");
+    }
+}
+
+/// A vcpu that is current on this pcpu. It stays there: the type is not `Send`.
+#[derive(Debug)]
+pub struct Loaded<'a> {
+    vcpu: &'a mut Vcpu,
+    _pinned: PhantomData<*mut ()>,
+}
+
+/// A control register that guest and hypervisor share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Masked {
+    /// Bits that are the hypervisor's.
+    pub mask: u64,
+    /// What the guest reads in those bits.
+    pub shadow: u64,
+}
+
+/// Exceptions that cause VM exits: #DB and #AC, whose delivery can raise the same
+/// again, so that a guest would never come to an instruction boundary.
+const INTERCEPTED: u32 = 1 << 1 | 1 << 17;
+
+/// VM entry did not happen (SDM "Basic VM-Entry Checks").
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EntryFailed {
+    /// VM-instruction error number, 0 without a current VMCS.
+    pub error: u32,
+}
+
+impl Loaded<'_> {
+    /// Enters the guest and returns at its next VM exit.
+    ///
+    /// # Errors
+    ///
+    /// [`EntryFailed`]: a control or host field is wrong, which is a bug of the
+    /// hypervisor. Wrong guest state is a VM exit.
+    pub fn run(&mut self) -> Result<(), EntryFailed> {
+        // SAFETY: the VMCS is current and complete; the registers are the vcpu's.
+        let failed = unsafe { enter_guest(&raw mut self.vcpu.registers, self.vcpu.launched) };
+        if failed != 0 {
+            return Err(EntryFailed { error: self.read(vmcs::VM_INSTRUCTION_ERROR) });
+        }
+        self.vcpu.launched = true;
+        Ok(())
+    }
+
+    /// The guest's general registers.
+    #[must_use]
+    pub fn registers(&self) -> &Gprs {
+        &self.vcpu.registers
+    }
+
+    /// The guest's general registers, to be changed.
+    #[must_use]
+    pub fn registers_mut(&mut self) -> &mut Gprs {
+        &mut self.vcpu.registers
+    }
+
+    /// Reads a field of the VMCS.
+    #[inline]
+    #[must_use]
+    pub fn read<W: Width, G: Group>(&self, field: Field<W, G>) -> W::Value {
+        let value: u64;
+        let failed: u8;
+        // SAFETY: reading any field of the current VMCS has no effect.
+        unsafe {
+            asm!("vmread {value}, {field}", "setna {failed}", field = in(reg) field.encoding(),
+                 value = out(reg) value, failed = out(reg_byte) failed, options(nomem, nostack));
+        }
+        if failed != 0 {
+            field_failed("VMREAD", field.encoding());
+        }
+        W::from_register(value)
+    }
+
+    /// Writes a field of the guest's state. Whatever is there, the guest reaches
+    /// only what its EPT maps.
+    ///
+    /// # Panics
+    ///
+    /// For the VMCS link pointer, which names memory of the host.
+    #[inline]
+    pub fn write<W: Width>(&mut self, field: Field<W, Guest>, value: W::Value) {
+        assert!(field.encoding() != vmcs::VMCS_LINK_POINTER.encoding());
+        // SAFETY: guest state other than the link pointer.
+        unsafe { write_field(field, value) };
+    }
+
+    /// Sets which bits of CR0 and CR4 are the hypervisor's, and what the guest reads
+    /// there (SDM "Guest/Host Masks and Read Shadows for CR0 and CR4").
+    pub fn write_control_masks(&mut self, cr0: Masked, cr4: Masked) {
+        let fields = [
+            (vmcs::CR0_GUEST_HOST_MASK, cr0.mask),
+            (vmcs::CR0_READ_SHADOW, cr0.shadow),
+            (vmcs::CR4_GUEST_HOST_MASK, cr4.mask),
+            (vmcs::CR4_READ_SHADOW, cr4.shadow),
+        ];
+        for (field, value) in fields {
+            // SAFETY: decides only which writes cause VM exits and what reads show.
+            unsafe { write_field(field, value) };
+        }
+    }
+
+    /// What the guest reads in the hypervisor's bits of CR0 and CR4.
+    #[must_use]
+    pub fn control_shadows(&self) -> (u64, u64) {
+        (self.read(vmcs::CR0_READ_SHADOW), self.read(vmcs::CR4_READ_SHADOW))
+    }
+
+    /// Sets what the guest reads in the hypervisor's bits of CR0.
+    pub fn set_cr0_shadow(&mut self, value: u64) {
+        // SAFETY: decides only what reads show.
+        unsafe { write_field(vmcs::CR0_READ_SHADOW, value) };
+    }
+
+    /// Writes the guest's EFER, and with LMA the mode in which it is entered.
+    pub fn write_efer(&mut self, value: u64) {
+        const LMA: u64 = 1 << 10;
+        self.write(vmcs::GUEST_IA32_EFER, value);
+        let mut controls = EntryControls::from_bits_retain(self.read(vmcs::ENTRY_CONTROLS));
+        controls.set(EntryControls::IA32E_MODE_GUEST, value & LMA != 0);
+        // SAFETY: a control that follows the guest's own state.
+        unsafe { write_field(vmcs::ENTRY_CONTROLS, controls.bits()) };
+    }
+
+    /// Sets what VM entry injects: interruption information, error code and
+    /// instruction length (SDM "VM-Entry Controls for Event Injection").
+    pub fn inject(&mut self, information: u32, error_code: u32, instruction_length: u32) {
+        // SAFETY: all three concern the guest only; invalid ones fail VM entry.
+        unsafe { write_field(vmcs::ENTRY_INTERRUPTION_INFORMATION, information) };
+        // SAFETY: as above.
+        unsafe { write_field(vmcs::ENTRY_EXCEPTION_ERROR_CODE, error_code) };
+        // SAFETY: as above.
+        unsafe { write_field(vmcs::ENTRY_INSTRUCTION_LENGTH, instruction_length) };
+    }
+
+    /// Asks for a VM exit after `ticks` of the preemption timer in the guest, where
+    /// the CPU has that timer.
+    pub fn set_preemption_timer(&mut self, ticks: u32) {
+        self.write(vmcs::PREEMPTION_TIMER_VALUE, ticks);
+    }
+
+    /// Asks for a VM exit as soon as the guest can take an interrupt or an NMI.
+    pub fn set_windows(&mut self, interrupt: bool, nmi: bool) {
+        let mut controls = PrimaryControls::from_bits_retain(self.read(vmcs::PRIMARY_CONTROLS));
+        controls.set(PrimaryControls::INTERRUPT_WINDOW_EXITING, interrupt);
+        controls.set(PrimaryControls::NMI_WINDOW_EXITING, nmi);
+        // SAFETY: the two bits only cause VM exits.
+        unsafe { write_field(vmcs::PRIMARY_CONTROLS, controls.bits()) };
+    }
+
+    /// Moves the guest past the instruction that caused the VM exit, and ends the
+    /// shadow of STI or MOV SS in which it stood (SDM "Guest Non-Register State").
+    #[inline]
+    pub fn skip_instruction(&mut self) {
+        let rip = self.read(vmcs::GUEST_RIP);
+        let length = self.read(vmcs::EXIT_INSTRUCTION_LENGTH);
+        self.write(vmcs::GUEST_RIP, rip.wrapping_add(u64::from(length)));
+        let shadow = self.read(vmcs::GUEST_INTERRUPTIBILITY_STATE);
+        if shadow & 3 != 0 {
+            self.write(vmcs::GUEST_INTERRUPTIBILITY_STATE, shadow & !3);
+        }
+    }
+}
+
+#[cold]
+fn field_failed(instruction: &str, field: u64) -> ! {
+    panic!("{instruction} of field {field:#06x} failed");
+}
+
+/// Writes a field of the current VMCS.
+///
+/// # Safety
+///
+/// The value keeps the guest inside what is its own, and the host state right.
+#[inline]
+unsafe fn write_field<W: Width, G: Writable>(field: Field<W, G>, value: W::Value) {
+    let failed: u8;
+    // SAFETY: by the caller.
+    unsafe {
+        asm!("vmwrite {field}, {value}", "setna {failed}", field = in(reg) field.encoding(),
+             value = in(reg) W::to_register(value), failed = out(reg_byte) failed, options(nostack));
+    }
+    if failed != 0 {
+        field_failed("VMWRITE", field.encoding());
+    }
+}
+
+/// Loads the guest's registers, enters it, and saves them at the VM exit. Returns
+/// 0 after a VM exit, 1 if VM entry failed before it left the host.
+///
+/// # Safety
+///
+/// The current VMCS is complete, its HOST_RIP is [`guest_exit`], `registers`
+/// points to its vcpu's registers, and `launched` says whether VMLAUNCH was done
+/// since VMCLEAR.
+#[unsafe(naked)]
+unsafe extern "C" fn enter_guest(registers: *mut Gprs, launched: bool) -> u64 {
+    naked_asm!(
+        // Callee-saved registers (System V ABI), then where the guest's go.
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rdi",
+        "mov eax, {host_rsp}",
+        "vmwrite rax, rsp",
+        // Decides between VMLAUNCH and VMRESUME; MOV leaves the flags alone.
+        "test sil, sil",
+        "mov rax, [rdi + {rax}]",
+        "mov rbx, [rdi + {rbx}]",
+        "mov rcx, [rdi + {rcx}]",
+        "mov rdx, [rdi + {rdx}]",
+        "mov rsi, [rdi + {rsi}]",
+        "mov rbp, [rdi + {rbp}]",
+        "mov r8, [rdi + {r8}]",
+        "mov r9, [rdi + {r9}]",
+        "mov r10, [rdi + {r10}]",
+        "mov r11, [rdi + {r11}]",
+        "mov r12, [rdi + {r12}]",
+        "mov r13, [rdi + {r13}]",
+        "mov r14, [rdi + {r14}]",
+        "mov r15, [rdi + {r15}]",
+        "mov rdi, [rdi + {rdi}]",
+        "jz 2f",
+        "vmresume",
+        "jmp 3f",
+        "2: vmlaunch",
+        // Still here: the entry failed. The guest's registers are as they were.
+        "3: add rsp, 8",
+        "mov eax, 1",
+        "jmp 4f",
+        // VM exit: RSP is what HOST_RSP says, all other registers are the guest's.
+        ".global guest_exit",
+        "guest_exit:",
+        "push rdi",
+        "mov rdi, [rsp + 8]",
+        "mov [rdi + {rax}], rax",
+        "mov [rdi + {rbx}], rbx",
+        "mov [rdi + {rcx}], rcx",
+        "mov [rdi + {rdx}], rdx",
+        "mov [rdi + {rsi}], rsi",
+        "mov [rdi + {rbp}], rbp",
+        "mov [rdi + {r8}], r8",
+        "mov [rdi + {r9}], r9",
+        "mov [rdi + {r10}], r10",
+        "mov [rdi + {r11}], r11",
+        "mov [rdi + {r12}], r12",
+        "mov [rdi + {r13}], r13",
+        "mov [rdi + {r14}], r14",
+        "mov [rdi + {r15}], r15",
+        "pop qword ptr [rdi + {rdi}]",
+        "add rsp, 8",
+        "xor eax, eax",
+        "4: pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+        host_rsp = const vmcs::HOST_RSP.encoding(),
+        rax = const offset(Gpr::Rax),
+        rbx = const offset(Gpr::Rbx),
+        rcx = const offset(Gpr::Rcx),
+        rdx = const offset(Gpr::Rdx),
+        rsi = const offset(Gpr::Rsi),
+        rdi = const offset(Gpr::Rdi),
+        rbp = const offset(Gpr::Rbp),
+        r8 = const offset(Gpr::R8),
+        r9 = const offset(Gpr::R9),
+        r10 = const offset(Gpr::R10),
+        r11 = const offset(Gpr::R11),
+        r12 = const offset(Gpr::R12),
+        r13 = const offset(Gpr::R13),
+        r14 = const offset(Gpr::R14),
+        r15 = const offset(Gpr::R15),
+    )
+}
+
+/// Where [`Gprs`] keeps a register.
+const fn offset(register: Gpr) -> usize {
+    8 * register.index()
+}
+
+unsafe extern "C" {
+    /// Where VM exits arrive: a label in [`enter_guest`].
+    fn guest_exit();
+}
+
+impl Loaded<'_> {
+    /// Writes the controls that stay as they are (SDM "VM-Execution Control
+    /// Fields" and following).
+    fn write_controls(&mut self, config: &VmxConfig) {
+        let confines = Arc::clone(&self.vcpu.confines);
+        let mut pin = config.pin().base();
+        pin.set(PinControls::ACTIVATE_PREEMPTION_TIMER, config.preemption_timer().is_some());
+        let words = [
+            (vmcs::PIN_BASED_CONTROLS, pin.bits()),
+            (vmcs::PRIMARY_CONTROLS, config.primary().base().bits()),
+            (vmcs::SECONDARY_CONTROLS, config.secondary().base().bits()),
+            (vmcs::EXIT_CONTROLS, config.exit().base().bits()),
+            (vmcs::ENTRY_CONTROLS, config.entry().base().bits()),
+            (vmcs::EXCEPTION_BITMAP, INTERCEPTED),
+            (vmcs::PAGE_FAULT_ERROR_CODE_MASK, 0),
+            (vmcs::PAGE_FAULT_ERROR_CODE_MATCH, 0),
+            (vmcs::CR3_TARGET_COUNT, 0),
+            (vmcs::VM_EXIT_MSR_STORE_COUNT, 0),
+            (vmcs::VM_EXIT_MSR_LOAD_COUNT, 0),
+            (vmcs::VM_ENTRY_MSR_LOAD_COUNT, 0),
+            (vmcs::ENTRY_INTERRUPTION_INFORMATION, 0),
+        ];
+        for (field, value) in words {
+            // SAFETY: `VmxConfig` keeps to what this CPU allows, and its base turns
+            // on EPT and the bitmaps, which are set below.
+            unsafe { write_field(field, value) };
+        }
+        let addresses = [
+            (vmcs::EPT_POINTER, confines.ept_pointer()),
+            (vmcs::MSR_BITMAPS, confines.msr_bitmap()),
+            (vmcs::IO_BITMAP_A, confines.io_bitmaps()[0]),
+            (vmcs::IO_BITMAP_B, confines.io_bitmaps()[1]),
+            (vmcs::TSC_OFFSET, 0),
+        ];
+        for (field, value) in addresses {
+            // SAFETY: frames that `confines` owns, which the vcpu keeps alive.
+            unsafe { write_field(field, value) };
+        }
+        // SAFETY: this vcpu's own, while it exists.
+        unsafe { write_field(vmcs::VPID, self.vcpu.vpid.get()) };
+        // SAFETY: all ones: there is no shadow VMCS.
+        unsafe { write_field(vmcs::VMCS_LINK_POINTER, u64::MAX) };
+        if config.secondary().base().contains(SecondaryControls::ENABLE_ENCLS_EXITING) {
+            // SAFETY: every ENCLS causes a VM exit.
+            unsafe { write_field(vmcs::ENCLS_EXITING_BITMAP, u64::MAX) };
+        }
+        if config.secondary().base().contains(SecondaryControls::ENABLE_ENCLV_EXITING) {
+            // SAFETY: every ENCLV causes a VM exit.
+            unsafe { write_field(vmcs::ENCLV_EXITING_BITMAP, u64::MAX) };
+        }
+    }
+
+    /// Puts into the CPU what the VMCS does not hold.
+    fn restore(&mut self) {
+        for (register, value) in GUEST_MSRS.into_iter().zip(self.vcpu.msrs) {
+            // SAFETY: exist on every 64-bit CPU; the values came from `save`, or
+            // are 0; the hypervisor uses none of these registers.
+            unsafe { msr::write(register, value) };
+        }
+        // SAFETY: the hypervisor reads CR2 in fatal reports only.
+        unsafe { asm!("mov cr2, {}", in(reg) self.vcpu.cr2, options(nomem, nostack)) };
+        let [dr0, dr1, dr2, dr3, dr6] = self.vcpu.debug;
+        // SAFETY: the hypervisor enables no breakpoint: its DR7 is the reset value.
+        unsafe {
+            asm!("mov dr0, {}", "mov dr1, {}", "mov dr2, {}", "mov dr3, {}", "mov dr6, {}",
+                 in(reg) dr0, in(reg) dr1, in(reg) dr2, in(reg) dr3, in(reg) dr6, options(nomem, nostack));
+        }
+        self.vcpu.extended.restore();
+    }
+
+    /// Takes from the CPU what the VMCS does not hold.
+    fn save(&mut self) {
+        for (register, value) in GUEST_MSRS.into_iter().zip(&mut self.vcpu.msrs) {
+            // SAFETY: exist on every 64-bit CPU.
+            *value = unsafe { msr::read(register) };
+        }
+        self.vcpu.cr2 = cpu::page_fault_address();
+        let [dr0, dr1, dr2, dr3, dr6] = &mut self.vcpu.debug;
+        // SAFETY: reads registers.
+        unsafe {
+            asm!(
+                "mov {}, dr0",
+                "mov {}, dr1",
+                "mov {}, dr2",
+                "mov {}, dr3",
+                "mov {}, dr6",
+                out(reg) * dr0,
+                out(reg) * dr1,
+                out(reg) * dr2,
+                out(reg) * dr3,
+                out(reg) * dr6,
+                options(nomem, nostack)
+            );
+        }
+        self.vcpu.extended.save();
+    }
+
+    /// The guest's XCR0.
+    #[must_use]
+    pub fn xcr0(&self) -> u64 {
+        self.vcpu.extended.xcr0()
+    }
+
+    /// Sets the guest's XCR0; `false` if XSETBV would fault on the value.
+    #[must_use]
+    pub fn set_xcr0(&mut self, value: u64) -> bool {
+        self.vcpu.extended.set_xcr0(value)
+    }
+
+    /// Writes the host state of this pcpu (SDM "Host-State Area").
+    fn write_host_state(&mut self) {
+        let area = percpu::this();
+        let (cr3, _) = Cr3::read_raw();
+        let natural = [
+            (vmcs::HOST_CR0, Cr0::read_raw()),
+            (vmcs::HOST_CR3, cr3.start_address().as_u64()),
+            (vmcs::HOST_CR4, Cr4::read_raw()),
+            (vmcs::HOST_FS_BASE, 0),
+            (vmcs::HOST_GS_BASE, core::ptr::from_ref(area) as u64),
+            (vmcs::HOST_TR_BASE, area.descriptors.tss_base()),
+            (vmcs::HOST_GDTR_BASE, sgdt().base.as_u64()),
+            (vmcs::HOST_IDTR_BASE, sidt().base.as_u64()),
+            (vmcs::HOST_IA32_SYSENTER_ESP, 0),
+            (vmcs::HOST_IA32_SYSENTER_EIP, 0),
+            (vmcs::HOST_RIP, guest_exit as *const () as u64),
+        ];
+        for (field, value) in natural {
+            // SAFETY: what this pcpu has now, and the label that expects VM exits.
+            unsafe { write_field(field, value) };
+        }
+        let selectors = [
+            (vmcs::HOST_CS_SELECTOR, CODE_SELECTOR),
+            (vmcs::HOST_TR_SELECTOR, TASK_SELECTOR),
+            (vmcs::HOST_SS_SELECTOR, 0),
+            (vmcs::HOST_DS_SELECTOR, 0),
+            (vmcs::HOST_ES_SELECTOR, 0),
+            (vmcs::HOST_FS_SELECTOR, 0),
+            (vmcs::HOST_GS_SELECTOR, 0),
+        ];
+        for (field, value) in selectors {
+            // SAFETY: as above.
+            unsafe { write_field(field, value) };
+        }
+        // SAFETY: every 64-bit CPU has the MSR.
+        let pat = unsafe { msr::read(Msr::IA32_PAT) };
+        // SAFETY: every 64-bit CPU has the MSR.
+        let efer = unsafe { msr::read(Msr::IA32_EFER) };
+        // SAFETY: as above.
+        unsafe { write_field(vmcs::HOST_IA32_PAT, pat) };
+        // SAFETY: as above.
+        unsafe { write_field(vmcs::HOST_IA32_EFER, efer) };
+        // SAFETY: as above.
+        unsafe { write_field(vmcs::HOST_IA32_SYSENTER_CS, 0) };
+    }
+}
+
+impl Drop for Loaded<'_> {
+    fn drop(&mut self) {
+        self.save();
+        self.vcpu.launched = false;
+        self.vcpu.clear();
+    }
+}
+
+impl ExitInformation for Loaded<'_> {
+    fn qualification(&self) -> u64 {
+        self.read(vmcs::EXIT_QUALIFICATION)
+    }
+
+    fn guest_linear_address(&self) -> u64 {
+        self.read(vmcs::GUEST_LINEAR_ADDRESS)
+    }
+
+    fn guest_physical_address(&self) -> u64 {
+        self.read(vmcs::GUEST_PHYSICAL_ADDRESS)
+    }
+
+    fn interruption_information(&self) -> u32 {
+        self.read(vmcs::EXIT_INTERRUPTION_INFORMATION)
+    }
+
+    fn interruption_error_code(&self) -> u32 {
+        self.read(vmcs::EXIT_INTERRUPTION_ERROR_CODE)
+    }
+
+    fn instruction_information(&self) -> u32 {
+        self.read(vmcs::EXIT_INSTRUCTION_INFORMATION)
+    }
+}

@@ -1,0 +1,106 @@
+//! Writes of control registers that concern the hypervisor: a guest owns most bits
+//! of CR0 and CR4 and writes them without a VM exit; the others end here.
+
+use hv_arch::vcpu::{Loaded, Masked};
+use hv_core::event::Exception;
+use hv_core::exit::{ControlRegister, CrAccess};
+use hv_core::gpr::Gpr;
+use hv_core::vmcs;
+use hv_core::vmx_caps::{FixedBits, VmxConfig};
+
+use crate::exit::Outcome;
+
+const FAULT: Outcome = Outcome::Fault(Exception::GENERAL_PROTECTION);
+
+/// Bits of CR0, CR4 and EFER (SDM "Control Registers", "IA32_EFER").
+const PE: u64 = 1 << 0;
+const MP_EM_TS: u64 = 7 << 1;
+const ET: u64 = 1 << 4;
+const NE: u64 = 1 << 5;
+const NW: u64 = 1 << 29;
+const CD: u64 = 1 << 30;
+const PG: u64 = 1 << 31;
+const CR0_KNOWN: u64 = 0xe005_003f;
+const PAE: u64 = 1 << 5;
+const VMXE: u64 = 1 << 13;
+const LME: u64 = 1 << 8;
+const LMA: u64 = 1 << 10;
+
+/// The hypervisor's bits of CR0: NE, which VMX fixes, and those that would turn the
+/// pcpu's caches off.
+const CR0_OWN: u64 = NE | NW | CD;
+
+/// Which bits of CR0 and CR4 are the hypervisor's, for a guest that reads `cr0` and
+/// `cr4` there.
+pub fn masks(config: &VmxConfig, cr0: u64, cr4: u64) -> (Masked, Masked) {
+    // A bit that the CPU lacks is the hypervisor's as well: setting it is a #GP.
+    let own = VMXE | !config.cr4().apply(u64::MAX);
+    (Masked { mask: CR0_OWN, shadow: cr0 }, Masked { mask: own, shadow: cr4 })
+}
+
+/// Handles a VM exit for control-register accesses.
+pub fn handle(cpu: &mut Loaded<'_>, config: &VmxConfig, access: CrAccess) -> Outcome {
+    match access {
+        CrAccess::Write(ControlRegister::Cr0, from) => {
+            let value = operand(cpu, from);
+            write_cr0(cpu, config.guest_cr0(), value)
+        }
+        CrAccess::Write(ControlRegister::Cr4, from) => {
+            let value = operand(cpu, from);
+            write_cr4(cpu, config, value)
+        }
+        // Loads the low four bits and cannot clear PE (SDM "LMSW").
+        CrAccess::Lmsw(value) => {
+            let low = PE | MP_EM_TS;
+            let old = cpu.read(vmcs::GUEST_CR0);
+            let value = old & !MP_EM_TS | u64::from(value) & low;
+            write_cr0(cpu, config.guest_cr0(), shadowed(cpu, value))
+        }
+        // The hypervisor asks for no other.
+        CrAccess::Write(..) | CrAccess::Read(..) | CrAccess::Clts => FAULT,
+    }
+}
+
+fn operand(cpu: &Loaded<'_>, register: Gpr) -> u64 {
+    match register {
+        Gpr::Rsp => cpu.read(vmcs::GUEST_RSP),
+        register => cpu.registers().get(register),
+    }
+}
+
+/// `value` with the hypervisor's bits as the guest sees them.
+fn shadowed(cpu: &Loaded<'_>, value: u64) -> u64 {
+    value & !CR0_OWN | cpu.control_shadows().0 & CR0_OWN
+}
+
+/// SDM "MOV—Move to/from Control Registers": what is a #GP, and what paging in
+/// long mode brings with it.
+fn write_cr0(cpu: &mut Loaded<'_>, fixed: FixedBits, value: u64) -> Outcome {
+    let (efer, cr4) = (cpu.read(vmcs::GUEST_IA32_EFER), cpu.read(vmcs::GUEST_CR4));
+    let impossible = value >> 32 != 0
+        || value & PG != 0 && value & PE == 0
+        || value & NW != 0 && value & CD == 0
+        || value & PG != 0 && efer & LME != 0 && cr4 & PAE == 0;
+    if impossible {
+        return FAULT;
+    }
+    let value = value & CR0_KNOWN | ET;
+    let active = if value & PG != 0 && efer & LME != 0 { LMA } else { 0 };
+    cpu.write_efer(efer & !LMA | active);
+    cpu.write(vmcs::GUEST_CR0, fixed.apply(value & !(NW | CD)));
+    cpu.set_cr0_shadow(value);
+    Outcome::Done
+}
+
+fn write_cr4(cpu: &mut Loaded<'_>, config: &VmxConfig, value: u64) -> Outcome {
+    let mask = masks(config, 0, 0).1.mask;
+    // No guest is offered what the mask covers.
+    if value & mask != 0 {
+        return FAULT;
+    }
+    if cpu.read(vmcs::GUEST_IA32_EFER) & LMA != 0 && value & PAE == 0 {
+        return FAULT;
+    }
+    cpu.write(vmcs::GUEST_CR4, config.cr4().apply(value));
+    Outcome::Done
+}

@@ -1,0 +1,58 @@
+//! `console_io`: the hypervisor's console, for Dom0.
+
+use xen_abi::errno::Errno;
+use xen_abi::xen::ConsoleIo;
+
+use super::{Answer, Call, Reply};
+use crate::{console, guest_copy};
+
+/// Bytes copied at once.
+const CHUNK: usize = 128;
+
+/// `HYPERVISOR_console_io(cmd, count, buffer)`.
+///
+/// | argument | meaning |
+/// |---|---|
+/// | 1 | `CONSOLEIO_write` or `CONSOLEIO_read` |
+/// | 2 | bytes |
+/// | 3 | guest virtual address of the buffer |
+///
+/// Returns 0 for a write, the number of bytes for a read. Errors: `EPERM` for a
+/// domain other than Dom0, `EINVAL` for more than 2^31 - 1 bytes, `EFAULT`,
+/// `ENOSYS`.
+pub fn handle(call: &Call<'_, '_>) -> Reply {
+    if !call.vcpu.domain().is_privileged() {
+        return Err(Errno::EPERM);
+    }
+    let [op, count, buffer, ..] = call.arguments;
+    let count =
+        i32::try_from(count).ok().and_then(|count| usize::try_from(count).ok()).ok_or(Errno::EINVAL)?;
+    match u32::try_from(op).ok().and_then(ConsoleIo::new).ok_or(Errno::ENOSYS)? {
+        ConsoleIo::Write => write(call, buffer, count),
+        ConsoleIo::Read => read(call, buffer, count),
+    }
+}
+
+fn write(call: &Call<'_, '_>, buffer: u64, count: usize) -> Reply {
+    let mut chunk = [0; CHUNK];
+    let mut done = 0;
+    while done < count {
+        let piece = &mut chunk[..CHUNK.min(count - done)];
+        let from = buffer.checked_add(done as u64).ok_or(Errno::EFAULT)?;
+        guest_copy::read(call.cpu, call.vcpu, from, piece)?;
+        call.vcpu.domain().console_write(piece);
+        done += piece.len();
+    }
+    Ok(Answer::Value(0))
+}
+
+fn read(call: &Call<'_, '_>, buffer: u64, count: usize) -> Reply {
+    let mut done = 0;
+    while done < count {
+        let Some(key) = console::key() else { break };
+        let to = buffer.checked_add(done as u64).ok_or(Errno::EFAULT)?;
+        guest_copy::write(call.cpu, call.vcpu, to, &[key])?;
+        done += 1;
+    }
+    Ok(Answer::Value(done as u64))
+}

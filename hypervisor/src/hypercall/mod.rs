@@ -1,0 +1,79 @@
+//! Hypercalls: who may make them, and the table of their handlers.
+//!
+//! ABI of 64-bit guests (`arch-x86/xen-x86_64.h`): number in RAX, arguments in
+//! RDI, RSI, RDX, R10, R8; result in RAX.
+
+mod console_io;
+pub mod page;
+mod sched_op;
+pub mod xen_version;
+
+use hv_arch::vcpu::Loaded;
+use hv_core::gpr::Gpr;
+use hv_core::vmcs;
+use xen_abi::errno::Errno;
+use xen_abi::xen::Hypercall;
+
+use crate::exit::Outcome;
+use crate::vcpu::Vcpu;
+
+/// Result of a hypercall: what goes to RAX, and what the vcpu does then.
+pub type Reply = Result<Answer, Errno>;
+
+/// A hypercall that was carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// It returns this value.
+    Value(u64),
+    /// It returns 0 when an event has come.
+    Block,
+    /// It returns 0 after others have run.
+    Yield,
+}
+
+/// The caller's side of a hypercall.
+pub struct Call<'a, 'b> {
+    /// The vcpu's state.
+    pub cpu: &'a Loaded<'b>,
+    /// The vcpu that calls.
+    pub vcpu: &'a Vcpu,
+    /// Arguments 1 to 5.
+    pub arguments: [u64; 5],
+}
+
+const ARGUMENTS: [Gpr; 5] = [Gpr::Rdi, Gpr::Rsi, Gpr::Rdx, Gpr::R10, Gpr::R8];
+
+/// Handles VMCALL.
+pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
+    let registers = cpu.registers();
+    let number = registers.get(Gpr::Rax);
+    let arguments = ARGUMENTS.map(|register| registers.get(register));
+    let reply =
+        if may_call(cpu) { dispatch(number, &Call { cpu, vcpu, arguments }) } else { Err(Errno::EPERM) };
+    let (value, outcome) = match reply {
+        Ok(Answer::Value(value)) => (value, Outcome::Done),
+        Ok(Answer::Block) => (0, Outcome::Block),
+        Ok(Answer::Yield) => (0, Outcome::Yield),
+        Err(error) => (error.return_value().cast_unsigned(), Outcome::Done),
+    };
+    cpu.registers_mut().set(Gpr::Rax, value);
+    outcome
+}
+
+/// Only a 64-bit kernel may: CS.L is set, and the DPL of SS, which is the CPL (SDM
+/// "Guest Register State"), is 0.
+fn may_call(cpu: &Loaded<'_>) -> bool {
+    const LONG: u32 = 1 << 13;
+    const DPL: u32 = 3 << 5;
+    cpu.read(vmcs::GUEST_CS_ACCESS_RIGHTS) & LONG != 0 && cpu.read(vmcs::GUEST_SS_ACCESS_RIGHTS) & DPL == 0
+}
+
+fn dispatch(number: u64, call: &Call<'_, '_>) -> Reply {
+    let number = u32::try_from(number).ok().and_then(Hypercall::new).ok_or(Errno::ENOSYS)?;
+    match number {
+        Hypercall::XenVersion => xen_version::handle(call),
+        Hypercall::ConsoleIo => console_io::handle(call),
+        Hypercall::SchedOp => sched_op::handle(call),
+        _ => Err(Errno::ENOSYS),
+    }
+}

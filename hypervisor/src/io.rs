@@ -1,0 +1,34 @@
+//! I/O ports that guests reach by a VM exit. Where there is no device, reads give
+//! all ones and writes go nowhere, as on a bus.
+
+use hv_arch::vcpu::Loaded;
+use hv_core::event::Exception;
+use hv_core::exit::{Direction, IoAccess, Size};
+use hv_core::gpr::Gpr;
+
+use crate::exit::Outcome;
+
+const FAULT: Outcome = Outcome::Fault(Exception::GENERAL_PROTECTION);
+
+/// Ports of devices that the hypervisor drives or answers for, and that Dom0 must
+/// not reach: interrupt controllers, timer, speaker gate, clock, PCI configuration.
+pub const OWN_PORTS: [core::ops::RangeInclusive<u16>; 7] =
+    [0x20..=0x21, 0xa0..=0xa1, 0x40..=0x43, 0x61..=0x61, 0x70..=0x71, 0x4d0..=0x4d1, 0xcf8..=0xcff];
+
+/// Handles an I/O instruction.
+pub fn handle(cpu: &mut Loaded<'_>, access: IoAccess) -> Outcome {
+    // No driver of such a device uses the string forms.
+    if access.string {
+        return FAULT;
+    }
+    if access.direction == Direction::In {
+        let registers = cpu.registers_mut();
+        let old = registers.get(Gpr::Rax);
+        match access.size {
+            Size::Byte => registers.set(Gpr::Rax, old | 0xff),
+            Size::Word => registers.set(Gpr::Rax, old | 0xffff),
+            Size::Dword => registers.set_32(Gpr::Rax, u32::MAX),
+        }
+    }
+    Outcome::Done
+}
