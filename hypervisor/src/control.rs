@@ -9,6 +9,7 @@ use hv_core::vmcs;
 use hv_core::vmx_caps::{FixedBits, VmxConfig};
 
 use crate::exit::Outcome;
+use crate::vcpu::Vcpu;
 
 const FAULT: Outcome = Outcome::Fault(Exception::GENERAL_PROTECTION);
 
@@ -22,7 +23,6 @@ const CD: u64 = 1 << 30;
 const PG: u64 = 1 << 31;
 const CR0_KNOWN: u64 = 0xe005_003f;
 const PAE: u64 = 1 << 5;
-const VMXE: u64 = 1 << 13;
 const LME: u64 = 1 << 8;
 const LMA: u64 = 1 << 10;
 
@@ -31,23 +31,33 @@ const LMA: u64 = 1 << 10;
 const CR0_OWN: u64 = NE | NW | CD;
 
 /// Which bits of CR0 and CR4 are the hypervisor's, for a guest that reads `cr0` and
-/// `cr4` there.
-pub fn masks(config: &VmxConfig, cr0: u64, cr4: u64) -> (Masked, Masked) {
-    // A bit that the CPU lacks is the hypervisor's as well: setting it is a #GP.
-    let own = VMXE | !config.cr4().apply(u64::MAX);
-    (Masked { mask: CR0_OWN, shadow: cr0 }, Masked { mask: own, shadow: cr4 })
+/// `cr4` there and may set the bits `allowed` in CR4.
+pub fn masks(allowed: u64, cr0: u64, cr4: u64) -> (Masked, Masked) {
+    // VMXE, which VMX fixes, is not among the allowed; nor is what CPUID hides.
+    (Masked { mask: CR0_OWN, shadow: cr0 }, Masked { mask: !allowed, shadow: cr4 })
 }
 
 /// Handles a VM exit for control-register accesses.
-pub fn handle(cpu: &mut Loaded<'_>, config: &VmxConfig, access: CrAccess) -> Outcome {
+pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, config: &VmxConfig, access: CrAccess) -> Outcome {
     match access {
+        CrAccess::Write(ControlRegister::Cr8, from) => match u8::try_from(operand(cpu, from)) {
+            Ok(priority @ 0..=15) => {
+                vcpu.set_cr8(priority);
+                Outcome::Done
+            }
+            _ => FAULT,
+        },
+        CrAccess::Read(ControlRegister::Cr8, to) => {
+            set_operand(cpu, to, u64::from(vcpu.cr8()));
+            Outcome::Done
+        }
         CrAccess::Write(ControlRegister::Cr0, from) => {
             let value = operand(cpu, from);
             write_cr0(cpu, config.guest_cr0(), value)
         }
         CrAccess::Write(ControlRegister::Cr4, from) => {
             let value = operand(cpu, from);
-            write_cr4(cpu, config, value)
+            write_cr4(cpu, config.cr4(), vcpu.domain().cpuid().cr4(), value)
         }
         // Loads the low four bits and cannot clear PE (SDM "LMSW").
         CrAccess::Lmsw(value) => {
@@ -65,6 +75,13 @@ fn operand(cpu: &Loaded<'_>, register: Gpr) -> u64 {
     match register {
         Gpr::Rsp => cpu.read(vmcs::GUEST_RSP),
         register => cpu.registers().get(register),
+    }
+}
+
+fn set_operand(cpu: &mut Loaded<'_>, register: Gpr, value: u64) {
+    match register {
+        Gpr::Rsp => cpu.write(vmcs::GUEST_RSP, value),
+        register => cpu.registers_mut().set(register, value),
     }
 }
 
@@ -92,15 +109,13 @@ fn write_cr0(cpu: &mut Loaded<'_>, fixed: FixedBits, value: u64) -> Outcome {
     Outcome::Done
 }
 
-fn write_cr4(cpu: &mut Loaded<'_>, config: &VmxConfig, value: u64) -> Outcome {
-    let mask = masks(config, 0, 0).1.mask;
-    // No guest is offered what the mask covers.
-    if value & mask != 0 {
+fn write_cr4(cpu: &mut Loaded<'_>, fixed: FixedBits, allowed: u64, value: u64) -> Outcome {
+    if value & !allowed != 0 {
         return FAULT;
     }
     if cpu.read(vmcs::GUEST_IA32_EFER) & LMA != 0 && value & PAE == 0 {
         return FAULT;
     }
-    cpu.write(vmcs::GUEST_CR4, config.cr4().apply(value));
+    cpu.write(vmcs::GUEST_CR4, fixed.apply(value));
     Outcome::Done
 }

@@ -90,7 +90,7 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Vcpu, exit: Exit) -> Outcome {
     match exit {
         Exit::Vmcall => hypercall::handle(cpu, vcpu),
         Exit::Cpuid => cpuid::handle(cpu, vcpu),
-        Exit::CrAccess(access) => control::handle(cpu, init::vmx_config(), access),
+        Exit::CrAccess(access) => control::handle(cpu, vcpu, init::vmx_config(), access),
         Exit::Io(access) => io::handle(cpu, access),
         Exit::Rdmsr => msr::read(cpu, vcpu),
         Exit::Wrmsr => msr::write(cpu, vcpu),

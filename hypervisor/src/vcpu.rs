@@ -1,7 +1,7 @@
 //! Vcpus, as the scheduler and other pcpus see them.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use alloc::sync::Arc;
 use hv_arch::sync::{Lock, Rank};
@@ -24,6 +24,8 @@ pub struct Vcpu {
     domain: Arc<Domain>,
     /// Waits for an event and is in no run queue.
     blocked: AtomicBool,
+    /// Task priority as the guest wrote it to CR8.
+    cr8: AtomicU8,
     /// Held by the pcpu that runs it.
     cpu: Lock<Cpu>,
 }
@@ -35,6 +37,7 @@ impl Vcpu {
             id,
             domain: Arc::clone(domain),
             blocked: AtomicBool::new(false),
+            cr8: AtomicU8::new(0),
             cpu: Lock::new(Rank::Vcpu, cpu),
         }))
     }
@@ -47,6 +50,16 @@ impl Vcpu {
     /// Its number in the domain.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// CR8, 0 to 15.
+    pub fn cr8(&self) -> u8 {
+        self.cr8.load(Ordering::Relaxed)
+    }
+
+    /// Sets CR8.
+    pub fn set_cr8(&self, priority: u8) {
+        self.cr8.store(priority, Ordering::Relaxed);
     }
 
     /// Its state on the CPU.
@@ -101,7 +114,7 @@ pub fn start(vcpu: &Vcpu, config: &VmxConfig, state: &VcpuState) {
     cpu.write(vmcs::GUEST_IA32_DEBUGCTL, 0);
     cpu.write(vmcs::GUEST_IA32_PAT, PAT_RESET);
     cpu.write_efer(state.efer);
-    let (cr0, cr4) = control::masks(config, state.cr0, state.cr4);
+    let (cr0, cr4) = control::masks(vcpu.domain().cpuid().cr4(), state.cr0, state.cr4);
     cpu.write_control_masks(cr0, cr4);
     *cpu.registers_mut() = state.gprs;
 }

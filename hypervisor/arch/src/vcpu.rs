@@ -68,6 +68,7 @@ pub struct Vcpu {
     debug: [u64; 5],
     extended: ExtendedState,
     vpid: vpid::Vpid,
+    has_timer: bool,
     /// Where its translations may be cached.
     last_pcpu: Option<PcpuId>,
     /// What its VMCS refers to.
@@ -93,6 +94,7 @@ impl Vcpu {
             debug: [0, 0, 0, 0, DR6_RESET],
             extended: ExtendedState::new()?,
             vpid: vpid::Vpid::allocate().ok_or(OutOfFrames { unscrubbed: 0 })?,
+            has_timer: config.preemption_timer().is_some(),
             last_pcpu: None,
             confines,
         };
@@ -273,7 +275,9 @@ impl Loaded<'_> {
     /// Asks for a VM exit after `ticks` of the preemption timer in the guest, where
     /// the CPU has that timer.
     pub fn set_preemption_timer(&mut self, ticks: u32) {
-        self.write(vmcs::PREEMPTION_TIMER_VALUE, ticks);
+        if self.vcpu.has_timer {
+            self.write(vmcs::PREEMPTION_TIMER_VALUE, ticks);
+        }
     }
 
     /// Asks for a VM exit as soon as the guest can take an interrupt or an NMI.
@@ -433,9 +437,14 @@ impl Loaded<'_> {
         let confines = Arc::clone(&self.vcpu.confines);
         let mut pin = config.pin().base();
         pin.set(PinControls::ACTIVATE_PREEMPTION_TIMER, config.preemption_timer().is_some());
+        // Without a TPR shadow CR8 is the pcpu's own task priority.
+        let mut primary = config.primary().base();
+        primary |= PrimaryControls::CR8_LOAD_EXITING | PrimaryControls::CR8_STORE_EXITING;
+        // The debug registers are switched with the vcpu.
+        primary.remove(PrimaryControls::MOV_DR_EXITING);
         let words = [
             (vmcs::PIN_BASED_CONTROLS, pin.bits()),
-            (vmcs::PRIMARY_CONTROLS, config.primary().base().bits()),
+            (vmcs::PRIMARY_CONTROLS, primary.bits()),
             (vmcs::SECONDARY_CONTROLS, config.secondary().base().bits()),
             (vmcs::EXIT_CONTROLS, config.exit().base().bits()),
             (vmcs::ENTRY_CONTROLS, config.entry().base().bits()),
