@@ -1,5 +1,5 @@
 //! VM exits: from reason to handler. Each handler is a small function which says
-//! what should happen; only [`handle`] moves RIP, injects and crashes.
+//! what should happen; only this file moves RIP, injects and crashes.
 
 use core::fmt;
 

@@ -139,7 +139,7 @@ pub(crate) fn protect(features: &Features) {
     };
 }
 
-/// Whether every protection that [`protect`] can turn on is on.
+/// Whether every protection that the CPU has is on.
 #[must_use]
 pub fn is_protected(features: &Features) -> bool {
     let cr4 = Cr4::read();
