@@ -106,6 +106,8 @@ fn write_cr0(cpu: &mut Loaded<'_>, fixed: FixedBits, value: u64) -> Outcome {
     cpu.write_efer(efer & !LMA | active);
     cpu.write(vmcs::GUEST_CR0, fixed.apply(value & !(NW | CD)));
     cpu.set_cr0_shadow(value);
+    // SDM "Operations that Invalidate TLBs and Paging-Structure Caches": MOV to CR0.
+    cpu.flush_translations();
     Outcome::Done
 }
 

@@ -251,6 +251,11 @@ impl Loaded<'_> {
         unsafe { write_field(vmcs::CR0_READ_SHADOW, value) };
     }
 
+    /// Forgets the guest's cached translations, as a CPU does when paging changes.
+    pub fn flush_translations(&self) {
+        self.vcpu.vpid.flush();
+    }
+
     /// Writes the guest's EFER, and with LMA the mode in which it is entered.
     pub fn write_efer(&mut self, value: u64) {
         const LMA: u64 = 1 << 10;
