@@ -38,7 +38,8 @@ pub fn idle() -> ! {
         if let Some(vcpu) = next_vcpu(me) {
             match exit::run(&vcpu) {
                 Stop::Runnable => enqueue_on(me, vcpu),
-                Stop::Blocked => vcpu.set_blocked(true),
+                // In no queue: guests have no events yet that could wake it.
+                Stop::Blocked => {}
                 Stop::Ended => init::domain_ended(vcpu.domain()),
             }
             continue;

@@ -1,7 +1,7 @@
 //! Vcpus, as the scheduler and other pcpus see them.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use alloc::sync::Arc;
 use hv_arch::sync::{Lock, Rank};
@@ -22,8 +22,6 @@ const PAT_RESET: u64 = 0x0007_0406_0007_0406;
 pub struct Vcpu {
     id: u32,
     domain: Arc<Domain>,
-    /// Waits for an event and is in no run queue.
-    blocked: AtomicBool,
     /// Task priority as the guest wrote it to CR8.
     cr8: AtomicU8,
     /// Held by the pcpu that runs it.
@@ -36,7 +34,6 @@ impl Vcpu {
         Ok(Arc::new(Self {
             id,
             domain: Arc::clone(domain),
-            blocked: AtomicBool::new(false),
             cr8: AtomicU8::new(0),
             cpu: Lock::new(Rank::Vcpu, cpu),
         }))
@@ -65,11 +62,6 @@ impl Vcpu {
     /// Its state on the CPU.
     pub fn cpu(&self) -> &Lock<Cpu> {
         &self.cpu
-    }
-
-    /// Marks it as waiting for an event.
-    pub fn set_blocked(&self, blocked: bool) {
-        self.blocked.store(blocked, Ordering::Release);
     }
 }
 
