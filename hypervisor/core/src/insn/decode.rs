@@ -22,7 +22,7 @@ pub fn decode(code: &[u8], mode: Mode) -> Result<Access, Error> {
         Mode::Bits32 => 32,
         Mode::Bits64 => 64,
     };
-    let mut decoder = Decoder::new(bits, code, DecoderOptions::NONE);
+    let mut decoder = Decoder::try_new(bits, code, DecoderOptions::NONE).map_err(|_| Error::Unsupported)?;
     let instruction = decoder.decode();
     if instruction.code() == Code::INVALID {
         return Err(refusal(code, decoder.last_error()));
@@ -52,6 +52,7 @@ fn refusal(code: &[u8], error: DecoderError) -> Error {
     }
 }
 
+#[inline]
 fn translate(instruction: &Instruction) -> Result<Access, Error> {
     use Mnemonic as M;
     let size = size(instruction.memory_size())?;
@@ -162,6 +163,7 @@ enum Operands {
     FromMemory(Register),
 }
 
+#[inline]
 fn operands(instruction: &Instruction) -> Result<Operands, Error> {
     Ok(match (instruction.op0_kind(), instruction.op1_kind()) {
         (OpKind::Register, OpKind::Memory) => Operands::FromMemory(register(instruction.op0_register())?),
@@ -170,7 +172,7 @@ fn operands(instruction: &Instruction) -> Result<Operands, Error> {
         }
         (OpKind::Memory, _) => {
             let value = instruction.try_immediate(1).map_err(|_| Error::Unsupported)?;
-            Operands::ToMemory(Source::Immediate(value))
+            Operands::ToMemory(Source::Immediate((value & 0xffff_ffff) as u32))
         }
         _ => return Err(Error::Unsupported),
     })
@@ -208,16 +210,17 @@ const fn size(memory: MemorySize) -> Result<Size, Error> {
 }
 
 /// The decoder numbers AL, CL, DL, BL, AH, CH, DH, BH, SPL to R15L; AX to R15W; EAX to
-/// R15D; RAX to R15.
+/// R15D; RAX to R15. Devices have mostly 32-bit registers, so those are looked at first.
 const fn register(name: Name) -> Result<Register, Error> {
     let number = name as u64;
     let (first, size) = match number {
-        LOW_BYTES..HIGH_BYTES => (LOW_BYTES, Size::Byte),
-        HIGH_BYTES..NEW_BYTES => return Ok(Register::high(Gpr::from_field(number - HIGH_BYTES))),
-        NEW_BYTES..WORDS => (NEW_BYTES - 4, Size::Byte),
-        WORDS..DWORDS => (WORDS, Size::Word),
         DWORDS..QWORDS => (DWORDS, Size::Dword),
         QWORDS..=LAST => (QWORDS, Size::Qword),
+        WORDS..DWORDS => (WORDS, Size::Word),
+        LOW_BYTES..HIGH_BYTES => (LOW_BYTES, Size::Byte),
+        HIGH_BYTES..NEW_BYTES => return Ok(Register::high(Gpr::from_field(number - HIGH_BYTES))),
+        // SPL has number 4.
+        NEW_BYTES..WORDS => (NEW_BYTES - 4, Size::Byte),
         _ => return Err(Error::Unsupported),
     };
     Ok(Register::low(Gpr::from_field(number - first), size))

@@ -90,8 +90,8 @@ impl Register {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Source {
     Register(Register),
-    /// Extended by its sign as the instruction demands.
-    Immediate(u64),
+    /// Of up to 32 bits, as the instruction carries it: extended by its sign to 64.
+    Immediate(u32),
 }
 
 impl Source {
@@ -100,7 +100,7 @@ impl Source {
     pub(super) const fn value(self, gprs: &Gprs, size: Size) -> u64 {
         match self {
             Self::Register(register) => register.read(gprs),
-            Self::Immediate(value) => value & size.mask(),
+            Self::Immediate(value) => Size::Dword.sign_extend(value as u64) & size.mask(),
         }
     }
 }
