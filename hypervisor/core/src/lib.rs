@@ -24,6 +24,7 @@ pub mod frame;
 pub mod gpr;
 pub mod id;
 pub mod image;
+pub mod insn;
 pub mod log;
 pub mod memmap;
 pub mod msr;
