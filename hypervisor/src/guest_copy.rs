@@ -20,7 +20,7 @@ use crate::vcpu::Vcpu;
 /// `EFAULT`; part of it may have been copied.
 pub fn read(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
     let confines = vcpu.domain().confines();
-    pieces(cpu, vcpu, from, to.len(), Purpose::Read, |address, start, end| {
+    pieces(cpu, vcpu, from, to.len(), KERNEL_READ, |address, start, end| {
         let to = to.get_mut(start..end).ok_or(Errno::EFAULT)?;
         confines.read(address, to).map_err(|_| Errno::EFAULT)
     })
@@ -33,9 +33,28 @@ pub fn read(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(
 /// `EFAULT`; part of it may have been copied.
 pub fn write(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), Errno> {
     let confines = vcpu.domain().confines();
-    pieces(cpu, vcpu, to, from.len(), Purpose::Write, |address, start, end| {
+    pieces(cpu, vcpu, to, from.len(), KERNEL_WRITE, |address, start, end| {
         let from = from.get(start..end).ok_or(Errno::EFAULT)?;
         confines.write(address, from).map_err(|_| Errno::EFAULT)
+    })
+}
+
+const KERNEL_READ: Access = Access { purpose: Purpose::Read, privilege: Privilege::Supervisor };
+const KERNEL_WRITE: Access = Access { purpose: Purpose::Write, privilege: Privilege::Supervisor };
+
+/// Copies code that the guest has just executed at the linear address `from`.
+///
+/// # Errors
+///
+/// `EFAULT`: it is no longer there.
+pub fn fetch(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
+    let user = cpu.read(vmcs::GUEST_SS_ACCESS_RIGHTS) >> 5 & 3 == 3;
+    let privilege = if user { Privilege::User } else { Privilege::Supervisor };
+    let confines = vcpu.domain().confines();
+    let access = Access { purpose: Purpose::Fetch, privilege };
+    pieces(cpu, vcpu, from, to.len(), access, |address, start, end| {
+        let to = to.get_mut(start..end).ok_or(Errno::EFAULT)?;
+        confines.read(address, to).map_err(|_| Errno::EFAULT)
     })
 }
 
@@ -46,12 +65,11 @@ fn pieces(
     vcpu: &Vcpu,
     at: u64,
     len: usize,
-    purpose: Purpose,
+    access: Access,
     mut copy: impl FnMut(hv_core::addr::GuestPhysAddr, usize, usize) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     let walker = Walker::new(u32::from(hv_arch::cpu::phys_bits()), PageSize::Size1G);
     let registers = registers(cpu);
-    let access = Access { purpose, privilege: Privilege::Supervisor };
     let mut done = 0;
     while done < len {
         let address = GuestVirtAddr::new(at).checked_add(done as u64).ok_or(Errno::EFAULT)?;

@@ -17,6 +17,7 @@ use hv_core::addr::PAGE_SIZE;
 use hv_core::boot_info::BootInfo;
 use hv_core::cmdline::{self, Options, SerialPort};
 use hv_core::id::{MAX_PCPUS, PcpuId};
+use hv_core::insn;
 use hv_core::log::Level;
 use hv_core::memmap::MemoryMap;
 use hv_core::vmx_caps::VmxConfig;
@@ -186,6 +187,8 @@ fn go_on() -> ! {
     start_pcpus(machine, &board);
     report_all_in_root(machine.info);
     connect_console(options, &board);
+    // Not part of anyone's first access to a device.
+    insn::prime();
     log::info!("Press 'h' for the list of keys");
     selftest::run(options.selftest, &selftest::Context { info: machine.info, map: &machine.map });
     set_slices(options);

@@ -15,7 +15,7 @@ use core::arch::{asm, naked_asm};
 use core::marker::PhantomData;
 
 use alloc::sync::Arc;
-use hv_core::exit::ExitInformation;
+use hv_core::exit::{ExitInformation, InterruptionInfo};
 use hv_core::frame::{Order, OutOfFrames, Reach, Use};
 use hv_core::gpr::{Gpr, Gprs};
 use hv_core::id::PcpuId;
@@ -299,6 +299,12 @@ impl Loaded<'_> {
         }
     }
 
+    /// Whether the VM exit has broken off the delivery of an event.
+    #[must_use]
+    pub fn is_delivering(&self) -> bool {
+        InterruptionInfo::new(self.read(vmcs::IDT_VECTORING_INFORMATION)).is_valid()
+    }
+
     /// Sets what the guest's time stamp counter is ahead of the pcpus', modulo 2^64.
     pub fn set_tsc_offset(&mut self, offset: u64) {
         let mut controls = PrimaryControls::from_bits_retain(self.read(vmcs::PRIMARY_CONTROLS));
@@ -351,8 +357,15 @@ impl Loaded<'_> {
     /// shadow of STI or MOV SS in which it stood (SDM "Guest Non-Register State").
     #[inline]
     pub fn skip_instruction(&mut self) {
-        let rip = self.read(vmcs::GUEST_RIP);
         let length = self.read(vmcs::EXIT_INSTRUCTION_LENGTH);
+        self.advance(length);
+    }
+
+    /// As [`Loaded::skip_instruction`], for an instruction of `length` bytes, where the
+    /// exit does not tell.
+    #[inline]
+    pub fn advance(&mut self, length: u32) {
+        let rip = self.read(vmcs::GUEST_RIP);
         self.write(vmcs::GUEST_RIP, rip.wrapping_add(u64::from(length)));
         let shadow = self.read(vmcs::GUEST_INTERRUPTIBILITY_STATE);
         if shadow & 3 != 0 {
