@@ -30,6 +30,7 @@ pub mod multiboot2;
 pub mod paging;
 pub mod pt_walk;
 pub mod rate;
+pub mod runstate;
 pub mod symbols;
 pub mod vcpu_state;
 pub mod vioapic;
