@@ -41,3 +41,4 @@ pub mod vpic;
 pub mod vpit;
 pub mod vpmtimer;
 pub mod vrtc;
+pub mod vtimer;
