@@ -29,6 +29,7 @@ pub mod msr_policy;
 pub mod multiboot2;
 pub mod paging;
 pub mod pt_walk;
+pub mod pvclock;
 pub mod rate;
 pub mod runstate;
 pub mod symbols;
