@@ -130,7 +130,8 @@ pub fn build(
     domain.create_vcpus(vcpus, config)?;
     if let Some(first) = domain.vcpus().first() {
         let start_info = u32::try_from(start_info).map_err(|_| Dom0Error::TooSmall)?;
-        vcpu::start(first, config, &VcpuState::pvh_start(image.entry(), start_info));
+        let state = VcpuState::pvh_start(image.entry(), start_info);
+        vcpu::start(first, &mut first.state().lock(), config, &state);
     }
     let memory: u64 = layout.dom0().iter().map(|range| range.len()).sum();
     log::info!("Dom0 has {} vcpus and {} KiB of memory", vcpus, memory / 1024);
