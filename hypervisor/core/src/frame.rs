@@ -40,7 +40,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use buddy::{AddError, Block, Buddy, Counts, DirtyBlock, FreeError, Inconsistency, OutOfFrames, Reach};
 
-use crate::addr::{Mfn, PAGE_SHIFT};
+use crate::addr::{Mfn, PAGE_SHIFT, PhysRange, to_usize};
 use crate::id::DomId;
 
 /// Binary logarithm of a block's number of frames, at most [`Order::MAX`].
@@ -301,6 +301,21 @@ impl<'a> FrameTable<'a> {
             let head = index & !((1 << order) - 1);
             self.record(head).order().is_some_and(|of_head| of_head.get() >= order).then_some(head)
         })
+    }
+
+    /// Whether no frame of `range` was ever the allocator's. A few steps for each
+    /// frame that has a record; what lies past the table was never the allocator's.
+    #[must_use]
+    pub fn is_reserved(self, range: PhysRange) -> bool {
+        let range = range.round_out();
+        let index = |bytes: u64| to_usize(bytes >> PAGE_SHIFT).min(self.frames.len());
+        let (start, end) = (index(range.start()), index(range.end()));
+        let Some(records) = self.frames.get(start..end).filter(|records| !records.is_empty()) else {
+            return true;
+        };
+        // A block that holds any of the frames starts among them, or holds the first.
+        let head = u32::try_from(start).ok().and_then(|start| self.head_of(start));
+        head.is_none() && records.iter().all(|frame| frame.state.load(Ordering::Relaxed) == 0)
     }
 
     /// One past the last frame that has a record.

@@ -504,6 +504,21 @@ proptest! {
 }
 
 #[test]
+fn reserved_is_what_no_block_reaches_into() {
+    let records = records(64);
+    let table = FrameTable::new(&records);
+    let mut buddy = Buddy::new(table);
+    buddy.add(frames(16, 32), Cleanliness::Clean).unwrap();
+    for (start, end, reserved) in
+        [(0, 16, true), (0, 17, false), (31, 40, false), (20, 21, false), (32, 64, true), (40, 1000, true)]
+    {
+        assert_eq!(table.is_reserved(frames(start, end)), reserved, "{start}..{end}");
+    }
+    assert!(table.is_reserved(frames(100, 200)));
+    assert!(!table.is_reserved(PhysRange::new(32 * PAGE_SIZE - 1, 33 * PAGE_SIZE).unwrap()));
+}
+
+#[test]
 fn claimed_frames_are_the_domains_with_one_reference_each() {
     let records = records(64);
     let table = FrameTable::new(&records);
