@@ -31,7 +31,7 @@ pub fn policy(domain: DomId, vcpus: u32, config: &VmxConfig, tsc: Tsc) -> Policy
     let options = Options {
         domain,
         apic_ids: vcpus,
-        tsc_deadline: false,
+        tsc_deadline: true,
         // TSC_AUX is not switched.
         rdtscp: false,
         invpcid: enabled(SecondaryControls::ENABLE_INVPCID),

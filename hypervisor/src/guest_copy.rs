@@ -8,8 +8,9 @@
 //! address.
 //!
 //! ```text
-//!  read, write                  bytes
-//!  read_obj                     one structure
+//!  read, write, fetch           bytes
+//!  read_obj, write_obj          one structure
+//!  read_item, write_item        one of an array that a handle names
 //!  write_field                  part of a structure
 //! ```
 //!
@@ -27,16 +28,35 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::vcpu::Vcpu;
 
+const KERNEL_READ: Access = Access { purpose: Purpose::Read, privilege: Privilege::Supervisor };
+const KERNEL_WRITE: Access = Access { purpose: Purpose::Write, privilege: Privilege::Supervisor };
+
 /// Copies `to.len()` bytes from the guest's address `from`.
 ///
 /// # Errors
 ///
 /// `EFAULT`; part of it may have been copied.
 pub fn read(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
+    read_as(cpu, vcpu, from, to, KERNEL_READ)
+}
+
+/// Copies code that the guest has just executed at the linear address `from`.
+///
+/// # Errors
+///
+/// `EFAULT`: it is no longer there.
+pub fn fetch(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
+    let user = cpu.read(vmcs::GUEST_SS_ACCESS_RIGHTS) >> 5 & 3 == 3;
+    let privilege = if user { Privilege::User } else { Privilege::Supervisor };
+    read_as(cpu, vcpu, from, to, Access { purpose: Purpose::Fetch, privilege })
+}
+
+#[inline]
+fn read_as(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8], access: Access) -> Result<(), Errno> {
     let guest = Guest::new(cpu, vcpu)?;
     let mut done = 0;
     while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        let (at, len) = guest.piece(from, done, rest.len(), Purpose::Read)?;
+        let (at, len) = guest.piece(from, done, rest.len(), access)?;
         let rest = rest.get_mut(..len).ok_or(Errno::EFAULT)?;
         guest.memory.read(at, rest).map_err(|_| Errno::EFAULT)?;
         done += len;
@@ -53,7 +73,7 @@ pub fn write(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), 
     let guest = Guest::new(cpu, vcpu)?;
     let mut done = 0;
     while let Some(rest) = from.get(done..).filter(|rest| !rest.is_empty()) {
-        let (at, len) = guest.piece(to, done, rest.len(), Purpose::Write)?;
+        let (at, len) = guest.piece(to, done, rest.len(), KERNEL_WRITE)?;
         let rest = rest.get(..len).ok_or(Errno::EFAULT)?;
         guest.memory.write(at, rest).map_err(|_| Errno::EFAULT)?;
         done += len;
@@ -77,6 +97,52 @@ pub fn read_obj<T: FromBytes + IntoBytes>(
     Ok(object)
 }
 
+/// Copies a structure to the guest.
+///
+/// # Errors
+///
+/// `EFAULT`.
+#[inline]
+pub fn write_obj<T: IntoBytes + Immutable>(
+    cpu: &Loaded<'_>,
+    vcpu: &Vcpu,
+    handle: GuestHandle<T>,
+    object: &T,
+) -> Result<(), Errno> {
+    write(cpu, vcpu, handle.address(), object.as_bytes())
+}
+
+/// Copies element `index` of the array at `handle` from the guest.
+///
+/// # Errors
+///
+/// `EFAULT`, also if the address would wrap around.
+#[inline]
+pub fn read_item<T: FromBytes + IntoBytes>(
+    cpu: &Loaded<'_>,
+    vcpu: &Vcpu,
+    handle: GuestHandle<T>,
+    index: u64,
+) -> Result<T, Errno> {
+    read_obj(cpu, vcpu, item(handle, index)?)
+}
+
+/// Copies `object` to element `index` of the array at `handle`.
+///
+/// # Errors
+///
+/// `EFAULT`, also if the address would wrap around.
+#[inline]
+pub fn write_item<T: IntoBytes + Immutable>(
+    cpu: &Loaded<'_>,
+    vcpu: &Vcpu,
+    handle: GuestHandle<T>,
+    index: u64,
+    object: &T,
+) -> Result<(), Errno> {
+    write_obj(cpu, vcpu, item(handle, index)?, object)
+}
+
 /// Copies the field at byte `offset` of the structure at `handle` to the guest.
 ///
 /// # Errors
@@ -92,6 +158,11 @@ pub fn write_field<T, F: IntoBytes + Immutable>(
 ) -> Result<(), Errno> {
     let address = handle.address().checked_add(offset as u64).ok_or(Errno::EFAULT)?;
     write(cpu, vcpu, address, field.as_bytes())
+}
+
+fn item<T>(handle: GuestHandle<T>, index: u64) -> Result<GuestHandle<T>, Errno> {
+    let offset = index.checked_mul(size_of::<T>() as u64).ok_or(Errno::EFAULT)?;
+    handle.address().checked_add(offset).map(GuestHandle::new).ok_or(Errno::EFAULT)
 }
 
 /// A vcpu's view of its memory.
@@ -116,22 +187,22 @@ impl<'a, 'b> Guest<'a, 'b> {
         at: u64,
         done: usize,
         len: usize,
-        purpose: Purpose,
+        access: Access,
     ) -> Result<(GuestPhysAddr, usize), Errno> {
         let address = GuestVirtAddr::new(at).checked_add(done as u64).ok_or(Errno::EFAULT)?;
-        let quick = self.kernel.and_then(|walk| walk.find(&self.memory, address, purpose == Purpose::Write));
+        let kernel = self.kernel.filter(|_| access.privilege == Privilege::Supervisor);
+        let quick = kernel.and_then(|walk| walk.find(&self.memory, address, access.purpose));
         let found = match quick {
             Some(found) => found,
-            None => self.walk(address, purpose)?,
+            None => self.walk(address, access)?,
         };
         Ok((found, len.min(to_usize(PAGE_SIZE - address.page_offset()))))
     }
 
     /// Any mode of paging, any rights.
     #[cold]
-    fn walk(&self, address: GuestVirtAddr, purpose: Purpose) -> Result<GuestPhysAddr, Errno> {
+    fn walk(&self, address: GuestVirtAddr, access: Access) -> Result<GuestPhysAddr, Errno> {
         let walker = Walker::new(u32::from(hv_arch::cpu::phys_bits()), PageSize::Size1G);
-        let access = Access { purpose, privilege: Privilege::Supervisor };
         let walk = walker.walk(&self.memory, &registers(self.cpu), address, access);
         Ok(walk.map_err(|_| Errno::EFAULT)?.addr)
     }

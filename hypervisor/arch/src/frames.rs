@@ -147,6 +147,15 @@ fn free(mfn: Mfn, order: Order) -> Result<(), FreeError> {
     BUDDY.lock().as_mut().ok_or(FreeError::OutsideTable)?.free(mfn, order)
 }
 
+/// Whether frames may be overwritten while whoever allocates them waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scrubbing {
+    /// If there are no clean ones.
+    AtOnce,
+    /// Only clean ones will do, which idle pcpus see to ([`scrub_some`]).
+    Never,
+}
+
 /// Frames that were allocated to a domain, all bytes zero, and that are not in its
 /// p2m yet: 2^order of them.
 #[derive(Debug)]
@@ -158,17 +167,17 @@ pub struct DomainFrames {
 }
 
 impl DomainFrames {
-    /// Largest order that is scrubbed while the caller waits: 2 MiB.
-    pub const SCRUBBED_AT_ONCE: Order = Order::TWO_MIB;
-
-    /// Allocates frames for domain `owner`: clean ones if there are. Above
-    /// [`DomainFrames::SCRUBBED_AT_ONCE`] only clean ones, which idle pcpus see to
-    /// ([`scrub_some`]).
+    /// Allocates frames for domain `owner`: clean ones if there are.
     ///
     /// # Errors
     ///
     /// [`OutOfFrames`].
-    pub fn allocate(owner: DomId, order: Order, reach: Reach) -> Result<Self, OutOfFrames> {
+    pub fn allocate(
+        owner: DomId,
+        order: Order,
+        reach: Reach,
+        scrubbing: Scrubbing,
+    ) -> Result<Self, OutOfFrames> {
         let mut guard = BUDDY.lock();
         let buddy = guard.as_mut().ok_or(OutOfFrames { unscrubbed: 0 })?;
         let block = buddy.alloc(order, reach, Owner::Domain(owner))?;
@@ -176,7 +185,7 @@ impl DomainFrames {
         drop(guard);
         let frames = Self { mfn: block.mfn(), order, owner };
         if block.needs_scrub() {
-            if order > Self::SCRUBBED_AT_ONCE {
+            if scrubbing == Scrubbing::Never {
                 return Err(OutOfFrames { unscrubbed: order.frames() });
             }
             // SAFETY: RAM that the allocator gave to this value alone.
@@ -252,7 +261,8 @@ impl FrameRef {
     ///
     /// [`OutOfFrames`].
     pub(crate) fn allocate(owner: DomId) -> Result<Self, OutOfFrames> {
-        Ok(DomainFrames::allocate(owner, Order::FRAME, Reach::Anywhere)?.into_reference())
+        let frames = DomainFrames::allocate(owner, Order::FRAME, Reach::Anywhere, Scrubbing::AtOnce)?;
+        Ok(frames.into_reference())
     }
 
     /// A reference to a frame of `owner`.

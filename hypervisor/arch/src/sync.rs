@@ -19,10 +19,18 @@ use {crate::percpu, x86_64::instructions::interrupts};
 pub enum Rank {
     /// What a vcpu has on the CPU; held by the pcpu that runs it.
     Vcpu,
-    /// Vcpus that wait for a pcpu.
-    RunQueue,
     /// State of one domain.
     Domain,
+    /// Device models of one domain.
+    Devices,
+    /// Local APIC of one vcpu.
+    Lapic,
+    /// Where one vcpu is: running, waiting or asleep.
+    Schedule,
+    /// Vcpus that wait for a pcpu.
+    RunQueue,
+    /// Deadlines of one pcpu.
+    Timers,
     /// Starting, calling and stopping pcpus ([`crate::smp`], [`crate::ipi`]).
     Pcpus,
     /// A domain's p2m ([`crate::confines`]).

@@ -472,15 +472,20 @@ impl KernelWalk {
         })
     }
 
-    /// Where `addr` leads, if a page of the supervisor's is there and may be read, or
-    /// written: neither SMAP nor protection keys concern it.
+    /// Where `addr` leads, if a page of the supervisor's is there that may be used so:
+    /// neither SMAP and SMEP nor protection keys concern it.
     #[inline]
-    pub fn find<M: GuestMemory>(self, memory: &M, addr: GuestVirtAddr, write: bool) -> Option<GuestPhysAddr> {
+    pub fn find<M: GuestMemory>(
+        self,
+        memory: &M,
+        addr: GuestVirtAddr,
+        purpose: Purpose,
+    ) -> Option<GuestPhysAddr> {
         let virt = addr.get();
-        let (mut table, mut shift, mut all) = (self.root, 39, u64::MAX);
+        let (mut table, mut shift, mut all, mut any) = (self.root, 39, u64::MAX, 0);
         let start = loop {
             let entry = memory.read_u64(phys(table | (virt.wrapping_shr(shift) & 0x1ff) << 3))?;
-            all &= entry;
+            (all, any) = (all & entry, any | entry);
             if entry & (PRESENT | self.reserved) != PRESENT {
                 return None;
             }
@@ -499,7 +504,11 @@ impl KernelWalk {
             shift = shift.wrapping_sub(9);
         };
         let supervisor = all & USER == 0;
-        let allowed = !write || all & WRITABLE != 0;
+        let allowed = match purpose {
+            Purpose::Read => true,
+            Purpose::Write => all & WRITABLE != 0,
+            Purpose::Fetch => any & NO_EXECUTE == 0,
+        };
         let offset = virt & 1_u64.wrapping_shl(shift).wrapping_sub(1);
         (supervisor && allowed && addr.is_canonical()).then(|| phys(start | offset))
     }

@@ -115,7 +115,8 @@ fn four_levels_with_each_page_size() {
 fn the_kernel_s_walk_leaves_the_rest_to_the_whole_one() {
     let kernel = |registers: &Registers| KernelWalk::new(39, registers);
     let find = |memory: &Memory, at, write| {
-        kernel(&LONG).and_then(|walk| walk.find(memory, virt(at), write)).map(GuestPhysAddr::get)
+        let purpose = if write { Purpose::Write } else { Purpose::Read };
+        kernel(&LONG).and_then(|walk| walk.find(memory, virt(at), purpose)).map(GuestPhysAddr::get)
     };
     let own = with(&[(4, 0x2000 | ALL & !USER)]);
     assert_eq!(find(&own, VIRT, true), Some(0x12_3456_789a));
@@ -412,7 +413,7 @@ proptest! {
     /// entries and the protections; and of an ordinary kernel page it finds all.
     #[test]
     fn the_kernel_s_walk_is_never_wrong(
-        levels in any::<[u64; 4]>(), ordinary in any::<[bool; 4]>(), control in any::<[u64; 3]>(), write: bool,
+        levels in any::<[u64; 4]>(), ordinary in any::<[bool; 4]>(), control in any::<[u64; 3]>(), access in accesses(),
     ) {
         let entry = |i: usize| {
             let next = TABLES.get(i).map_or(0, |&(_, entry)| entry & FRAME);
@@ -422,9 +423,8 @@ proptest! {
         let memory = Memory { words: (0..4).map(entry).collect(), noise: Some(noise), ..Memory::default() };
         let [cr0, cr4, rflags] = control;
         let registers = Registers { cr0: cr0 | CR0_PG, cr4: cr4 & !(CR4_LA57 | CR4_PKE), rflags, ..LONG };
-        let purpose = if write { Purpose::Write } else { Purpose::Read };
-        let access = Access { purpose, privilege: Privilege::Supervisor };
-        let quick = KernelWalk::new(39, &registers).unwrap().find(&memory, virt(VIRT), write);
+        let access = Access { privilege: Privilege::Supervisor, ..access };
+        let quick = KernelWalk::new(39, &registers).unwrap().find(&memory, virt(VIRT), access.purpose);
         let whole = walk(&memory, &registers, VIRT, access).map(|walk| walk.addr);
         if let Some(found) = quick {
             prop_assert_eq!(whole, Ok(found));
