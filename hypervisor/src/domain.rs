@@ -15,6 +15,8 @@ use hv_core::msr_policy::{HostValues, MsrPolicy};
 use hv_core::vmx_caps::VmxConfig;
 use spin::{RwLock, RwLockReadGuard};
 
+use xen_abi::sched::ShutdownReason;
+
 use crate::devices::Devices;
 use crate::domain_memory::DomainMemory;
 use crate::sched;
@@ -146,6 +148,15 @@ impl Domain {
     /// Whether it may do what concerns the machine or other domains.
     pub fn is_privileged(&self) -> bool {
         self.id == DomId::DOM0
+    }
+
+    /// Ends the domain if none of its vcpus is up: nothing can bring one back (Xen does
+    /// the same).
+    pub fn end_if_all_down(&self) {
+        let all_down = self.vcpus().iter().all(|vcpu| !vcpu.is_up());
+        if all_down {
+            self.shut_down(ShutdownReason::Poweroff as u32);
+        }
     }
 
     /// Ends the domain with a `SHUTDOWN_*` code; the first one counts.

@@ -164,14 +164,24 @@ fn conditions(cpu: &Loaded<'_>) -> Conditions {
     }
 }
 
+/// Whether the guest has interrupts enabled (RFLAGS.IF).
+pub fn are_enabled(cpu: &Loaded<'_>) -> bool {
+    cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0
+}
+
 /// Whether a halted vcpu has an event that ends HLT.
 pub fn ends_halt(cpu: &Loaded<'_>, vcpu: &Vcpu, pending: &PendingEvents) -> bool {
+    !pending.is_empty() || are_enabled(cpu) && are_waiting(vcpu, pending)
+}
+
+/// Whether there is an event for the vcpu that it gets when it can take it.
+pub fn are_waiting(vcpu: &Vcpu, pending: &PendingEvents) -> bool {
     if !pending.is_empty() {
         return true;
     }
     let mut lapic = vcpu.lapic().lock();
     vcpu.posted().fold(&mut lapic);
-    lapic.pending().is_some() && cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0
+    lapic.pending().is_some()
 }
 
 /// Injects the most urgent event at the VM entry that follows, and has the vcpu exit

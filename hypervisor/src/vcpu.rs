@@ -73,8 +73,10 @@ pub struct State {
 pub enum Activity {
     /// It does.
     Active,
-    /// It waits for an event, by HLT or `SCHEDOP_block`.
+    /// It waits for an event that it can take, by HLT.
     Halted,
+    /// It waits for any event, by `SCHEDOP_block` or `SCHEDOP_poll`.
+    Waiting,
     /// It waits to be started, by INIT and SIPI or `VCPUOP_up`.
     Down,
 }
