@@ -1,7 +1,7 @@
 //! Domains: an identity, confines, vcpus, and what has become of them.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -16,11 +16,14 @@ use hv_core::vmx_caps::VmxConfig;
 use spin::{RwLock, RwLockReadGuard};
 
 use xen_abi::sched::ShutdownReason;
+use xen_abi::xen::VmAssistType;
 
+use crate::clock;
 use crate::devices::Devices;
 use crate::domain_memory::DomainMemory;
 use crate::sched;
 use crate::vcpu::Vcpu;
+use crate::work::Work;
 
 /// Most vcpus of a domain (requirements 1.22).
 pub const MAX_VCPUS: u32 = 32;
@@ -41,6 +44,10 @@ pub struct Domain {
     vcpus: RwLock<Vec<Arc<Vcpu>>>,
     /// Reasons why none of its vcpus may run: pauses that were not undone yet.
     pauses: AtomicU32,
+    /// The vector by which it hears of events (`HVM_PARAM_CALLBACK_IRQ`); 0 for none.
+    callback: AtomicU8,
+    /// Bit n: `vm_assist` number n is on.
+    assists: AtomicU32,
     /// `SHUTDOWN_*` of `sched.h`, or [`RUNNING`].
     shutdown: AtomicU32,
     /// Console output up to the next end of line.
@@ -70,6 +77,8 @@ impl Domain {
             devices: Devices::new(id == DomId::DOM0),
             vcpus: RwLock::new(Vec::new()),
             pauses: AtomicU32::new(0),
+            callback: AtomicU8::new(0),
+            assists: AtomicU32::new(0),
             shutdown: AtomicU32::new(RUNNING),
             line: Lock::new(Rank::Domain, String::new()),
         }))
@@ -83,6 +92,8 @@ impl Domain {
     pub fn create_vcpus(self: &Arc<Self>, count: u32, config: &VmxConfig) -> Result<(), OutOfFrames> {
         let vcpus = (0..count).map(|id| Vcpu::new(id, self, config));
         let vcpus = vcpus.collect::<Result<Vec<_>, _>>()?;
+        clock::write_wall(self.memory.shared_info(), 0);
+        vcpus.iter().for_each(|vcpu| vcpu.shared().write_time(vcpu));
         *self.vcpus.write() = vcpus;
         Ok(())
     }
@@ -148,6 +159,24 @@ impl Domain {
     /// Whether it may do what concerns the machine or other domains.
     pub fn is_privileged(&self) -> bool {
         self.id == DomId::DOM0
+    }
+
+    /// The vector by which it hears of events, past its local APICs.
+    #[inline]
+    pub fn callback(&self) -> Option<u8> {
+        Some(self.callback.load(Ordering::Relaxed)).filter(|&vector| vector != 0)
+    }
+
+    /// Sets that vector; 0 for none.
+    pub fn set_callback(&self, vector: u8) {
+        self.callback.store(vector, Ordering::Relaxed);
+        self.vcpus().iter().for_each(|vcpu| vcpu.notify(Work::EVENTS));
+    }
+
+    /// Whether copies of runstates are to say when they are being written
+    /// (`VMASST_TYPE_runstate_update_flag`).
+    pub fn flags_runstate(&self) -> bool {
+        self.assists.load(Ordering::Relaxed) & 1 << VmAssistType::RunstateUpdateFlag as u32 != 0
     }
 
     /// Ends the domain if none of its vcpus is up: nothing can bring one back (Xen does

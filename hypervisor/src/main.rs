@@ -16,6 +16,7 @@
 
 extern crate alloc;
 
+mod clock;
 mod console;
 mod control;
 mod cpuid;
@@ -37,6 +38,7 @@ mod msr;
 mod pcpu;
 mod sched;
 mod selftest;
+mod shared;
 mod timers;
 mod vcpu;
 mod work;

@@ -8,7 +8,7 @@
 //! | [`Schedule`] | the scheduler |
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use alloc::sync::Arc;
 use hv_arch::apic_page::VirtualApicPage;
@@ -20,14 +20,16 @@ use hv_core::event::PendingEvents;
 use hv_core::frame::OutOfFrames;
 use hv_core::gpr::Gpr;
 use hv_core::vcpu_state::{CR0_CD, CR0_NW, Segments, VcpuState};
-use hv_core::vlapic::Vlapic;
+use hv_core::vlapic::{Vector, Vlapic};
 use hv_core::vmcs::{self, SegmentFields};
 use hv_core::vmx_caps::VmxConfig;
+use hv_core::vtimer::VcpuTimers;
 
 use crate::domain::Domain;
 use crate::interrupts::{self, Posted};
 use crate::msr::Kept;
 use crate::sched::{self, Schedule};
+use crate::shared::Shared;
 use crate::work::{Owed, Work};
 use crate::{control, timers};
 
@@ -43,6 +45,8 @@ pub struct Vcpu {
     owed: Owed,
     /// Reasons why it alone may not run: pauses that were not undone yet.
     pauses: AtomicU32,
+    /// Whether it has got registers to start with.
+    initialised: AtomicBool,
     /// Whether it has been started and not been taken down again.
     up: AtomicBool,
     posted: Posted,
@@ -52,6 +56,12 @@ pub struct Vcpu {
     /// What its time stamp counter is ahead of the pcpus', modulo 2^64.
     tsc_offset: AtomicU64,
     kept: Lock<Kept>,
+    /// Timers that it sets by hypercall, in system time.
+    timers: Lock<VcpuTimers>,
+    shared: Shared,
+    /// The vector of its local APIC by which it hears of events
+    /// (`HVMOP_set_evtchn_upcall_vector`); 0 for none of its own.
+    upcall_vector: AtomicU8,
     state: Lock<State>,
     lapic: Lock<Vlapic<VirtualApicPage>>,
     schedule: Lock<Schedule>,
@@ -92,12 +102,16 @@ impl Vcpu {
             domain: Arc::clone(domain),
             owed: Owed::default(),
             pauses: AtomicU32::new(0),
+            initialised: AtomicBool::new(false),
             up: AtomicBool::new(false),
             posted: Posted::default(),
             deadline: AtomicU64::new(NEVER),
             timer_place: AtomicUsize::new(timers::NOWHERE),
             tsc_offset: AtomicU64::new(0),
             kept: Lock::new(Rank::Lapic, Kept::default()),
+            timers: Lock::new(Rank::Lapic, VcpuTimers::new()),
+            shared: Shared::new(),
+            upcall_vector: AtomicU8::new(0),
             state: Lock::new(Rank::Vcpu, state),
             lapic: Lock::new(Rank::Lapic, lapic),
             schedule: Lock::new(Rank::Schedule, Schedule::new(sched::home())),
@@ -175,6 +189,33 @@ impl Vcpu {
         sched::resume(self);
     }
 
+    /// Timers that it sets by hypercall, in system time.
+    pub fn timers(&self) -> &Lock<VcpuTimers> {
+        &self.timers
+    }
+
+    /// Memory in which it finds what the hypervisor tells it.
+    #[inline]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The vector of its local APIC by which it hears of events.
+    #[inline]
+    pub fn upcall_vector(&self) -> Option<Vector> {
+        Vector::new(self.upcall_vector.load(Ordering::Relaxed))
+    }
+
+    /// Sets that vector.
+    pub fn set_upcall_vector(&self, vector: Vector) {
+        self.upcall_vector.store(vector.get(), Ordering::Relaxed);
+    }
+
+    /// Whether it has got registers to start with.
+    pub fn is_initialised(&self) -> bool {
+        self.initialised.load(Ordering::SeqCst)
+    }
+
     /// MSRs that the hypervisor keeps for it.
     pub fn kept(&self) -> &Lock<Kept> {
         &self.kept
@@ -204,6 +245,9 @@ impl Vcpu {
 
     /// Notes whether it is up.
     pub fn set_up(&self, up: bool) {
+        if up {
+            self.initialised.store(true, Ordering::SeqCst);
+        }
         self.up.store(up, Ordering::SeqCst);
     }
 
@@ -234,11 +278,15 @@ impl fmt::Display for Vcpu {
 /// Brings a vcpu that runs nowhere into `state`, from which it starts when it is
 /// let run next.
 pub fn start(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
-    let mut cpu = state.cpu.load();
-    reset(&mut cpu, vcpu, config, from);
-    drop(cpu);
+    prepare(vcpu, state, config, from);
     state.activity = Activity::Active;
     vcpu.set_up(true);
+}
+
+/// Gives a vcpu that runs nowhere the registers with which it will start.
+pub fn prepare(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
+    reset(&mut state.cpu.load(), vcpu, config, from);
+    vcpu.initialised.store(true, Ordering::SeqCst);
 }
 
 /// Writes the registers of `state`.

@@ -7,6 +7,7 @@ mod console_io;
 mod multicall;
 pub mod page;
 mod sched_op;
+mod vcpu_op;
 pub mod xen_version;
 
 use alloc::sync::Arc;
@@ -72,6 +73,7 @@ static TABLE: [Option<Entry>; NUMBERS] = {
         (Hypercall::Multicall, Caller::Anyone, multicall::handle),
         (Hypercall::XenVersion, Caller::Anyone, xen_version::handle),
         (Hypercall::ConsoleIo, Caller::Dom0, console_io::handle),
+        (Hypercall::VcpuOp, Caller::Anyone, vcpu_op::handle),
         (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),
     ];
     let mut index = 0;
