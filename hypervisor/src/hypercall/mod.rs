@@ -4,6 +4,7 @@
 //! RDI, RSI, RDX, R10, R8; result in RAX.
 
 mod console_io;
+mod memory_op;
 mod multicall;
 pub mod page;
 mod sched_op;
@@ -74,6 +75,7 @@ static TABLE: [Option<Entry>; NUMBERS] = {
         (Hypercall::XenVersion, Caller::Anyone, xen_version::handle),
         (Hypercall::ConsoleIo, Caller::Dom0, console_io::handle),
         (Hypercall::VcpuOp, Caller::Anyone, vcpu_op::handle),
+        (Hypercall::MemoryOp, Caller::Anyone, memory_op::handle),
         (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),
     ];
     let mut index = 0;
