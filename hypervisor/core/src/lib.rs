@@ -47,3 +47,4 @@ pub mod vpit;
 pub mod vpmtimer;
 pub mod vrtc;
 pub mod vtimer;
+pub mod watchdog;
