@@ -453,26 +453,50 @@ pub fn set_cr2(value: u64) {
     unsafe { asm!("mov cr2, {}", in(reg) value, options(nomem, nostack)) };
 }
 
+/// Reads DR0.
+#[must_use]
+pub fn dr0() -> u64 {
+    let value: u64;
+    // SAFETY: a read.
+    unsafe { asm!("mov {}, dr0", out(reg) value, options(nomem, nostack)) };
+    value
+}
+
+/// Writes DR0: without DR7 it does nothing.
+pub fn set_dr0(value: u64) {
+    // SAFETY: no breakpoint is enabled.
+    unsafe { asm!("mov dr0, {}", in(reg) value, options(nomem, nostack)) };
+}
+
 /// Writes CR8, 0 to 15.
 pub fn set_cr8(priority: u8) {
     // SAFETY: interrupts of lower priority wait.
     unsafe { asm!("mov cr8, {}", in(reg) u64::from(priority & 15), options(nomem, nostack)) };
 }
 
-/// Runs three NOPs with the trap flag set: each is to raise #DB.
+/// Traps that [`single_step`] is to raise: POPFQ itself raises none.
+pub const SINGLE_STEPS: u64 = 7;
+
+/// Runs a few instructions with the trap flag set, among them CPUID.
 pub fn single_step() {
     // SAFETY: the handler of #DB decides how it goes on.
     unsafe {
         asm!(
+            "mov r9, rbx",
             "pushfq",
             "or qword ptr [rsp], 0x100",
             "popfq",
             "nop",
-            "nop",
-            "nop",
+            "xor eax, eax",
+            "cpuid",
+            "mov rbx, r9",
             "pushfq",
             "and qword ptr [rsp], ~0x100",
-            "popfq"
+            "popfq",
+            out("rax") _,
+            out("rcx") _,
+            out("rdx") _,
+            out("r9") _,
         );
     }
 }

@@ -55,6 +55,13 @@ fn is_xen(leaf: u32) -> bool {
     [id.ebx, id.ecx, id.edx] == [cpuid::SIGNATURE_EBX, cpuid::SIGNATURE_ECX, cpuid::SIGNATURE_EDX]
 }
 
+/// What the hypervisor wrote into the hypercall page.
+#[must_use]
+pub fn page_bytes() -> [u8; 4096] {
+    // SAFETY: the page is written before `READY` is set only.
+    unsafe { PAGE.0.get().read_volatile() }
+}
+
 /// Makes a hypercall: any number, any arguments. Without a hypervisor the answer
 /// is -38, `-ENOSYS`.
 ///

@@ -9,6 +9,7 @@
 //! | [`trap`] | exceptions and interrupts; faults that are expected |
 //! | [`cpu`] | instructions, as functions that return the fault they raise |
 //! | [`paging`] | pages that a test takes the access rights of |
+//! | [`window`] | guest frames for other domains' memory |
 //! | [`apic`] | the local APIC, by MMIO or by MSRs |
 //! | [`smp`] | further vcpus, by INIT/SIPI or by hypercall |
 //! | [`hypercall`] | Xen's interface |
@@ -34,6 +35,7 @@ pub mod paging;
 pub mod segments;
 pub mod smp;
 pub mod trap;
+pub mod window;
 
 pub use heap::free as heap_free;
 pub use xen_abi;
