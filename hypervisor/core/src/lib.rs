@@ -7,6 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
@@ -17,6 +18,7 @@ pub mod cmdline;
 pub mod cpuid;
 pub mod ept;
 pub mod event;
+pub mod evtchn;
 pub mod exit;
 pub mod frame;
 pub mod gpr;
@@ -32,6 +34,7 @@ pub mod pt_walk;
 pub mod pvclock;
 pub mod rate;
 pub mod runstate;
+pub mod shared_page;
 pub mod symbols;
 pub mod vcpu_state;
 pub mod vioapic;
