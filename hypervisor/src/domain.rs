@@ -16,6 +16,7 @@ use hv_core::vmx_caps::VmxConfig;
 use spin::{RwLock, RwLockReadGuard};
 
 use crate::devices::Devices;
+use crate::domain_memory::DomainMemory;
 use crate::sched;
 use crate::vcpu::Vcpu;
 
@@ -30,6 +31,7 @@ const LINE: usize = 128;
 pub struct Domain {
     id: DomId,
     confines: Arc<Confines>,
+    memory: DomainMemory,
     cpuid: cpuid::Policy,
     msrs: MsrPolicy,
     devices: Devices,
@@ -44,12 +46,22 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// A domain with memory and bitmaps as in `confines` and the CPU of `cpuid`,
-    /// without vcpus.
-    pub fn new(id: DomId, confines: Confines, cpuid: cpuid::Policy) -> Arc<Self> {
+    /// A domain with memory and bitmaps as in `confines`, in which there are `frames`
+    /// of RAM, and the CPU of `cpuid`, without vcpus.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfFrames`].
+    pub fn new(
+        id: DomId,
+        confines: Confines,
+        frames: u64,
+        cpuid: cpuid::Policy,
+    ) -> Result<Arc<Self>, OutOfFrames> {
         let msrs = MsrPolicy::new(&cpuid, &HostValues::default());
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             id,
+            memory: DomainMemory::new(id, frames)?,
             cpuid,
             msrs,
             confines: Arc::new(confines),
@@ -58,7 +70,7 @@ impl Domain {
             pauses: AtomicU32::new(0),
             shutdown: AtomicU32::new(RUNNING),
             line: Lock::new(Rank::Domain, String::new()),
-        })
+        }))
     }
 
     /// Gives the domain `count` vcpus, none of which runs yet. Once.
@@ -78,7 +90,12 @@ impl Domain {
         self.id
     }
 
-    /// Its memory and bitmaps.
+    /// How much memory it has, and what it shares with the hypervisor.
+    pub fn memory(&self) -> &DomainMemory {
+        &self.memory
+    }
+
+    /// Its address space and bitmaps.
     pub fn confines(&self) -> &Arc<Confines> {
         &self.confines
     }

@@ -52,6 +52,11 @@ fn machine() -> &'static Machine {
     MACHINE.get().expect("set before the boot stack was left")
 }
 
+/// The machine's memory map.
+pub fn memory_map() -> &'static MemoryMap {
+    &machine().map
+}
+
 /// VMX configuration, the same on every pcpu.
 pub fn vmx_config() -> &'static VmxConfig {
     VMX.get().expect("set before any pcpu entered VMX root operation")

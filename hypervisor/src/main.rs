@@ -23,6 +23,8 @@ mod crash;
 mod devices;
 mod dom0;
 mod domain;
+mod domain_memory;
+mod domains;
 mod exit;
 mod guest_copy;
 mod hypercall;

@@ -3,6 +3,7 @@
 
 use core::fmt;
 
+use hv_arch::frames;
 use hv_arch::sync::{Lock, Rank};
 use hv_arch::{apic, cpu, ipi, percpu};
 use hv_core::id::{MAX_PCPUS, PcpuId};
@@ -31,7 +32,7 @@ pub fn idle() -> ! {
             }
             continue;
         }
-        if polled {
+        if polled || frames::scrub_some() {
             hv_arch::take_interrupts();
         } else {
             wait(me);

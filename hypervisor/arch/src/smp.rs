@@ -249,7 +249,7 @@ fn finish(others: &[ApicId], prepared: Prepared) -> Vec<PcpuId> {
     let missing: Vec<_> = missing(others).filter(|&id| claim(id, LEFT_OUT)).collect();
     if missing.is_empty() {
         // All have left the trampoline's tables for the hypervisor's.
-        prepared.tables.free();
+        drop(prepared.tables);
     } else {
         // One may still come and find tables and lists in place.
         core::mem::forget(prepared);

@@ -112,6 +112,16 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
+/// Checks, in debug builds, that this pcpu holds no lock but that of the vcpu it
+/// runs: it is about to wait for other pcpus, which may want the lock.
+pub(crate) fn assert_may_wait() {
+    #[cfg(debug_assertions)]
+    {
+        let held = percpu::this().held_locks().get();
+        assert!(held & !(1 << Rank::Vcpu as u32) == 0, "waiting while holding ranks {held:#b}");
+    }
+}
+
 /// The rank's bit in the set of locks that this pcpu holds.
 #[cfg(debug_assertions)]
 #[derive(Debug)]

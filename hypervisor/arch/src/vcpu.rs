@@ -28,7 +28,7 @@ use x86_64::instructions::tables::{sgdt, sidt};
 use x86_64::registers::control::{Cr0, Cr3, Cr4};
 
 use crate::apic_page::VirtualApicPage;
-use crate::confines::Confines;
+use crate::confines::{Confines, Outer};
 use crate::descriptors::{CODE_SELECTOR, TASK_SELECTOR};
 use crate::extended::ExtendedState;
 use crate::frames::OwnFrames;
@@ -127,7 +127,8 @@ impl Vcpu {
                  operand = in(reg) &raw const operand, failed = out(reg_byte) failed, options(nostack));
         }
         assert!(failed == 0, "VMPTRLD of {operand:#x} failed");
-        let mut loaded = Loaded { vcpu: self, _pinned: PhantomData };
+        let outer = self.confines.enter();
+        let mut loaded = Loaded { vcpu: self, outer, _pinned: PhantomData };
         let here = percpu::this().id();
         if loaded.vcpu.last_pcpu.replace(here) != Some(here) {
             // Another vcpu may have had the VPID here, or this one with older tables.
@@ -155,6 +156,8 @@ impl Vcpu {
 #[derive(Debug)]
 pub struct Loaded<'a> {
     vcpu: &'a mut Vcpu,
+    /// For the confines, when it is unloaded.
+    outer: Outer,
     _pinned: PhantomData<*mut ()>,
 }
 
@@ -677,6 +680,7 @@ impl Drop for Loaded<'_> {
         self.save();
         self.vcpu.launched = false;
         self.vcpu.clear();
+        self.vcpu.confines.leave(self.outer);
     }
 }
 

@@ -4,6 +4,7 @@
 //! RDI, RSI, RDX, R10, R8; result in RAX.
 
 mod console_io;
+mod memory_op;
 pub mod page;
 mod sched_op;
 pub mod xen_version;
@@ -29,6 +30,9 @@ pub enum Answer {
     Block,
     /// It returns 0 after others have run.
     Yield,
+    /// It is not done yet: it is made again, with these arguments, after the vcpu has
+    /// taken its interrupts.
+    Again([u64; 5]),
 }
 
 /// The caller's side of a hypercall.
@@ -54,6 +58,12 @@ pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
         Ok(Answer::Value(value)) => (value, Outcome::Done),
         Ok(Answer::Block) => (0, Outcome::Block),
         Ok(Answer::Yield) => (0, Outcome::Yield),
+        Ok(Answer::Again(arguments)) => {
+            for (register, value) in ARGUMENTS.into_iter().zip(arguments) {
+                cpu.registers_mut().set(register, value);
+            }
+            return Outcome::Resume;
+        }
         Err(error) => (error.return_value().cast_unsigned(), Outcome::Done),
     };
     cpu.registers_mut().set(Gpr::Rax, value);
@@ -73,6 +83,7 @@ fn dispatch(number: u64, call: &Call<'_, '_>) -> Reply {
     match number {
         Hypercall::XenVersion => xen_version::handle(call),
         Hypercall::ConsoleIo => console_io::handle(call),
+        Hypercall::MemoryOp => memory_op::handle(call),
         Hypercall::SchedOp => sched_op::handle(call),
         _ => Err(Errno::ENOSYS),
     }

@@ -1,7 +1,10 @@
 //! `xen_version`: what hypervisor this is.
 
+use core::mem::offset_of;
+
 use xen_abi::errno::Errno;
 use xen_abi::features::Features;
+use xen_abi::handle::GuestHandle;
 use xen_abi::version::{
     CapabilitiesInfo, ChangesetInfo, CommandLine, CompileInfo, ExtraVersion, FeatureInfo, PlatformParameters,
     VersionOp,
@@ -59,8 +62,8 @@ fn compile_info() -> CompileInfo {
 }
 
 fn features(call: &Call<'_, '_>) -> Reply {
-    let mut info = FeatureInfo::new_zeroed();
-    guest_copy::read(call.cpu, call.vcpu, call.arguments[1], info.as_mut_bytes())?;
+    let argument = GuestHandle::<FeatureInfo>::new(call.arguments[1]);
+    let info = guest_copy::read_obj(call.cpu, call.vcpu, argument)?;
     if info.submap_idx != 0 {
         return Err(Errno::EINVAL);
     }
@@ -74,6 +77,7 @@ fn features(call: &Call<'_, '_>) -> Reply {
     } else {
         Features::NOT_DIRECT_MAPPED
     };
-    info.submap = features.bits();
-    fill(call, info.as_bytes())
+    let submap = offset_of!(FeatureInfo, submap);
+    guest_copy::write_field(call.cpu, call.vcpu, argument, submap, &features.bits())?;
+    Ok(Answer::Value(0))
 }
