@@ -233,7 +233,7 @@ fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, state: VcpuState) {
     cpu.flush_translations();
 }
 
-fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Vcpu, exit: Exit) -> Outcome {
+fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, exit: Exit) -> Outcome {
     match exit {
         Exit::Vmcall => hypercall::handle(cpu, vcpu),
         Exit::Cpuid => cpuid::handle(cpu, vcpu),

@@ -371,23 +371,27 @@ impl Loaded<'_> {
     }
 }
 
-#[cold]
-fn field_failed(instruction: &str, field: u64) -> ! {
-    panic!("{instruction} of field {field:#06x} failed");
+/// Where VMREAD and VMWRITE jump that fail: a field that this CPU does not have, or no
+/// current VMCS. The stack may be anywhere.
+#[unsafe(naked)]
+unsafe extern "C" fn field_access_failed() -> ! {
+    naked_asm!("and rsp, -16", "call {panic}", "ud2", panic = sym panic_field_access)
+}
+
+/// The back trace says which field; the VM-instruction error says what was wrong.
+extern "C" fn panic_field_access() -> ! {
+    panic!("VMREAD or VMWRITE failed");
 }
 
 /// Reads a field of the current VMCS.
 #[inline]
 fn read_field<W: Width, G: Group>(field: Field<W, G>) -> W::Value {
     let value: u64;
-    let failed: u8;
-    // SAFETY: reading any field of the current VMCS has no effect.
+    // SAFETY: reading any field of the current VMCS has no effect. A failure goes to
+    // a function that does not return.
     unsafe {
-        asm!("vmread {value}, {field}", "setna {failed}", field = in(reg) field.encoding(),
-             value = out(reg) value, failed = out(reg_byte) failed, options(nomem, nostack));
-    }
-    if failed != 0 {
-        field_failed("VMREAD", field.encoding());
+        asm!("vmread {value}, {field}", "jbe {failed}", field = in(reg) field.encoding(),
+             value = out(reg) value, failed = sym field_access_failed, options(nomem));
     }
     W::from_register(value)
 }
@@ -399,14 +403,10 @@ fn read_field<W: Width, G: Group>(field: Field<W, G>) -> W::Value {
 /// The value keeps the guest inside what is its own, and the host state right.
 #[inline]
 unsafe fn write_field<W: Width, G: Writable>(field: Field<W, G>, value: W::Value) {
-    let failed: u8;
-    // SAFETY: by the caller.
+    // SAFETY: by the caller. A failure goes to a function that does not return.
     unsafe {
-        asm!("vmwrite {field}, {value}", "setna {failed}", field = in(reg) field.encoding(),
-             value = in(reg) W::to_register(value), failed = out(reg_byte) failed, options(nostack));
-    }
-    if failed != 0 {
-        field_failed("VMWRITE", field.encoding());
+        asm!("vmwrite {field}, {value}", "jbe {failed}", field = in(reg) field.encoding(),
+             value = in(reg) W::to_register(value), failed = sym field_access_failed);
     }
 }
 

@@ -30,8 +30,8 @@ pub fn own(request: &Request<'_, '_, '_>) -> Reply {
 pub fn machine(request: &Request<'_, '_, '_>) -> Reply {
     request.check_privileged()?;
     let map = request.read::<MemoryMap>()?;
-    let regions = init::memory_map().iter();
-    let count = regions.clone().count();
+    let regions = init::memory_map();
+    let count = regions.iter().count();
     if map.buffer.is_null() {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         request.write_field(offset_of!(MemoryMap, nr_entries), &count)?;
@@ -40,7 +40,7 @@ pub fn machine(request: &Request<'_, '_, '_>) -> Reply {
     if usize::try_from(map.nr_entries).is_ok_and(|room| room < count) {
         return Err(Errno::EINVAL);
     }
-    write(request, &map, regions.map(entry))
+    write(request, &map, regions.iter().map(entry))
 }
 
 /// Copies entries and then their number.
