@@ -17,6 +17,7 @@
 extern crate alloc;
 
 mod console;
+mod context;
 mod control;
 mod cpuid;
 mod crash;

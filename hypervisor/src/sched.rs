@@ -47,6 +47,8 @@ pub struct Schedule {
     home: PcpuId,
     /// Where it may run.
     affinity: PcpuSet,
+    /// Where it runs best.
+    preferred: PcpuSet,
     /// Whose timer wakes it.
     timer: Option<PcpuId>,
 }
@@ -54,7 +56,14 @@ pub struct Schedule {
 impl Schedule {
     /// A vcpu that sleeps and may run everywhere; it starts on `home`.
     pub fn new(home: PcpuId) -> Self {
-        Self { at: At::Nowhere, asleep: true, home, affinity: PcpuSet::ALL, timer: None }
+        Self {
+            at: At::Nowhere,
+            asleep: true,
+            home,
+            affinity: PcpuSet::ALL,
+            preferred: PcpuSet::ALL,
+            timer: None,
+        }
     }
 
     /// Where it is.
@@ -70,6 +79,21 @@ impl Schedule {
     /// Where it may run.
     pub fn affinity(&self) -> PcpuSet {
         self.affinity
+    }
+
+    /// Where it runs best: soft affinity.
+    pub fn preferred(&self) -> PcpuSet {
+        self.preferred
+    }
+
+    /// Sets where it runs best.
+    pub fn set_preferred(&mut self, preferred: PcpuSet) {
+        self.preferred = preferred;
+    }
+
+    /// Whether it is on a pcpu.
+    pub fn is_running(&self) -> bool {
+        matches!(self.at, At::Pcpu(_))
     }
 
     /// The pcpu that runs it, or ran it last.

@@ -12,16 +12,16 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 
 use alloc::sync::Arc;
 use hv_arch::apic_page::VirtualApicPage;
-use hv_arch::cpu;
 use hv_arch::sync::{Lock, Rank};
-use hv_arch::vcpu::{Loaded, Vcpu as Cpu};
+use hv_arch::vcpu::{Loaded, Masked, Parked, Vcpu as Cpu};
+use hv_arch::{cpu, time};
 use hv_core::acpi::ApicId;
 use hv_core::event::PendingEvents;
 use hv_core::frame::OutOfFrames;
-use hv_core::gpr::Gpr;
+use hv_core::gpr::{Gpr, Gprs};
 use hv_core::vcpu_state::{CR0_CD, CR0_NW, Segments, VcpuState};
 use hv_core::vlapic::Vlapic;
-use hv_core::vmcs::{self, SegmentFields};
+use hv_core::vmcs::{self, Field, Guest, SegmentFields, Width};
 use hv_core::vmx_caps::VmxConfig;
 
 use crate::domain::Domain;
@@ -51,6 +51,10 @@ pub struct Vcpu {
     timer_place: AtomicUsize,
     /// What its time stamp counter is ahead of the pcpus', modulo 2^64.
     tsc_offset: AtomicU64,
+    /// Ticks of the time stamp counter for which it ran.
+    ran: AtomicU64,
+    /// Since when it runs, in those ticks, or [`NEVER`].
+    runs_since: AtomicU64,
     kept: Lock<Kept>,
     state: Lock<State>,
     lapic: Lock<Vlapic<VirtualApicPage>>,
@@ -95,6 +99,8 @@ impl Vcpu {
             deadline: AtomicU64::new(NEVER),
             timer_place: AtomicUsize::new(timers::NOWHERE),
             tsc_offset: AtomicU64::new(0),
+            ran: AtomicU64::new(0),
+            runs_since: AtomicU64::new(NEVER),
             kept: Lock::new(Rank::Lapic, Kept::default()),
             state: Lock::new(Rank::Vcpu, state),
             lapic: Lock::new(Rank::Lapic, lapic),
@@ -173,6 +179,23 @@ impl Vcpu {
         sched::resume(self);
     }
 
+    /// A pcpu runs it from now on.
+    pub fn begin_run(&self) {
+        self.runs_since.store(cpu::rdtsc(), Ordering::Relaxed);
+    }
+
+    /// The pcpu runs it no more.
+    pub fn end_run(&self) {
+        let since = self.runs_since.swap(NEVER, Ordering::Relaxed);
+        self.ran.fetch_add(cpu::rdtsc().saturating_sub(since), Ordering::Relaxed);
+    }
+
+    /// Time that it ran, in ns.
+    pub fn cpu_time(&self) -> u64 {
+        let now = cpu::rdtsc().saturating_sub(self.runs_since.load(Ordering::Relaxed));
+        time::ns_from_ticks(self.ran.load(Ordering::Relaxed).saturating_add(now))
+    }
+
     /// MSRs that the hypervisor keeps for it.
     pub fn kept(&self) -> &Lock<Kept> {
         &self.kept
@@ -232,15 +255,49 @@ impl fmt::Display for Vcpu {
 /// Brings a vcpu that runs nowhere into `state`, from which it starts when it is
 /// let run next.
 pub fn start(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
-    let mut cpu = state.cpu.load();
-    reset(&mut cpu, vcpu, config, from);
-    drop(cpu);
+    state.cpu.inspect(|cpu| reset(cpu, vcpu, config, from));
     state.activity = Activity::Active;
     vcpu.set_up(true);
 }
 
+/// Registers of a vcpu that is loaded here, or parked.
+pub trait Registers {
+    /// Writes a field of the guest's state.
+    fn write<W: Width>(&mut self, field: Field<W, Guest>, value: W::Value);
+    /// Writes EFER, and with LMA the mode in which the guest is entered.
+    fn write_efer(&mut self, value: u64);
+    /// Sets which bits of CR0 and CR4 are the hypervisor's, and what the guest reads there.
+    fn write_control_masks(&mut self, cr0: Masked, cr4: Masked);
+    /// The general registers.
+    fn registers_mut(&mut self) -> &mut Gprs;
+}
+
+macro_rules! registers {
+    ($($cpu:ident)*) => { $(
+        impl Registers for $cpu<'_> {
+            fn write<W: Width>(&mut self, field: Field<W, Guest>, value: W::Value) {
+                $cpu::write(self, field, value);
+            }
+
+            fn write_efer(&mut self, value: u64) {
+                $cpu::write_efer(self, value);
+            }
+
+            fn write_control_masks(&mut self, cr0: Masked, cr4: Masked) {
+                $cpu::write_control_masks(self, cr0, cr4);
+            }
+
+            fn registers_mut(&mut self) -> &mut Gprs {
+                $cpu::registers_mut(self)
+            }
+        }
+    )* };
+}
+
+registers!(Loaded Parked);
+
 /// Writes the registers of `state`.
-pub fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, config: &VmxConfig, state: &VcpuState) {
+pub fn reset(cpu: &mut impl Registers, vcpu: &Vcpu, config: &VmxConfig, state: &VcpuState) {
     write_segments(cpu, &state.segments);
     let natural = [
         (vmcs::GUEST_CR0, config.guest_cr0().apply(state.cr0 & !(CR0_CD | CR0_NW))),
@@ -272,12 +329,12 @@ pub fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, config: &VmxConfig, state: &Vcpu
     cpu.write(vmcs::GUEST_IA32_DEBUGCTL, 0);
     cpu.write(vmcs::GUEST_IA32_PAT, PAT_RESET);
     cpu.write_efer(state.efer);
-    let (cr0, cr4) = control::masks(vcpu.domain().cpuid().cr4(), state.cr0, state.cr4);
+    let (cr0, cr4) = control::masks(vcpu.domain().allowed_cr4(), state.cr0, state.cr4);
     cpu.write_control_masks(cr0, cr4);
     *cpu.registers_mut() = state.gprs;
 }
 
-fn write_segments(cpu: &mut Loaded<'_>, segments: &Segments) {
+fn write_segments(cpu: &mut impl Registers, segments: &Segments) {
     let all = [
         (SegmentFields::ES, segments.es),
         (SegmentFields::CS, segments.cs),

@@ -73,7 +73,9 @@ impl ExtendedState {
             return false;
         }
         fresh[..head.len()].copy_from_slice(head);
-        let word = |at: usize| fresh.get(at..at + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_le_bytes);
+        let word = |at: usize| {
+            fresh.get(at..at + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_le_bytes)
+        };
         // SDM "XRSTOR—Restore Processor Extended States": the standard form.
         let header_is_valid = word(LEGACY) & !cpu::xcr0_mask() == 0
             && (LEGACY + 8..HEADER_END).step_by(8).all(|at| word(at) == 0);

@@ -4,6 +4,7 @@
 //! RDI, RSI, RDX, R10, R8; result in RAX.
 
 mod console_io;
+mod domctl;
 mod memory_op;
 mod multicall;
 pub mod page;
@@ -75,6 +76,7 @@ static TABLE: [Option<Entry>; NUMBERS] = {
         (Hypercall::ConsoleIo, Caller::Dom0, console_io::handle),
         (Hypercall::MemoryOp, Caller::Anyone, memory_op::handle),
         (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),
+        (Hypercall::Domctl, Caller::Dom0, domctl::handle),
     ];
     let mut index = 0;
     while index < all.len() {
