@@ -609,6 +609,7 @@ fn load_cpu(
         current.pending.interrupted(event);
     }
     current.activity = Activity::Active;
+    vcpu.note_initialised();
     vcpu.set_up(true);
     Ok(())
 }
@@ -646,6 +647,7 @@ fn set_tsc(domain: &Domain, vcpu: &Arc<Vcpu>, tsc: u64) -> Result<(), Failure> {
     for other in domain.vcpus().iter().filter(|other| vcpu.id() == 0 || other.id() == vcpu.id()) {
         other.set_tsc_offset(offset);
         with_state(other, |state| state.cpu.inspect(|cpu| cpu.set_tsc_offset(offset)))?;
+        other.shared().write_time(other);
     }
     Ok(())
 }

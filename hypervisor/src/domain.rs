@@ -8,7 +8,7 @@
 //! ```
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -26,13 +26,16 @@ use xen_abi::domctl::{
     CreateFlags, DomainFlags, GetDomainInfo, INVALID_MAX_VCPU_ID, SHUTDOWN_SHIFT, SchedCredit, TscInfo,
 };
 use xen_abi::hvm_params::{HvmParam, NR_PARAMS};
-use xen_abi::xen::DomainHandle;
+use xen_abi::sched::ShutdownReason;
+use xen_abi::xen::{DomainHandle, VmAssistType};
 use zerocopy::FromZeros;
 
+use crate::clock;
 use crate::devices::Devices;
 use crate::domain_memory::DomainMemory;
 use crate::sched::{self, At};
 use crate::vcpu::Vcpu;
+use crate::work::Work;
 
 /// Most vcpus of a domain (requirements 1.22).
 pub const MAX_VCPUS: u32 = 32;
@@ -149,6 +152,10 @@ pub struct Domain {
     pauses: AtomicU32,
     /// Of them, those of the toolstack.
     controller_pauses: AtomicU32,
+    /// The vector by which it hears of events (`HVM_PARAM_CALLBACK_IRQ`); 0 for none.
+    callback: AtomicU8,
+    /// Bit n: `vm_assist` number n is on.
+    assists: AtomicU32,
     /// `SHUTDOWN_*` of `sched.h`, or [`RUNNING`].
     shutdown: AtomicU32,
     /// The toolstack looks at its vcpus, or is about to pause it.
@@ -158,8 +165,6 @@ pub struct Domain {
     settings: Lock<Settings>,
     /// `HVM_PARAM_*`.
     params: [AtomicU64; NR_PARAMS as usize],
-    /// `VMASST_TYPE_*` that it has turned on, a bit each.
-    assists: AtomicU64,
     /// Console output up to the next end of line.
     line: Lock<String>,
 }
@@ -202,12 +207,13 @@ impl Domain {
             vcpus: RwLock::new(Vec::new()),
             pauses: AtomicU32::new(paused),
             controller_pauses: AtomicU32::new(paused),
+            callback: AtomicU8::new(0),
+            assists: AtomicU32::new(0),
             shutdown: AtomicU32::new(RUNNING),
             held: AtomicBool::new(false),
             dying: AtomicBool::new(false),
             settings: Lock::new(Rank::Domain, settings),
             params: [const { AtomicU64::new(0) }; NR_PARAMS as usize],
-            assists: AtomicU64::new(0),
             line: Lock::new(Rank::Domain, String::new()),
         }))
     }
@@ -220,6 +226,8 @@ impl Domain {
     pub fn create_vcpus(self: &Arc<Self>, count: u32, config: &VmxConfig) -> Result<(), OutOfFrames> {
         let vcpus = (0..count).map(|id| Vcpu::new(id, self, config));
         let vcpus = vcpus.collect::<Result<Vec<_>, _>>()?;
+        clock::write_wall(self.memory.shared_info(), 0);
+        vcpus.iter().for_each(|vcpu| vcpu.shared().write_time(vcpu));
         *self.vcpus.write() = vcpus;
         Ok(())
     }
@@ -312,7 +320,7 @@ impl Domain {
     }
 
     /// The services of `vm_assist` that are on, a bit for each `VMASST_TYPE_*`.
-    pub fn assists(&self) -> &AtomicU64 {
+    pub fn assists(&self) -> &AtomicU32 {
         &self.assists
     }
 
@@ -444,13 +452,14 @@ impl Domain {
     fn vcpu_flags(&self, info: &mut GetDomainInfo) -> DomainFlags {
         let mut flags = DomainFlags::BLOCKED;
         for vcpu in self.vcpus().iter() {
-            info.cpu_time = info.cpu_time.saturating_add(vcpu.cpu_time());
+            let schedule = vcpu.schedule().lock();
+            let [running, ..] = schedule.runstate(clock::now()).time;
+            info.cpu_time = info.cpu_time.saturating_add(running);
             info.max_vcpu_id = vcpu.id();
             if !vcpu.is_up() {
                 continue;
             }
             info.nr_online_vcpus += 1;
-            let schedule = vcpu.schedule().lock();
             flags.set(DomainFlags::BLOCKED, flags.contains(DomainFlags::BLOCKED) && schedule.is_asleep());
             flags |= if schedule.is_running() { DomainFlags::RUNNING } else { DomainFlags::empty() };
         }
@@ -469,6 +478,33 @@ impl Domain {
     /// Whether it may do what concerns the machine or other domains.
     pub fn is_privileged(&self) -> bool {
         self.id == DomId::DOM0
+    }
+
+    /// The vector by which it hears of events, past its local APICs.
+    #[inline]
+    pub fn callback(&self) -> Option<u8> {
+        Some(self.callback.load(Ordering::Relaxed)).filter(|&vector| vector != 0)
+    }
+
+    /// Sets that vector; 0 for none.
+    pub fn set_callback(&self, vector: u8) {
+        self.callback.store(vector, Ordering::Relaxed);
+        self.vcpus().iter().for_each(|vcpu| vcpu.notify(Work::EVENTS));
+    }
+
+    /// Whether copies of runstates are to say when they are being written
+    /// (`VMASST_TYPE_runstate_update_flag`).
+    pub fn flags_runstate(&self) -> bool {
+        self.assists.load(Ordering::Relaxed) & 1 << VmAssistType::RunstateUpdateFlag as u32 != 0
+    }
+
+    /// Ends the domain if none of its vcpus is up: nothing can bring one back (Xen does
+    /// the same).
+    pub fn end_if_all_down(&self) {
+        let all_down = self.vcpus().iter().all(|vcpu| !vcpu.is_up());
+        if all_down {
+            self.shut_down(ShutdownReason::Poweroff as u32);
+        }
     }
 
     /// Ends the domain with a `SHUTDOWN_*` code; the first one counts.

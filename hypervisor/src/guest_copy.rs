@@ -17,6 +17,7 @@
 //! All fail with `EFAULT`; part of it may have been copied then.
 
 use hv_arch::confines::Local;
+use hv_arch::confines::page::PinnedPage;
 use hv_arch::vcpu::Loaded;
 use hv_core::addr::{GuestPhysAddr, GuestVirtAddr, PAGE_SIZE, to_usize};
 use hv_core::paging::PageSize;
@@ -26,6 +27,7 @@ use xen_abi::errno::Errno;
 use xen_abi::handle::GuestHandle;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::shared::{Area, Piece};
 use crate::vcpu::Vcpu;
 
 const KERNEL_READ: Access = Access { purpose: Purpose::Read, privilege: Privilege::Supervisor };
@@ -158,6 +160,26 @@ pub fn write_field<T, F: IntoBytes + Immutable>(
 ) -> Result<(), Errno> {
     let address = handle.address().checked_add(offset as u64).ok_or(Errno::EFAULT)?;
     write(cpu, vcpu, address, field.as_bytes())
+}
+
+/// Pins the `len` bytes at the guest's address `at`, which it must be able to write, for
+/// as long as the result exists.
+///
+/// # Errors
+///
+/// `EFAULT`, also for what would take more than two pages.
+pub fn pin(cpu: &Loaded<'_>, vcpu: &Vcpu, at: u64, len: usize) -> Result<Area, Errno> {
+    let guest = Guest::new(cpu, vcpu)?;
+    let mut area = Area::new();
+    let mut done = 0;
+    while done < len {
+        let (found, here) = guest.piece(at, done, len - done, KERNEL_WRITE)?;
+        let page = PinnedPage::new(vcpu.domain().confines(), found.gfn()).map_err(|_| Errno::EFAULT)?;
+        let piece = Piece { page, offset: to_usize(found.page_offset()), len: here };
+        area.try_push(piece).map_err(|_| Errno::EFAULT)?;
+        done += here;
+    }
+    Ok(area)
 }
 
 fn item<T>(handle: GuestHandle<T>, index: u64) -> Result<GuestHandle<T>, Errno> {

@@ -25,7 +25,7 @@ use spin::Once;
 use xen_abi::sched::ShutdownReason;
 
 use crate::domain::{Domain, MAX_VCPUS};
-use crate::{console, crash, dom0, io, pcpu, sched, selftest};
+use crate::{clock, console, crash, dom0, io, pcpu, sched, selftest};
 
 /// Bytes of RAM without which nothing is tried: the hypervisor and a small Dom0.
 const LEAST_MEMORY: u64 = 64 << 20;
@@ -197,6 +197,7 @@ fn go_on() -> ! {
     log::info!("Press 'h' for the list of keys");
     selftest::run(options.selftest, &selftest::Context { info: machine.info, map: &machine.map });
     set_slices(options);
+    clock::init();
     let pcpus = u32::try_from(smp::online().count()).unwrap_or(1);
     let vcpus = options.dom0_max_vcpus.on(pcpus).min(MAX_VCPUS);
     match dom0::build(machine.info, &machine.layout, vcpus, vmx_config(), &own_ports(options)) {

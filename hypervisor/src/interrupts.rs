@@ -24,7 +24,9 @@ use hv_core::vcpu_state::CR0_PE;
 use hv_core::vlapic::{Delivery, Destination, Effect, Message, Signal, Trigger, Vector, Vlapic};
 use hv_core::vmcs;
 
+use crate::clock;
 use crate::domain::Domain;
+use crate::shared;
 use crate::vcpu::Vcpu;
 use crate::work::Work;
 
@@ -141,14 +143,21 @@ pub fn apply(vcpu: &Vcpu, effect: Effect) {
 /// Lets the timers of `vcpu`, which runs here, fire as far as they are due, and notes
 /// the next deadline.
 pub fn expire(vcpu: &Vcpu) {
-    let deadline = {
+    let apic = {
         let mut lapic = vcpu.lapic().lock();
         if lapic.expire(vcpu.tsc()) {
             vcpu.owe(Work::EVENTS);
         }
         lapic.next_deadline().map(|at| at.wrapping_sub(vcpu.tsc_offset()))
     };
-    vcpu.set_deadline(deadline);
+    let (expired, timers) = {
+        let mut timers = vcpu.timers().lock();
+        (timers.expire(clock::now()), timers.deadline().map(clock::tsc_at))
+    };
+    if expired.poll {
+        vcpu.owe(Work::ROUSE);
+    }
+    vcpu.set_deadline(apic.into_iter().chain(timers).min());
 }
 
 /// Takes the most urgent of INIT, start-up and NMI.
@@ -164,25 +173,54 @@ fn conditions(cpu: &Loaded<'_>) -> Conditions {
     }
 }
 
+/// Whether the guest has interrupts enabled (RFLAGS.IF).
+pub fn are_enabled(cpu: &Loaded<'_>) -> bool {
+    cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0
+}
+
 /// Whether a halted vcpu has an event that ends HLT.
 pub fn ends_halt(cpu: &Loaded<'_>, vcpu: &Vcpu, pending: &PendingEvents) -> bool {
+    !pending.is_empty() || are_enabled(cpu) && are_waiting(vcpu, pending)
+}
+
+/// Whether there is an event for the vcpu that it gets when it can take it.
+pub fn are_waiting(vcpu: &Vcpu, pending: &PendingEvents) -> bool {
     if !pending.is_empty() {
         return true;
     }
     let mut lapic = vcpu.lapic().lock();
     vcpu.posted().fold(&mut lapic);
-    lapic.pending().is_some() && cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0
+    lapic.pending().is_some() || upcall(vcpu).is_some()
+}
+
+/// The vector by which the vcpu is told of events, if there are any and it is told past
+/// its local APIC.
+#[inline]
+fn upcall(vcpu: &Vcpu) -> Option<u8> {
+    let vector = vcpu.domain().callback().filter(|_| vcpu.upcall_vector().is_none())?;
+    let pending = shared::upcall_pending(vcpu)?;
+    (pending.load(Ordering::SeqCst) != 0).then_some(vector)
+}
+
+/// Tells `vcpu` that events are pending in its `struct vcpu_info`.
+pub fn upcall_raised(vcpu: &Arc<Vcpu>) {
+    match vcpu.upcall_vector() {
+        Some(vector) => raise(vcpu, vector),
+        None => vcpu.notify(Work::EVENTS),
+    }
 }
 
 /// Injects the most urgent event at the VM entry that follows, and has the vcpu exit
 /// when it can take the next.
 pub fn deliver(cpu: &mut Loaded<'_>, vcpu: &Vcpu, pending: &mut PendingEvents) {
     let conditions = conditions(cpu);
+    let upcall = upcall(vcpu);
     let decision = {
         let mut lapic = vcpu.lapic().lock();
         vcpu.posted().fold(&mut lapic);
-        let decision = pending.next(lapic.pending().map(Vector::get), conditions);
-        if decision.interrupt_taken {
+        let decision = pending.next(upcall.or_else(|| lapic.pending().map(Vector::get)), conditions);
+        // An upcall needs no end of interrupt.
+        if decision.interrupt_taken && upcall.is_none() {
             lapic.accept();
         }
         decision

@@ -16,6 +16,7 @@
 
 extern crate alloc;
 
+mod clock;
 mod console;
 mod context;
 mod control;
@@ -38,6 +39,7 @@ mod msr;
 mod pcpu;
 mod sched;
 mod selftest;
+mod shared;
 mod timers;
 mod vcpu;
 mod work;

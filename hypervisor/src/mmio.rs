@@ -5,7 +5,7 @@
 //! hole reads as all ones and takes no writes, as a bus on which nobody answers.
 
 use hv_arch::vcpu::Loaded;
-use hv_core::addr::{GuestPhysAddr, GuestVirtAddr, PAGE_SIZE};
+use hv_core::addr::{GuestVirtAddr, PAGE_SIZE};
 use hv_core::event::Exception;
 use hv_core::exit::{EptAccess, EptViolation, Exit};
 use hv_core::gpr::Gpr;
@@ -183,7 +183,7 @@ fn read(vcpu: &Vcpu, at: u64, size: Size) -> u64 {
 fn write(vcpu: &Vcpu, at: u64, size: Size, value: u64) {
     let (target, offset) = target(vcpu, at);
     let [low, high] = [value, value >> 32].map(|half| u32::try_from(half & 0xffff_ffff).unwrap_or(0));
-    let mut word = |offset: u16, value: u32| match target {
+    let word = |offset: u16, value: u32| match target {
         Target::LocalApic => {
             let effect = vcpu.lapic().lock().write_mmio(offset, value, vcpu.tsc());
             interrupts::apply(vcpu, effect);

@@ -134,5 +134,6 @@ fn move_tsc(cpu: &mut Loaded<'_>, vcpu: &Vcpu, by: u64) {
     }
     vcpu.set_tsc_offset(vcpu.tsc_offset().wrapping_add(by));
     cpu.set_tsc_offset(vcpu.tsc_offset());
+    vcpu.shared().write_time(vcpu);
     interrupts::apply(vcpu, Effect::TimerChanged);
 }

@@ -34,9 +34,7 @@ pub fn idle() -> ! {
         let polled = me == PcpuId::BOOT && tend_console();
         timers::expire(me, cpu::rdtsc());
         if let Some(vcpu) = sched::pick() {
-            vcpu.begin_run();
             let stop = exit::run(&vcpu);
-            vcpu.end_run();
             sched::put_back(&vcpu, stop);
             if let Some(code) = vcpu.domain().shutdown_code() {
                 init::domain_ended(vcpu.domain(), code);

@@ -8,26 +8,28 @@
 //! | [`Schedule`] | the scheduler |
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use alloc::sync::Arc;
 use hv_arch::apic_page::VirtualApicPage;
 use hv_arch::sync::{Lock, Rank};
 use hv_arch::vcpu::{Loaded, Masked, Parked, Vcpu as Cpu};
-use hv_arch::{cpu, time};
+use hv_arch::cpu;
 use hv_core::acpi::ApicId;
 use hv_core::event::PendingEvents;
 use hv_core::frame::OutOfFrames;
 use hv_core::gpr::{Gpr, Gprs};
 use hv_core::vcpu_state::{CR0_CD, CR0_NW, Segments, VcpuState};
-use hv_core::vlapic::Vlapic;
+use hv_core::vlapic::{Vector, Vlapic};
 use hv_core::vmcs::{self, Field, Guest, SegmentFields, Width};
 use hv_core::vmx_caps::VmxConfig;
+use hv_core::vtimer::VcpuTimers;
 
 use crate::domain::Domain;
 use crate::interrupts::{self, Posted};
 use crate::msr::Kept;
 use crate::sched::{self, Schedule};
+use crate::shared::Shared;
 use crate::work::{Owed, Work};
 use crate::{control, timers};
 
@@ -43,6 +45,8 @@ pub struct Vcpu {
     owed: Owed,
     /// Reasons why it alone may not run: pauses that were not undone yet.
     pauses: AtomicU32,
+    /// Whether it has got registers to start with.
+    initialised: AtomicBool,
     /// Whether it has been started and not been taken down again.
     up: AtomicBool,
     posted: Posted,
@@ -51,11 +55,13 @@ pub struct Vcpu {
     timer_place: AtomicUsize,
     /// What its time stamp counter is ahead of the pcpus', modulo 2^64.
     tsc_offset: AtomicU64,
-    /// Ticks of the time stamp counter for which it ran.
-    ran: AtomicU64,
-    /// Since when it runs, in those ticks, or [`NEVER`].
-    runs_since: AtomicU64,
     kept: Lock<Kept>,
+    /// Timers that it sets by hypercall, in system time.
+    timers: Lock<VcpuTimers>,
+    shared: Shared,
+    /// The vector of its local APIC by which it hears of events
+    /// (`HVMOP_set_evtchn_upcall_vector`); 0 for none of its own.
+    upcall_vector: AtomicU8,
     state: Lock<State>,
     lapic: Lock<Vlapic<VirtualApicPage>>,
     schedule: Lock<Schedule>,
@@ -77,8 +83,10 @@ pub struct State {
 pub enum Activity {
     /// It does.
     Active,
-    /// It waits for an event, by HLT or `SCHEDOP_block`.
+    /// It waits for an event that it can take, by HLT.
     Halted,
+    /// It waits for any event, by `SCHEDOP_block` or `SCHEDOP_poll`.
+    Waiting,
     /// It waits to be started, by INIT and SIPI or `VCPUOP_up`.
     Down,
 }
@@ -94,14 +102,16 @@ impl Vcpu {
             domain: Arc::clone(domain),
             owed: Owed::default(),
             pauses: AtomicU32::new(0),
+            initialised: AtomicBool::new(false),
             up: AtomicBool::new(false),
             posted: Posted::default(),
             deadline: AtomicU64::new(NEVER),
             timer_place: AtomicUsize::new(timers::NOWHERE),
             tsc_offset: AtomicU64::new(0),
-            ran: AtomicU64::new(0),
-            runs_since: AtomicU64::new(NEVER),
             kept: Lock::new(Rank::Lapic, Kept::default()),
+            timers: Lock::new(Rank::Lapic, VcpuTimers::new()),
+            shared: Shared::new(),
+            upcall_vector: AtomicU8::new(0),
             state: Lock::new(Rank::Vcpu, state),
             lapic: Lock::new(Rank::Lapic, lapic),
             schedule: Lock::new(Rank::Schedule, Schedule::new(sched::home())),
@@ -179,21 +189,36 @@ impl Vcpu {
         sched::resume(self);
     }
 
-    /// A pcpu runs it from now on.
-    pub fn begin_run(&self) {
-        self.runs_since.store(cpu::rdtsc(), Ordering::Relaxed);
+    /// Timers that it sets by hypercall, in system time.
+    pub fn timers(&self) -> &Lock<VcpuTimers> {
+        &self.timers
     }
 
-    /// The pcpu runs it no more.
-    pub fn end_run(&self) {
-        let since = self.runs_since.swap(NEVER, Ordering::Relaxed);
-        self.ran.fetch_add(cpu::rdtsc().saturating_sub(since), Ordering::Relaxed);
+    /// Memory in which it finds what the hypervisor tells it.
+    #[inline]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
-    /// Time that it ran, in ns.
-    pub fn cpu_time(&self) -> u64 {
-        let now = cpu::rdtsc().saturating_sub(self.runs_since.load(Ordering::Relaxed));
-        time::ns_from_ticks(self.ran.load(Ordering::Relaxed).saturating_add(now))
+    /// The vector of its local APIC by which it hears of events.
+    #[inline]
+    pub fn upcall_vector(&self) -> Option<Vector> {
+        Vector::new(self.upcall_vector.load(Ordering::Relaxed))
+    }
+
+    /// Sets that vector.
+    pub fn set_upcall_vector(&self, vector: Vector) {
+        self.upcall_vector.store(vector.get(), Ordering::Relaxed);
+    }
+
+    /// It has got registers to start with.
+    pub fn note_initialised(&self) {
+        self.initialised.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has got registers to start with.
+    pub fn is_initialised(&self) -> bool {
+        self.initialised.load(Ordering::SeqCst)
     }
 
     /// MSRs that the hypervisor keeps for it.
@@ -225,6 +250,9 @@ impl Vcpu {
 
     /// Notes whether it is up.
     pub fn set_up(&self, up: bool) {
+        if up {
+            self.initialised.store(true, Ordering::SeqCst);
+        }
         self.up.store(up, Ordering::SeqCst);
     }
 
@@ -255,9 +283,15 @@ impl fmt::Display for Vcpu {
 /// Brings a vcpu that runs nowhere into `state`, from which it starts when it is
 /// let run next.
 pub fn start(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
-    state.cpu.inspect(|cpu| reset(cpu, vcpu, config, from));
+    prepare(vcpu, state, config, from);
     state.activity = Activity::Active;
     vcpu.set_up(true);
+}
+
+/// Gives a vcpu that runs nowhere the registers with which it will start.
+pub fn prepare(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
+    state.cpu.inspect(|cpu| reset(cpu, vcpu, config, from));
+    vcpu.initialised.store(true, Ordering::SeqCst);
 }
 
 /// Registers of a vcpu that is loaded here, or parked.

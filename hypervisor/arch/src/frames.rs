@@ -22,8 +22,9 @@ use spin::Once;
 use crate::memory;
 use crate::sync::{Lock, Rank};
 
-/// What [`scrub_some`] does at once: 128 KiB.
-const SCRUB_ORDER: u32 = 5;
+/// What [`scrub_some`] does at once: 16 KiB, so that a vcpu that wakes meanwhile need
+/// not wait long.
+const SCRUB_ORDER: u32 = 2;
 
 static TABLE: Once<FrameTable<'static>> = Once::new();
 static BUDDY: Lock<Option<Buddy<'static>>> = Lock::new(Rank::Frames, None);

@@ -25,6 +25,8 @@ pub enum Rank {
     Devices,
     /// Local APIC of one vcpu.
     Lapic,
+    /// Where a vcpu's copies of its times are.
+    Shared,
     /// Where one vcpu is: running, waiting or asleep.
     Schedule,
     /// Vcpus that wait for a pcpu.

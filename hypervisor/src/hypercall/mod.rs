@@ -9,6 +9,7 @@ mod memory_op;
 mod multicall;
 pub mod page;
 mod sched_op;
+mod vcpu_op;
 pub mod xen_version;
 
 use alloc::sync::Arc;
@@ -74,6 +75,7 @@ static TABLE: [Option<Entry>; NUMBERS] = {
         (Hypercall::Multicall, Caller::Anyone, multicall::handle),
         (Hypercall::XenVersion, Caller::Anyone, xen_version::handle),
         (Hypercall::ConsoleIo, Caller::Dom0, console_io::handle),
+        (Hypercall::VcpuOp, Caller::Anyone, vcpu_op::handle),
         (Hypercall::MemoryOp, Caller::Anyone, memory_op::handle),
         (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),
         (Hypercall::Domctl, Caller::Dom0, domctl::handle),

@@ -40,7 +40,6 @@ pub fn handle(request: &Request<'_, '_, '_>) -> Reply {
 /// Extents of a chunk.
 #[derive(Clone, Copy)]
 struct Chunks {
-    order: Order,
     inputs: u64,
     outputs: u64,
 }
@@ -59,7 +58,7 @@ fn check(request: &Request<'_, '_, '_>, exchange: &MemoryExchange) -> Result<Chu
         return Err(Errno::EINVAL);
     }
     let extents = |list: &MemoryReservation| 1 << order.get().saturating_sub(list.extent_order);
-    Ok(Chunks { order, inputs: extents(input), outputs: extents(output) })
+    Ok(Chunks { inputs: extents(input), outputs: extents(output) })
 }
 
 fn all_chunks(

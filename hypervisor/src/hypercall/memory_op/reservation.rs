@@ -3,7 +3,7 @@
 
 use alloc::sync::Arc;
 use hv_arch::confines::Shootdown;
-use hv_core::addr::{Gfn, PAGE_SHIFT};
+use hv_core::addr::Gfn;
 use hv_core::frame::{Order, Reach};
 use xen_abi::memory::{MEMF_ADDRESS_BITS_MASK, MemFlags, MemoryOp, MemoryReservation};
 
@@ -36,12 +36,10 @@ pub fn largest(domain: &Domain) -> Order {
 /// Where frames may lie, by the address bits in `mem_flags`; `None` if no frame does.
 pub fn reach(flags: u32) -> Option<Reach> {
     match flags & MEMF_ADDRESS_BITS_MASK {
-        0 => Some(Reach::Anywhere),
-        1..=PAGE_SHIFT => None,
+        0 | 44.. => Some(Reach::Anywhere),
         // The zones end at 4 GiB; below that nothing finer can be said.
-        ..32 => None,
         32..44 => Some(Reach::Below4Gib),
-        _ => Some(Reach::Anywhere),
+        1..32 => None,
     }
 }
 
