@@ -563,9 +563,11 @@ fn apply(domain: &Domain, vcpu: &Arc<Vcpu>, change: &Change) -> Result<(), Failu
         Change::Lapic(record) => {
             let mut lapic = vcpu.lapic().lock();
             if record.apic_base_msr != lapic.read_base() {
-                lapic.write_base(record.apic_base_msr).map_err(|_| Errno::EINVAL)?;
+                // It sends nothing.
+                let _nothing = lapic.write_base(record.apic_base_msr).map_err(|_| Errno::EINVAL)?;
             }
-            lapic.write_tsc_deadline(record.tdt_msr, vcpu.tsc());
+            // The deadline is looked at when the vcpu runs.
+            let _timer = lapic.write_tsc_deadline(record.tdt_msr, vcpu.tsc());
         }
         Change::TscAdjust(value) => vcpu.kept().lock().set_tsc_adjust(*value),
         Change::Nothing => {}

@@ -192,6 +192,12 @@ impl Domain {
             target: None,
             suspend_port: 0,
         };
+        let mut params = [const { AtomicU64::new(0) }; NR_PARAMS as usize];
+        // As Xen's: a guest that faults three times is started again.
+        if let Some(reason) = params.get_mut(HvmParam::TripleFaultReason as usize) {
+            let default = if id == DomId::DOM0 { ShutdownReason::Crash } else { ShutdownReason::Reboot };
+            *reason = AtomicU64::new(default as u64);
+        }
         // Others are started by the toolstack.
         let paused = u32::from(id != DomId::DOM0);
         log::debug!("{id:?}: {config}");
@@ -213,7 +219,7 @@ impl Domain {
             held: AtomicBool::new(false),
             dying: AtomicBool::new(false),
             settings: Lock::new(Rank::Domain, settings),
-            params: [const { AtomicU64::new(0) }; NR_PARAMS as usize],
+            params,
             line: Lock::new(Rank::Domain, String::new()),
         }))
     }
@@ -310,6 +316,11 @@ impl Domain {
     /// Parameter `param`. Some are atomically read by others ([`HvmParam::CallbackIrq`]).
     pub fn param(&self, param: HvmParam) -> u64 {
         self.params.get(param as usize).map_or(0, |value| value.load(Ordering::Acquire))
+    }
+
+    /// The `SHUTDOWN_*` code with which a triple fault ends it.
+    pub fn triple_fault_reason(&self) -> u32 {
+        u32::try_from(self.param(HvmParam::TripleFaultReason)).unwrap_or(ShutdownReason::Crash as u32)
     }
 
     /// Sets parameter `param`.
@@ -478,6 +489,11 @@ impl Domain {
     /// Whether it may do what concerns the machine or other domains.
     pub fn is_privileged(&self) -> bool {
         self.id == DomId::DOM0
+    }
+
+    /// Whether it may do to `other` what a device model or a toolstack does.
+    pub fn may_manage(&self, other: &Self) -> bool {
+        self.is_privileged() || self.id == other.id || self.settings.lock().target == Some(other.id)
     }
 
     /// The vector by which it hears of events, past its local APICs.

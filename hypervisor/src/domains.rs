@@ -20,8 +20,9 @@ use hv_core::ept::Progress;
 use hv_core::frame::OutOfFrames;
 use hv_core::id::DomId;
 use spin::RwLock;
+use xen_abi::RawDomid;
 use xen_abi::errno::Errno;
-use xen_abi::xen::{DOMID_FIRST_RESERVED, DomainHandle, NR_VIRQS};
+use xen_abi::xen::{DOMID_FIRST_RESERVED, DOMID_SELF, DomainHandle, NR_VIRQS};
 
 use crate::domain::{Config, Domain};
 use crate::{cpuid, dom0, init};
@@ -38,6 +39,18 @@ pub fn find(id: DomId) -> Option<Arc<Domain>> {
     let domains = DOMAINS.read();
     let index = domains.binary_search_by_key(&id, |domain| domain.id()).ok()?;
     domains.get(index).cloned()
+}
+
+/// The domain that `domid` names for a caller of `caller`: `DOMID_SELF` is its own.
+///
+/// # Errors
+///
+/// `ESRCH`.
+pub fn find_any(domid: RawDomid, caller: &Arc<Domain>) -> Result<Arc<Domain>, Errno> {
+    if domid == DOMID_SELF {
+        return Ok(Arc::clone(caller));
+    }
+    DomId::new(domid).and_then(find).ok_or(Errno::ESRCH)
 }
 
 /// The first domain whose number is `id` or higher.

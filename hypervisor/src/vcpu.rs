@@ -12,9 +12,9 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize
 
 use alloc::sync::Arc;
 use hv_arch::apic_page::VirtualApicPage;
+use hv_arch::cpu;
 use hv_arch::sync::{Lock, Rank};
 use hv_arch::vcpu::{Loaded, Masked, Parked, Vcpu as Cpu};
-use hv_arch::cpu;
 use hv_core::acpi::ApicId;
 use hv_core::event::PendingEvents;
 use hv_core::frame::OutOfFrames;
