@@ -377,6 +377,19 @@ impl Confines {
         self.map(at, range, PageType::Mmio)
     }
 
+    /// Maps tables of the firmware for Dom0 at their own addresses, as memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Confines::map_device`].
+    pub fn map_firmware(&self, range: PhysRange) -> Result<(), AccessError> {
+        if !self.is_identity() || !memory::may_pass_through(range) {
+            return Err(AccessError::NotOwned);
+        }
+        let at = GuestPhysAddr::new(range.start()).ok_or(AccessError::NotMapped)?;
+        self.map(at, range, PageType::Special)
+    }
+
     fn map(&self, at: GuestPhysAddr, phys: PhysRange, kind: PageType) -> Result<(), AccessError> {
         let mut tables = self.alive()?;
         let mut done = 0;
