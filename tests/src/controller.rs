@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use guest_rt::boot::Boot;
+use guest_rt::catch;
 use guest_rt::clock;
 use guest_rt::hypercall;
 use guest_rt::println;
@@ -154,12 +155,28 @@ impl Controller {
             skip!("needs {need:?}");
         }
         let before = self.free_pages();
-        let check = match run.what {
-            What::Here(main) => main(self),
-            What::GuestHere(main) => main(&Guest::new(self.boot)),
-            What::Domain(shape) => self.run_domain(run.test.name, shape),
-        };
+        let mut check = Ok(());
+        let caught = catch::catch(|| {
+            check = match run.what {
+                What::Here(main) => main(self),
+                What::GuestHere(main) => main(&Guest::new(self.boot)),
+                What::Domain(shape) => self.run_domain(run.test.name, shape),
+            }
+        });
+        if let Some(message) = caught {
+            self.destroy_all();
+            return Err(Problem::Crash(message.text().into()));
+        }
         check.and_then(|()| self.all_back(before))
+    }
+
+    /// Destroys what a test that crashed left.
+    fn destroy_all(&self) {
+        let Ok(host) = self.host() else { return };
+        for domain in calls::list(host, 1, 64).unwrap_or_default() {
+            // Each is one that the test made; what cannot be destroyed stays.
+            let _ = calls::destroy(host, domain.domain);
+        }
     }
 
     /// Runs a test in a domain of its own; the verdict is what the domain says.

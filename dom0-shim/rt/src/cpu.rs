@@ -502,14 +502,20 @@ pub fn single_step() {
 }
 
 /// Writes `value` to an XMM register and returns what it holds after `between`.
-pub fn xmm_after(value: u64, between: impl FnOnce()) -> u64 {
+///
+/// # Errors
+///
+/// The fault that enabling SSE raised.
+pub fn xmm_after(value: u64, between: impl FnOnce()) -> Outcome<u64> {
+    const OSFXSR: u64 = 1 << 9;
+    change_cr4(OSFXSR, 0)?;
     // SAFETY: the kernel itself uses no SSE register.
     unsafe { asm!("movq xmm7, {}", in(reg) value, options(nomem, nostack)) };
     between();
     let after: u64;
     // SAFETY: as above.
     unsafe { asm!("movq {}, xmm7", out(reg) after, options(nomem, nostack)) };
-    after
+    Ok(after)
 }
 
 /// Waits for ever with interrupts off.

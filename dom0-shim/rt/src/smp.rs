@@ -71,7 +71,7 @@ pub enum StartError {
 
 /// The number of this vcpu.
 #[must_use]
-pub fn this() -> u32 {
+pub fn current() -> u32 {
     // SAFETY: every stack begins with the number of its vcpu.
     unsafe { *(stack_base() as *const u32) }
 }
@@ -252,7 +252,7 @@ guest_secondary64:
 
 /// First function of a further vcpu.
 extern "C" fn secondary() -> ! {
-    let index = this();
+    let index = current();
     segments::load(index);
     trap::load();
     let slot = &SLOTS[index as usize % MAX_VCPUS];
