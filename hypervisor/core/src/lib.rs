@@ -7,6 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
@@ -15,6 +16,7 @@ pub mod addr;
 pub mod boot_info;
 pub mod cmdline;
 pub mod cpuid;
+pub mod deadlines;
 pub mod ept;
 pub mod event;
 pub mod exit;
@@ -22,14 +24,18 @@ pub mod frame;
 pub mod gpr;
 pub mod id;
 pub mod image;
+pub mod insn;
 pub mod log;
 pub mod memmap;
 pub mod msr;
 pub mod msr_policy;
 pub mod multiboot2;
 pub mod paging;
+pub mod pcpu_set;
 pub mod pt_walk;
+pub mod pvclock;
 pub mod rate;
+pub mod runstate;
 pub mod symbols;
 pub mod vcpu_state;
 pub mod vioapic;
@@ -40,3 +46,4 @@ pub mod vpic;
 pub mod vpit;
 pub mod vpmtimer;
 pub mod vrtc;
+pub mod vtimer;
