@@ -10,13 +10,15 @@ use guest_rt::clock;
 use guest_rt::hypercall;
 use guest_rt::println;
 use xen_abi::RawDomid;
-use xen_abi::domctl::{DomainFlags, GetDomainInfo, SHUTDOWN_MASK, SHUTDOWN_SHIFT};
+use xen_abi::arch_x86::{ArchDomainConfig, Emulation};
+use xen_abi::domctl::{CreateDomain, CreateFlags, DomainFlags, GetDomainInfo, SHUTDOWN_MASK, SHUTDOWN_SHIFT};
 use xen_abi::errno::Errno;
 use xen_abi::sched::ShutdownReason;
 use xen_control::builder::{self, Config};
 use xen_control::console::Console;
 use xen_control::foreign::Window;
 use xen_control::{Error, calls};
+use zerocopy::FromZeros;
 
 use crate::cases;
 use crate::guest::{Guest, VERDICT};
@@ -208,6 +210,32 @@ impl Controller {
     fn config<'a>(&self, shape: Shape, command_line: &'a str) -> Config<'a> {
         let kernel = self.boot.modules().next().map_or(&[][..], |module| module.bytes);
         Config { kernel, command_line, vcpus: shape.vcpus, ..Config::new(shape.mib) }
+    }
+
+    /// Creates a domain with `vcpus` vcpus and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::spawn`].
+    pub fn spawn_bare(&self, vcpus: u32) -> Check<Domain<'_>> {
+        let window = self.window()?;
+        let config = CreateDomain {
+            flags: (CreateFlags::HVM | CreateFlags::HAP).bits(),
+            max_vcpus: vcpus,
+            max_evtchn_port: 1023,
+            max_grant_frames: 4,
+            max_maptrack_frames: 4,
+            grant_opts: 1,
+            arch: ArchDomainConfig { emulation_flags: Emulation::LAPIC.bits(), misc_flags: 0 },
+            ..CreateDomain::new_zeroed()
+        };
+        let id = match calls::create(window.host(), &config) {
+            Err(Error::Refused(_, Errno::ENOSYS)) => skip!("no domctl"),
+            id => id?,
+        };
+        let domain = Domain { window, id, console: None, output: String::new() };
+        calls::max_vcpus(window.host(), id, vcpus)?;
+        Ok(domain)
     }
 
     /// Builds a domain of this kernel that runs the test `name`, in a role of it. It

@@ -32,7 +32,7 @@ fn run(_: &Guest) -> Check {
     let page = Page::new();
     page.protect(Rights::Read);
     for command in [1, 2, 3, 4, 5, 6, 9] {
-        for pointer in expect::BAD_POINTERS.into_iter().chain([page.address(), page.address() - 1 + 4096]) {
+        for pointer in expect::BAD_POINTERS.into_iter().chain([page.address()]) {
             let what = format!("command {command} to {pointer:#x}");
             expect::errno(call(command, pointer), Errno::EFAULT, &what)?;
         }
