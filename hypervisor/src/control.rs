@@ -10,6 +10,7 @@ use hv_core::vmx_caps::{FixedBits, VmxConfig};
 
 use crate::exit::Outcome;
 use crate::vcpu::Vcpu;
+use crate::work::Work;
 
 const FAULT: Outcome = Outcome::Fault(Exception::GENERAL_PROTECTION);
 
@@ -42,13 +43,15 @@ pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, config: &VmxConfig, access: CrA
     match access {
         CrAccess::Write(ControlRegister::Cr8, from) => match u8::try_from(operand(cpu, from)) {
             Ok(priority @ 0..=15) => {
-                vcpu.set_cr8(priority);
+                vcpu.lapic().lock().set_tpr(priority << 4);
+                vcpu.owe(Work::EVENTS);
                 Outcome::Done
             }
             _ => FAULT,
         },
         CrAccess::Read(ControlRegister::Cr8, to) => {
-            set_operand(cpu, to, u64::from(vcpu.cr8()));
+            let priority = vcpu.lapic().lock().tpr() >> 4;
+            set_operand(cpu, to, u64::from(priority));
             Outcome::Done
         }
         CrAccess::Write(ControlRegister::Cr0, from) => {

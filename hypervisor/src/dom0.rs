@@ -31,7 +31,7 @@ use xen_abi::xen::StartFlags;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::domain::Domain;
-use crate::{cpuid, vcpu};
+use crate::{cpuid, domains, vcpu};
 
 /// Why there is no Dom0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,13 +126,17 @@ pub fn build(
     }
     load(&confines, layout, &image)?;
     let start_info = write_start_info(&confines, info, layout, &image)?;
-    let domain = Domain::new(DomId::DOM0, confines, cpuid::policy(DomId::DOM0, vcpus, config, tsc()));
+    let memory: u64 = layout.dom0().iter().map(|range| range.len()).sum();
+    let policy = cpuid::policy(DomId::DOM0, vcpus, config, tsc());
+    let domain = Domain::new(DomId::DOM0, confines, memory / PAGE_SIZE, policy)?;
+    // The first of its number.
+    domains::insert(&domain);
     domain.create_vcpus(vcpus, config)?;
     if let Some(first) = domain.vcpus().first() {
         let start_info = u32::try_from(start_info).map_err(|_| Dom0Error::TooSmall)?;
-        vcpu::start(first, config, &VcpuState::pvh_start(image.entry(), start_info));
+        let state = VcpuState::pvh_start(image.entry(), start_info);
+        vcpu::start(first, &mut first.state().lock(), config, &state);
     }
-    let memory: u64 = layout.dom0().iter().map(|range| range.len()).sum();
     log::info!("Dom0 has {} vcpus and {} KiB of memory", vcpus, memory / 1024);
     if info.modules_dropped > 0 {
         log::warn!("modules: {} too many, ignored", info.modules_dropped);

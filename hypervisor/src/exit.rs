@@ -4,19 +4,26 @@
 use core::fmt;
 
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use hv_arch::trap;
 use hv_arch::vcpu::Loaded;
-use hv_core::event::{Conditions, Exception, PendingEvents};
-use hv_core::exit::{EntryFailure, ExceptionExit, Exit, ExitReason, Interruptibility};
+use hv_arch::{cpu, percpu, trap};
+use hv_core::event::{Exception, PendingEvents};
+use hv_core::exit::{
+    EntryFailure, Event, EventKind, ExceptionExit, Exit, ExitReason, Interruptibility, InterruptionInfo,
+};
 use hv_core::gpr::Gpr;
-use hv_core::vcpu_state::CR0_PE;
+use hv_core::id::PcpuId;
+use hv_core::vcpu_state::VcpuState;
+use hv_core::vlapic::Signal;
 use hv_core::vmcs;
 use xen_abi::sched::ShutdownReason;
 
-use crate::vcpu::Vcpu;
-use crate::{control, cpuid, hypercall, init, io, msr};
+use crate::sched::Claim;
+use crate::vcpu::{Activity, State, Vcpu};
+use crate::work::Work;
+use crate::{control, cpuid, hypercall, init, interrupts, io, mmio, msr, pcpu, sched, timers, vcpu};
 
 /// What a handler wants done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,12 +34,22 @@ pub enum Outcome {
     Resume,
     /// The instruction faults.
     Fault(Exception),
-    /// The instruction is done, and the vcpu waits for an event.
+    /// The instruction is done, and the vcpu waits for an event that it can take.
+    Halt,
+    /// The instruction is done, and the vcpu waits for an event, even one that it cannot
+    /// take.
     Block,
     /// The instruction is done, and the vcpu gives the pcpu away.
     Yield,
-    /// Go on where the guest stands, but let the pcpu look for other work first.
-    Leave,
+    /// Go on where the guest stands, after the delivery of the event that the exit has
+    /// broken off, if it has.
+    Redelivered,
+    /// The instruction's own exception (INT1, INT3, INTO), which the exit has taken.
+    Reraised,
+    /// Go on where the guest stands, after a look at what else is due on the pcpu.
+    Tick,
+    /// Go on where the guest stands, with events that it can take now.
+    Events,
     /// The guest broke the rules.
     Crash(CrashReason),
 }
@@ -63,30 +80,198 @@ impl fmt::Display for CrashReason {
 pub enum Stop {
     /// It waits for an event.
     Blocked,
-    /// It could go on.
+    /// It could go on; others run first.
     Runnable,
-    /// Its domain has ended.
-    Ended,
+    /// It could go on, as soon as the pcpu has done something else.
+    Interrupted,
+    /// It may not run, or not here.
+    Parked,
+}
+
+/// How many VM exits it takes at most until the clock is read. The preemption timer
+/// counts in the guest only, and from the same value after each exit.
+const EXITS_BETWEEN_CLOCK_READS: u32 = 16;
+
+/// One stay of a vcpu on a pcpu.
+struct Turn {
+    pcpu: PcpuId,
+    /// When others may take over, in ticks of the time stamp counter.
+    end: u64,
+    /// VM exits until the clock is read.
+    exits: u32,
 }
 
 /// Runs `vcpu` on this pcpu until something else should run.
-pub fn run(vcpu: &Vcpu) -> Stop {
-    let mut cpu = vcpu.cpu().lock();
+pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
+    let mut state = vcpu.state().lock();
+    let State { cpu, pending, activity } = &mut *state;
     let mut cpu = cpu.load();
-    cpu.set_preemption_timer(init::time_slice());
+    let mut turn = Turn::new();
+    write_runstate(vcpu);
+    vcpu.owe(Work::TIMERS | Work::EVENTS);
     loop {
+        if vcpu.owed().any()
+            && let Some(stop) = settle(&mut cpu, vcpu, pending, activity, &mut turn)
+        {
+            return stop;
+        }
+        turn.exits -= 1;
+        if turn.exits == 0 {
+            turn.arm(&mut cpu, vcpu);
+        }
         if let Err(error) = cpu.run() {
             panic!("{vcpu}: VM entry: VM-instruction error {}", error.error);
         }
         let exit = Exit::decode(ExitReason::new(cpu.read(vmcs::EXIT_REASON)), &cpu);
-        let outcome = dispatch(&mut cpu, vcpu, exit);
-        if let Some(stop) = conclude(&mut cpu, vcpu, outcome) {
-            return stop;
+        match dispatch(&mut cpu, vcpu, exit) {
+            Outcome::Done => cpu.skip_instruction(),
+            Outcome::Resume => {}
+            other => conclude(&mut cpu, vcpu, pending, activity, other),
         }
     }
 }
 
-fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Vcpu, exit: Exit) -> Outcome {
+fn write_runstate(vcpu: &Vcpu) {
+    if vcpu.shared().has_runstate() {
+        let account = *vcpu.schedule().lock().account();
+        vcpu.shared().write_runstate(&account, vcpu.domain().flags_runstate());
+    }
+}
+
+impl Turn {
+    fn new() -> Self {
+        Self { pcpu: percpu::this().id(), end: cpu::rdtsc().saturating_add(init::time_slice()), exits: 1 }
+    }
+
+    /// Has the guest exit at the next time at which something is to be done.
+    fn arm(&mut self, cpu: &mut Loaded<'_>, vcpu: &Vcpu) {
+        self.exits = EXITS_BETWEEN_CLOCK_READS;
+        let others = timers::earliest(self.pcpu).unwrap_or(u64::MAX);
+        let at = self.end.min(others).min(vcpu.deadline().unwrap_or(u64::MAX));
+        cpu.exit_after(at.saturating_sub(cpu::rdtsc()));
+    }
+
+    /// Does what is due on this pcpu; says whether the vcpu is to make room.
+    fn tick(&mut self, vcpu: &Vcpu) -> Option<Stop> {
+        let now = cpu::rdtsc();
+        self.exits = 1;
+        timers::expire(self.pcpu, now);
+        if vcpu.deadline().is_some_and(|at| at <= now) {
+            vcpu.owe(Work::TIMERS);
+        }
+        if pcpu::is_called(self.pcpu) {
+            return Some(Stop::Interrupted);
+        }
+        match sched::claim_on(self.pcpu) {
+            Claim::None => self.end = self.end.max(now.saturating_add(init::time_slice())),
+            Claim::Turn if now >= self.end => return Some(Stop::Runnable),
+            Claim::Turn => {}
+            Claim::Wakeup => {
+                let earliest = self.end.saturating_sub(init::time_slice()).saturating_add(init::rate_limit());
+                if now >= earliest {
+                    return Some(Stop::Runnable);
+                }
+                self.end = self.end.min(earliest);
+            }
+        }
+        None
+    }
+}
+
+/// Does what is owed to the vcpu; says whether it stops.
+#[cold]
+fn settle(
+    cpu: &mut Loaded<'_>,
+    vcpu: &Arc<Vcpu>,
+    pending: &mut PendingEvents,
+    activity: &mut Activity,
+    turn: &mut Turn,
+) -> Option<Stop> {
+    let owed = vcpu.owed().take();
+    if owed.contains(Work::LEAVE) && !sched::may_stay(vcpu, turn.pcpu) {
+        vcpu.owe(owed - Work::LEAVE);
+        return Some(Stop::Parked);
+    }
+    if owed.contains(Work::TIMERS) {
+        interrupts::expire(vcpu);
+        turn.exits = 1;
+    }
+    if owed.contains(Work::SIGNAL) {
+        signals(cpu, vcpu, pending, activity);
+    }
+    let stop = match owed {
+        _ if owed.contains(Work::TICK) => turn.tick(vcpu),
+        _ if owed.contains(Work::YIELD) && sched::has_work(turn.pcpu) => Some(Stop::Runnable),
+        _ => None,
+    };
+    if owed.contains(Work::DOWN) {
+        *activity = Activity::Down;
+    }
+    if !is_active(cpu, vcpu, pending, activity, owed) {
+        return Some(Stop::Blocked);
+    }
+    if stop.is_some() {
+        // What may be deliverable is looked for when it runs again.
+        return stop;
+    }
+    interrupts::deliver(cpu, vcpu, pending);
+    None
+}
+
+/// Whether the vcpu executes instructions, after a look at what it waits for.
+fn is_active(
+    cpu: &Loaded<'_>,
+    vcpu: &Vcpu,
+    pending: &PendingEvents,
+    activity: &mut Activity,
+    owed: Work,
+) -> bool {
+    let wakes = match *activity {
+        Activity::Active => return true,
+        Activity::Down => false,
+        Activity::Halted => interrupts::ends_halt(cpu, vcpu, pending),
+        Activity::Waiting => owed.contains(Work::ROUSE) || interrupts::are_waiting(vcpu, pending),
+    };
+    if wakes {
+        *activity = Activity::Active;
+        vcpu.set_up(true);
+    } else if *activity == Activity::Halted && !interrupts::are_enabled(cpu) {
+        // As Xen has it: nothing but a reset or an NMI brings it back.
+        vcpu.set_up(false);
+        vcpu.domain().end_if_all_down();
+    } else if *activity == Activity::Down {
+        vcpu.domain().end_if_all_down();
+    }
+    wakes
+}
+
+/// INIT, start-up messages and NMIs.
+fn signals(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, pending: &mut PendingEvents, activity: &mut Activity) {
+    while let Some(signal) = interrupts::take_signal(vcpu) {
+        match signal {
+            Signal::Nmi => pending.raise_nmi(),
+            Signal::Init => {
+                *pending = PendingEvents::new();
+                // Others wait for a start-up message; the boot processor starts anew.
+                *activity = if vcpu.id() == 0 { Activity::Active } else { Activity::Down };
+                vcpu.set_up(vcpu.id() == 0);
+                reset(cpu, vcpu, VcpuState::after_init(vcpu.domain().cpuid().signature()));
+            }
+            Signal::StartUp(page) => {
+                *activity = Activity::Active;
+                vcpu.set_up(true);
+                reset(cpu, vcpu, VcpuState::after_init(vcpu.domain().cpuid().signature()).start_up(page));
+            }
+        }
+    }
+}
+
+fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, state: VcpuState) {
+    vcpu::reset(cpu, vcpu, init::vmx_config(), &state);
+    cpu.flush_translations();
+}
+
+fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, exit: Exit) -> Outcome {
     match exit {
         Exit::Vmcall => hypercall::handle(cpu, vcpu),
         Exit::Cpuid => cpuid::handle(cpu, vcpu),
@@ -99,11 +284,13 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Vcpu, exit: Exit) -> Outcome {
         Exit::Invd | Exit::Wbinvd => Outcome::Done,
         Exit::HiddenInstruction(_) => Outcome::Fault(Exception::INVALID_OPCODE),
         Exit::Rdpmc | Exit::DescriptorTable => Outcome::Fault(Exception::GENERAL_PROTECTION),
-        Exit::Exception(exit) => exception(exit),
+        Exit::Exception(exit) => exception(cpu, exit),
         Exit::Pause => Outcome::Yield,
-        Exit::Hlt => Outcome::Block,
+        Exit::Hlt => Outcome::Halt,
         Exit::ExternalInterrupt(vector) => interrupt(vector),
-        Exit::PreemptionTimer => Outcome::Leave,
+        Exit::PreemptionTimer => Outcome::Tick,
+        Exit::InterruptWindow | Exit::NmiWindow => Outcome::Events,
+        Exit::EptViolation(violation) => mmio::handle(cpu, vcpu, violation),
         Exit::Nmi => nmi(),
         Exit::TripleFault => Outcome::Crash(CrashReason::TripleFault),
         Exit::EntryFailed(failure) => Outcome::Crash(CrashReason::BadState(failure)),
@@ -111,31 +298,67 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Vcpu, exit: Exit) -> Outcome {
     }
 }
 
-/// Does what the handler wants; says whether the vcpu stops.
-fn conclude(cpu: &mut Loaded<'_>, vcpu: &Vcpu, outcome: Outcome) -> Option<Stop> {
+/// Does what the handler wants beyond going on.
+#[cold]
+fn conclude(
+    cpu: &mut Loaded<'_>,
+    vcpu: &Arc<Vcpu>,
+    pending: &mut PendingEvents,
+    activity: &mut Activity,
+    outcome: Outcome,
+) {
     match outcome {
         Outcome::Done => cpu.skip_instruction(),
         Outcome::Resume => {}
-        Outcome::Fault(exception) => raise(cpu, exception),
-        Outcome::Block => {
+        Outcome::Redelivered => redeliver(cpu, vcpu, pending, None),
+        Outcome::Fault(exception) => redeliver(cpu, vcpu, pending, Some(exception)),
+        Outcome::Reraised => {
+            vcpu.owe(Work::EVENTS);
+            let info = InterruptionInfo::new(cpu.read(vmcs::EXIT_INTERRUPTION_INFORMATION));
+            let error_code = || cpu.read(vmcs::EXIT_INTERRUPTION_ERROR_CODE);
+            if let Some(event) =
+                Event::interrupted(info, error_code, || cpu.read(vmcs::EXIT_INSTRUCTION_LENGTH))
+            {
+                pending.interrupted(event);
+            }
+        }
+        Outcome::Halt | Outcome::Block => {
             cpu.skip_instruction();
-            return Some(Stop::Blocked);
+            *activity = if outcome == Outcome::Halt { Activity::Halted } else { Activity::Waiting };
+            vcpu.owe(Work::EVENTS);
         }
         Outcome::Yield => {
             cpu.skip_instruction();
-            return Some(Stop::Runnable);
+            vcpu.owe(Work::YIELD);
         }
-        Outcome::Leave => return Some(Stop::Runnable),
+        Outcome::Tick => vcpu.owe(Work::TICK),
+        Outcome::Events => vcpu.owe(Work::EVENTS),
         Outcome::Crash(reason) => crash(cpu, vcpu, reason),
     }
-    vcpu.domain().shutdown_code().map(|_| Stop::Ended)
+}
+
+/// An event whose delivery the VM exit has broken off is to be delivered again; an
+/// exception that the guest gets combines with it.
+fn redeliver(cpu: &Loaded<'_>, vcpu: &Vcpu, pending: &mut PendingEvents, exception: Option<Exception>) {
+    vcpu.owe(Work::EVENTS);
+    let vectoring = InterruptionInfo::new(cpu.read(vmcs::IDT_VECTORING_INFORMATION));
+    let error_code = || cpu.read(vmcs::IDT_VECTORING_ERROR_CODE);
+    if let Some(event) = Event::interrupted(vectoring, error_code, || cpu.read(vmcs::EXIT_INSTRUCTION_LENGTH))
+    {
+        pending.interrupted(event);
+    }
+    if let Some(exception) = exception
+        && pending.raise(exception).is_err()
+    {
+        crash(cpu, vcpu, CrashReason::TripleFault);
+    }
 }
 
 /// An interrupt of the pcpu: handled as if it had come outside the guest. The
 /// pcpu may have got work by it.
 fn interrupt(vector: u8) -> Outcome {
     trap::deliver(vector);
-    Outcome::Leave
+    Outcome::Tick
 }
 
 /// XSETBV (SDM "XSETBV—Set Extended Control Register"): register 0 only, and what
@@ -148,7 +371,20 @@ fn xsetbv(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
 
 /// An exception that is intercepted only so that its delivery cannot go on for ever
 /// without an instruction in between: the guest gets it.
-fn exception(exit: ExceptionExit) -> Outcome {
+fn exception(cpu: &mut Loaded<'_>, exit: ExceptionExit) -> Outcome {
+    const DEBUG: u8 = 1;
+    const DOUBLE_FAULT: u8 = 8;
+    if exit.vector == DEBUG {
+        cpu.add_debug_conditions(ExceptionExit::debug_conditions(cpu).bits());
+    }
+    let vectoring = InterruptionInfo::new(cpu.read(vmcs::IDT_VECTORING_INFORMATION));
+    if exit.nmi_unblocked && exit.vector != DOUBLE_FAULT && !vectoring.is_valid() {
+        let shadow = Interruptibility::from_bits_retain(cpu.read(vmcs::GUEST_INTERRUPTIBILITY_STATE));
+        cpu.write(vmcs::GUEST_INTERRUPTIBILITY_STATE, (shadow | Interruptibility::BLOCKING_BY_NMI).bits());
+    }
+    if exit.kind != EventKind::HardwareException {
+        return Outcome::Reraised;
+    }
     match Exception::new(exit.vector, exit.error_code) {
         Some(exception) => Outcome::Fault(exception),
         None => Outcome::Crash(CrashReason::Unhandled(Exit::Exception(exit))),
@@ -159,23 +395,6 @@ fn exception(exit: ExceptionExit) -> Outcome {
 fn nmi() -> Outcome {
     trap::deliver_nmi();
     Outcome::Resume
-}
-
-/// Raises an exception in the guest, at the instruction where it stands. No event
-/// is being delivered: instructions that end here are executed by the guest.
-fn raise(cpu: &mut Loaded<'_>, exception: Exception) {
-    let mut pending = PendingEvents::new();
-    // Nothing is pending with which it could combine.
-    let _first = pending.raise(exception);
-    let conditions = Conditions {
-        interruptibility: Interruptibility::from_bits_retain(cpu.read(vmcs::GUEST_INTERRUPTIBILITY_STATE)),
-        interrupts_enabled: false,
-        protected_mode: cpu.read(vmcs::GUEST_CR0) & CR0_PE != 0,
-    };
-    if let Some(event) = pending.next(None, conditions).inject {
-        let length = event.instruction_length().unwrap_or(0);
-        cpu.inject(event.entry_information(), event.error_code().unwrap_or(0), length);
-    }
 }
 
 /// Ends a domain that broke the rules; the others go on.

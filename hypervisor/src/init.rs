@@ -1,6 +1,7 @@
 //! From the boot CPU's first Rust code to every pcpu in VMX root operation.
 
 use core::ops::RangeInclusive;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -16,14 +17,15 @@ use hv_core::addr::PAGE_SIZE;
 use hv_core::boot_info::BootInfo;
 use hv_core::cmdline::{self, Options, SerialPort};
 use hv_core::id::{MAX_PCPUS, PcpuId};
+use hv_core::insn;
 use hv_core::log::Level;
 use hv_core::memmap::MemoryMap;
 use hv_core::vmx_caps::VmxConfig;
 use spin::Once;
 use xen_abi::sched::ShutdownReason;
 
-use crate::domain::Domain;
-use crate::{console, crash, dom0, io, pcpu, selftest};
+use crate::domain::{Domain, MAX_VCPUS};
+use crate::{clock, console, crash, dom0, io, pcpu, sched, selftest};
 
 /// Bytes of RAM without which nothing is tried: the hypervisor and a small Dom0.
 const LEAST_MEMORY: u64 = 64 << 20;
@@ -50,16 +52,33 @@ fn machine() -> &'static Machine {
     MACHINE.get().expect("set before the boot stack was left")
 }
 
+/// The machine's memory map.
+pub fn memory_map() -> &'static MemoryMap {
+    &machine().map
+}
+
 /// VMX configuration, the same on every pcpu.
 pub fn vmx_config() -> &'static VmxConfig {
     VMX.get().expect("set before any pcpu entered VMX root operation")
 }
 
-/// A time slice in ticks of the VMX-preemption timer.
-pub fn time_slice() -> u32 {
-    let rate = vmx_config().preemption_timer().unwrap_or(0);
-    let us = u64::from(machine().options.sched_credit_tslice_ms) * 1_000;
-    u32::try_from(time::ticks_from_us(us) >> rate).unwrap_or(u32::MAX).max(1)
+/// A time slice in ticks of the time stamp counter.
+pub fn time_slice() -> u64 {
+    SLICE.load(Ordering::Relaxed)
+}
+
+/// How long a vcpu runs at least before one that wakes up takes its place, in ticks
+/// of the time stamp counter.
+pub fn rate_limit() -> u64 {
+    RATE_LIMIT.load(Ordering::Relaxed)
+}
+
+static SLICE: AtomicU64 = AtomicU64::new(u64::MAX);
+static RATE_LIMIT: AtomicU64 = AtomicU64::new(0);
+
+fn set_slices(options: &Options<'_>) {
+    SLICE.store(time::ticks_from_us(u64::from(options.sched_credit_tslice_ms) * 1_000), Ordering::Relaxed);
+    RATE_LIMIT.store(time::ticks_from_us(u64::from(options.sched_ratelimit_us)), Ordering::Relaxed);
 }
 
 /// The hypervisor's command line.
@@ -115,8 +134,8 @@ fn report_idle_options(options: &Options<'_>) {
         ($($option:ident)*) => { [$((stringify!($option), options.$option != default.$option)),*] };
     }
     let idle = idle! {
-        console_to_ring conswitch dom0_max_vcpus dom0_vcpus_pin dom0_verbose dom0_args
-        sched_ratelimit_us vpid apicv gnttab_max_frames gnttab_max_maptrack_frames
+        console_to_ring conswitch dom0_vcpus_pin dom0_verbose dom0_args
+        vpid apicv gnttab_max_frames gnttab_max_maptrack_frames
     };
     for (name, _) in idle.into_iter().filter(|&(_, given)| given) {
         log::info!("boot option {name}: has no effect yet");
@@ -173,11 +192,16 @@ fn go_on() -> ! {
     start_pcpus(machine, &board);
     report_all_in_root(machine.info);
     connect_console(options, &board);
+    // Not part of anyone's first access to a device.
+    insn::prime();
     log::info!("Press 'h' for the list of keys");
     selftest::run(options.selftest, &selftest::Context { info: machine.info, map: &machine.map });
-    let vcpus = 1;
+    set_slices(options);
+    clock::init();
+    let pcpus = u32::try_from(smp::online().count()).unwrap_or(1);
+    let vcpus = options.dom0_max_vcpus.on(pcpus).min(MAX_VCPUS);
     match dom0::build(machine.info, &machine.layout, vcpus, vmx_config(), &own_ports(options)) {
-        Ok(dom0) => dom0.vcpus().iter().take(1).for_each(pcpu::enqueue),
+        Ok(dom0) => dom0.vcpus().iter().take(1).for_each(sched::wake),
         Err(error) => crash::refuse(format_args!("{error}")),
     }
     pcpu::idle();
@@ -358,8 +382,10 @@ pub fn ping_all() -> Result<u64, PcpuId> {
 }
 
 /// Dom0's end is the machine's, as its reason says (Xen's `hwdom_shutdown`).
-pub fn domain_ended(domain: &Domain) {
-    let Some(code) = domain.shutdown_code().filter(|_| domain.is_privileged()) else { return };
+pub fn domain_ended(domain: &Domain, code: u32) {
+    if !domain.is_privileged() {
+        return;
+    }
     match ShutdownReason::new(code) {
         Some(ShutdownReason::Poweroff) => {
             log::error!("Hardware Dom0 halted: halting machine");

@@ -16,21 +16,31 @@
 
 extern crate alloc;
 
+mod clock;
 mod console;
 mod control;
 mod cpuid;
 mod crash;
+mod devices;
 mod dom0;
 mod domain;
+mod domain_memory;
+mod domains;
 mod exit;
 mod guest_copy;
 mod hypercall;
 mod init;
+mod interrupts;
 mod io;
 mod keys;
+mod mmio;
 mod msr;
 mod pcpu;
+mod sched;
 mod selftest;
+mod shared;
+mod timers;
 mod vcpu;
+mod work;
 
 hv_arch::entry!(init::main);

@@ -5,50 +5,113 @@ use hv_arch::vcpu::Loaded;
 use hv_core::event::Exception;
 use hv_core::gpr::Gpr;
 use hv_core::msr::Msr;
-use hv_core::msr_policy::{Read, Write};
+use hv_core::msr_policy::{Mtrrs, Read, Write};
+use hv_core::vlapic::{Effect, Fault};
 
 use crate::exit::Outcome;
 use crate::hypercall::page;
+use crate::interrupts;
 use crate::vcpu::Vcpu;
 
 const FAULT: Outcome = Outcome::Fault(Exception::GENERAL_PROTECTION);
 
-/// Handles RDMSR.
-pub fn read(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
-    let value = match Msr::new(cpu.registers().get_32(Gpr::Rcx)) {
-        // Those that every guest may read, and that have a place of their own.
-        Msr::IA32_APIC_BASE => apic_base(vcpu),
-        Msr::IA32_TIME_STAMP_COUNTER => hv_arch::cpu::rdtsc(),
-        msr => match vcpu.domain().msrs().read(msr) {
-            Read::Value(value) => value,
-            Read::Passthrough | Read::Emulate | Read::Fault => return FAULT,
-        },
-    };
-    cpu.registers_mut().set_edx_eax(value);
-    Outcome::Done
+/// Registers that the hypervisor keeps for a vcpu and that belong to no device.
+#[derive(Debug, Default)]
+pub struct Kept {
+    mtrrs: Mtrrs,
+    /// `IA32_TSC_ADJUST`.
+    tsc_adjust: u64,
 }
 
-/// IA32_APIC_BASE of a vcpu whose local APIC is off: only the first one is the boot
-/// processor.
-fn apic_base(vcpu: &Vcpu) -> u64 {
-    const ADDRESS: u64 = 0xfee0_0000;
-    const BOOT_PROCESSOR: u64 = 1 << 8;
-    ADDRESS | if vcpu.id() == 0 { BOOT_PROCESSOR } else { 0 }
+/// Handles RDMSR.
+pub fn read(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
+    match value(cpu, vcpu, Msr::new(cpu.registers().get_32(Gpr::Rcx))) {
+        Some(value) => {
+            cpu.registers_mut().set_edx_eax(value);
+            Outcome::Done
+        }
+        None => FAULT,
+    }
+}
+
+/// What the guest reads in `msr`; `None` if it faults.
+fn value(cpu: &Loaded<'_>, vcpu: &Vcpu, msr: Msr) -> Option<u64> {
+    // Those that every guest may read, and that have a place of their own.
+    match msr {
+        Msr::IA32_APIC_BASE => return Some(vcpu.lapic().lock().read_base()),
+        Msr::IA32_TIME_STAMP_COUNTER => return Some(vcpu.tsc()),
+        _ => {}
+    }
+    match vcpu.domain().msrs().read(msr) {
+        Read::Value(value) => Some(value),
+        Read::Emulate => emulated(vcpu, msr),
+        // In the guest while it is loaded, though its own RDMSR did not get here.
+        Read::Passthrough => cpu.read_switched(msr),
+        Read::Fault => None,
+    }
+}
+
+fn emulated(vcpu: &Vcpu, msr: Msr) -> Option<u64> {
+    match msr {
+        Msr::IA32_TSC_ADJUST => Some(vcpu.kept().lock().tsc_adjust),
+        Msr::IA32_TSC_DEADLINE => Some(vcpu.lapic().lock().read_tsc_deadline(vcpu.tsc())),
+        msr if msr.is_x2apic() => vcpu.lapic().lock().read_msr(msr, vcpu.tsc()).ok(),
+        msr => vcpu.kept().lock().mtrrs.read(msr),
+    }
 }
 
 /// Handles WRMSR.
 pub fn write(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
     let registers = cpu.registers();
-    let (number, value) = (registers.get_32(Gpr::Rcx), registers.edx_eax());
-    if number == page::MSR {
-        return if page::write(vcpu.domain().confines(), value) { Outcome::Done } else { FAULT };
-    }
-    match vcpu.domain().msrs().write(Msr::new(number)) {
-        Write::Ignore => Outcome::Done,
-        // There is no local APIC to be turned on or moved.
-        Write::Emulate if Msr::new(number) == Msr::IA32_APIC_BASE && value == apic_base(vcpu) => {
-            Outcome::Done
+    let (msr, value) = (Msr::new(registers.get_32(Gpr::Rcx)), registers.edx_eax());
+    let written = match vcpu.domain().msrs().write(msr) {
+        Write::Ignore => Ok(()),
+        Write::Emulate => emulate_write(cpu, vcpu, msr, value),
+        Write::Passthrough | Write::Fault => Err(Fault),
+    };
+    if written.is_ok() { Outcome::Done } else { FAULT }
+}
+
+fn emulate_write(cpu: &mut Loaded<'_>, vcpu: &Vcpu, msr: Msr, value: u64) -> Result<(), Fault> {
+    let apic = |effect: Effect| interrupts::apply(vcpu, effect);
+    match msr {
+        msr if msr.is_x2apic() => {
+            let effect = vcpu.lapic().lock().write_msr(msr, value, vcpu.tsc())?;
+            apic(effect);
         }
-        Write::Passthrough | Write::Emulate | Write::Fault => FAULT,
+        Msr::IA32_TSC_DEADLINE => {
+            let effect = vcpu.lapic().lock().write_tsc_deadline(value, vcpu.tsc());
+            apic(effect);
+        }
+        Msr::IA32_APIC_BASE => {
+            let effect = vcpu.lapic().lock().write_base(value)?;
+            apic(effect);
+        }
+        Msr::IA32_TIME_STAMP_COUNTER => move_tsc(cpu, vcpu, value.wrapping_sub(vcpu.tsc())),
+        Msr::IA32_TSC_ADJUST => {
+            let old = vcpu.kept().lock().tsc_adjust;
+            move_tsc(cpu, vcpu, value.wrapping_sub(old));
+        }
+        msr if msr.get() == page::MSR => {
+            return page::write(vcpu.domain().confines(), value).then_some(()).ok_or(Fault);
+        }
+        msr => {
+            let phys_bits = vcpu.domain().cpuid().phys_bits();
+            return vcpu.kept().lock().mtrrs.write(msr, value, phys_bits).map_err(|_| Fault);
+        }
     }
+    Ok(())
+}
+
+/// Sets the guest's time stamp counter forward by `by`, modulo 2^64. `IA32_TSC_ADJUST`
+/// shows it (SDM "IA32_TSC_ADJUST Register Support").
+fn move_tsc(cpu: &mut Loaded<'_>, vcpu: &Vcpu, by: u64) {
+    {
+        let mut kept = vcpu.kept().lock();
+        kept.tsc_adjust = kept.tsc_adjust.wrapping_add(by);
+    }
+    vcpu.set_tsc_offset(vcpu.tsc_offset().wrapping_add(by));
+    cpu.set_tsc_offset(vcpu.tsc_offset());
+    vcpu.shared().write_time(vcpu);
+    interrupts::apply(vcpu, Effect::TimerChanged);
 }

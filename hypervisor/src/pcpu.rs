@@ -1,81 +1,78 @@
-//! What a pcpu does: idle until it is asked to run a function or, on the boot
-//! CPU, until someone types a key.
+//! What a pcpu does: run vcpus, and what it is asked to run; on the boot CPU, tend
+//! the console.
 
 use core::fmt;
 
-use alloc::collections::VecDeque;
-use alloc::sync::Arc;
-use hv_arch::ipi;
-use hv_arch::percpu;
+use hv_arch::frames;
 use hv_arch::sync::{Lock, Rank};
+use hv_arch::{apic, cpu, ipi, percpu};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
-use crate::exit::{self, Stop};
-use crate::vcpu::Vcpu;
-use crate::{console, init, keys};
+use crate::{console, exit, init, keys, sched, timers};
 
 type Call = Lock<Option<fn()>>;
 
 /// Functions that other pcpus want run.
 static CALLS: [Call; MAX_PCPUS] = [const { Lock::new(Rank::Pcpus, None) }; MAX_PCPUS];
 
-/// The idle loop.
+/// The loop that no pcpu leaves.
 pub fn idle() -> ! {
     let me = percpu::this().id();
     loop {
         while let Some(call) = take_call(me) {
             call();
         }
-        if me == PcpuId::BOOT {
-            while let Some(key) = console::key() {
-                keys::handle(key);
-            }
-            if console::poll() {
-                hv_arch::take_interrupts();
-                continue;
-            }
-        }
-        if let Some(vcpu) = next_vcpu(me) {
-            match exit::run(&vcpu) {
-                Stop::Runnable => enqueue_on(me, vcpu),
-                // In no queue: guests have no events yet that could wake it.
-                Stop::Blocked => {}
-                Stop::Ended => init::domain_ended(vcpu.domain()),
+        let polled = me == PcpuId::BOOT && tend_console();
+        timers::expire(me, cpu::rdtsc());
+        if let Some(vcpu) = sched::pick() {
+            let stop = exit::run(&vcpu);
+            sched::put_back(&vcpu, stop);
+            if let Some(code) = vcpu.domain().shutdown_code() {
+                init::domain_ended(vcpu.domain(), code);
             }
             continue;
         }
-        hv_arch::idle(|| has_work(me));
+        if polled || frames::scrub_some() {
+            hv_arch::take_interrupts();
+        } else {
+            wait(me);
+        }
     }
 }
 
-/// Vcpus that could run, by pcpu.
-static QUEUES: [Queue; MAX_PCPUS] = [const { Lock::new(Rank::RunQueue, VecDeque::new()) }; MAX_PCPUS];
-
-type Queue = Lock<VecDeque<Arc<Vcpu>>>;
-
-/// Lets `vcpu` run on the boot CPU.
-pub fn enqueue(vcpu: &Arc<Vcpu>) {
-    enqueue_on(PcpuId::BOOT, Arc::clone(vcpu));
+/// Handles keys; says whether a serial port has no interrupt by which to ask for it.
+fn tend_console() -> bool {
+    while let Some(key) = console::key() {
+        keys::handle(key);
+    }
+    console::poll()
 }
 
-fn enqueue_on(pcpu: PcpuId, vcpu: Arc<Vcpu>) {
-    QUEUES[pcpu.index()].lock().push_back(vcpu);
-}
-
-fn next_vcpu(pcpu: PcpuId) -> Option<Arc<Vcpu>> {
-    QUEUES[pcpu.index()].lock().pop_front()
+/// Waits for an interrupt: of another pcpu, a device, or the timer.
+fn wait(me: PcpuId) {
+    sched::set_idle(true);
+    let deadline = timers::earliest(me);
+    if let Some(deadline) = deadline {
+        apic::set_timer(deadline);
+    }
+    hv_arch::idle(|| has_work(me) || deadline.is_some_and(|at| at <= cpu::rdtsc()));
+    sched::set_idle(false);
+    if deadline.is_some() {
+        apic::stop_timer();
+    }
 }
 
 fn has_work(me: PcpuId) -> bool {
-    has_call(me) || me == PcpuId::BOOT && console::has_key() || !QUEUES[me.index()].lock().is_empty()
+    is_called(me) || sched::has_work(me)
+}
+
+/// Whether something else than a vcpu waits for `pcpu`.
+pub fn is_called(pcpu: PcpuId) -> bool {
+    CALLS[pcpu.index()].lock().is_some() || pcpu == PcpuId::BOOT && console::has_key()
 }
 
 fn take_call(pcpu: PcpuId) -> Option<fn()> {
     CALLS[pcpu.index()].lock().take()
-}
-
-fn has_call(pcpu: PcpuId) -> bool {
-    CALLS[pcpu.index()].lock().is_some()
 }
 
 /// A pcpu has not begun with what it was asked to run before.

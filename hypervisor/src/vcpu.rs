@@ -1,41 +1,120 @@
-//! Vcpus, as the scheduler and other pcpus see them.
+//! Vcpus: what belongs to one, and its start.
+//!
+//! | part | who reaches it |
+//! |---|---|
+//! | [`State`] | the pcpu that runs the vcpu, as long as it does |
+//! | local APIC | whoever sends it a message, its own pcpu most of all |
+//! | [`Owed`], [`Posted`] | anyone, without a lock |
+//! | [`Schedule`] | the scheduler |
 
 use core::fmt;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use alloc::sync::Arc;
+use hv_arch::apic_page::VirtualApicPage;
+use hv_arch::cpu;
 use hv_arch::sync::{Lock, Rank};
 use hv_arch::vcpu::{Loaded, Vcpu as Cpu};
+use hv_core::acpi::ApicId;
+use hv_core::event::PendingEvents;
 use hv_core::frame::OutOfFrames;
 use hv_core::gpr::Gpr;
 use hv_core::vcpu_state::{CR0_CD, CR0_NW, Segments, VcpuState};
+use hv_core::vlapic::{Vector, Vlapic};
 use hv_core::vmcs::{self, SegmentFields};
 use hv_core::vmx_caps::VmxConfig;
+use hv_core::vtimer::VcpuTimers;
 
-use crate::control;
 use crate::domain::Domain;
+use crate::interrupts::{self, Posted};
+use crate::msr::Kept;
+use crate::sched::{self, Schedule};
+use crate::shared::Shared;
+use crate::work::{Owed, Work};
+use crate::{control, timers};
 
 /// `IA32_PAT` after reset (SDM "Page Attribute Table").
 const PAT_RESET: u64 = 0x0007_0406_0007_0406;
+/// No deadline.
+const NEVER: u64 = u64::MAX;
 
 /// A vcpu of a domain.
 pub struct Vcpu {
     id: u32,
     domain: Arc<Domain>,
-    /// Task priority as the guest wrote it to CR8.
-    cr8: AtomicU8,
-    /// Held by the pcpu that runs it.
-    cpu: Lock<Cpu>,
+    owed: Owed,
+    /// Reasons why it alone may not run: pauses that were not undone yet.
+    pauses: AtomicU32,
+    /// Whether it has got registers to start with.
+    initialised: AtomicBool,
+    /// Whether it has been started and not been taken down again.
+    up: AtomicBool,
+    posted: Posted,
+    /// The next of its own deadlines, in ticks of the time stamp counter.
+    deadline: AtomicU64,
+    timer_place: AtomicUsize,
+    /// What its time stamp counter is ahead of the pcpus', modulo 2^64.
+    tsc_offset: AtomicU64,
+    kept: Lock<Kept>,
+    /// Timers that it sets by hypercall, in system time.
+    timers: Lock<VcpuTimers>,
+    shared: Shared,
+    /// The vector of its local APIC by which it hears of events
+    /// (`HVMOP_set_evtchn_upcall_vector`); 0 for none of its own.
+    upcall_vector: AtomicU8,
+    state: Lock<State>,
+    lapic: Lock<Vlapic<VirtualApicPage>>,
+    schedule: Lock<Schedule>,
+}
+
+/// What only the pcpu that runs the vcpu touches.
+#[derive(Debug)]
+pub struct State {
+    /// Its registers and its VMCS.
+    pub cpu: Cpu,
+    /// Exceptions and NMIs that it has not got yet.
+    pub pending: PendingEvents,
+    /// Whether it executes instructions.
+    pub activity: Activity,
+}
+
+/// Whether a vcpu executes instructions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Activity {
+    /// It does.
+    Active,
+    /// It waits for an event that it can take, by HLT.
+    Halted,
+    /// It waits for any event, by `SCHEDOP_block` or `SCHEDOP_poll`.
+    Waiting,
+    /// It waits to be started, by INIT and SIPI or `VCPUOP_up`.
+    Down,
 }
 
 impl Vcpu {
     pub(crate) fn new(id: u32, domain: &Arc<Domain>, config: &VmxConfig) -> Result<Arc<Self>, OutOfFrames> {
-        let cpu = Cpu::new(config, Arc::clone(domain.confines()))?;
+        let page = VirtualApicPage::new()?;
+        let cpu = Cpu::new(config, Arc::clone(domain.confines()), page.clone())?;
+        let lapic = Vlapic::new(page, ApicId::new(id), id == 0, interrupts::bus());
+        let state = State { cpu, pending: PendingEvents::new(), activity: Activity::Down };
         Ok(Arc::new(Self {
             id,
             domain: Arc::clone(domain),
-            cr8: AtomicU8::new(0),
-            cpu: Lock::new(Rank::Vcpu, cpu),
+            owed: Owed::default(),
+            pauses: AtomicU32::new(0),
+            initialised: AtomicBool::new(false),
+            up: AtomicBool::new(false),
+            posted: Posted::default(),
+            deadline: AtomicU64::new(NEVER),
+            timer_place: AtomicUsize::new(timers::NOWHERE),
+            tsc_offset: AtomicU64::new(0),
+            kept: Lock::new(Rank::Lapic, Kept::default()),
+            timers: Lock::new(Rank::Lapic, VcpuTimers::new()),
+            shared: Shared::new(),
+            upcall_vector: AtomicU8::new(0),
+            state: Lock::new(Rank::Vcpu, state),
+            lapic: Lock::new(Rank::Lapic, lapic),
+            schedule: Lock::new(Rank::Schedule, Schedule::new(sched::home())),
         }))
     }
 
@@ -49,19 +128,144 @@ impl Vcpu {
         self.id
     }
 
-    /// CR8, 0 to 15.
-    pub fn cr8(&self) -> u8 {
-        self.cr8.load(Ordering::Relaxed)
+    /// Its state, held by the pcpu that runs it.
+    pub fn state(&self) -> &Lock<State> {
+        &self.state
     }
 
-    /// Sets CR8.
-    pub fn set_cr8(&self, priority: u8) {
-        self.cr8.store(priority, Ordering::Relaxed);
+    /// Its local APIC.
+    pub fn lapic(&self) -> &Lock<Vlapic<VirtualApicPage>> {
+        &self.lapic
     }
 
-    /// Its state on the CPU.
-    pub fn cpu(&self) -> &Lock<Cpu> {
-        &self.cpu
+    /// Interrupts on their way to its local APIC.
+    pub fn posted(&self) -> &Posted {
+        &self.posted
+    }
+
+    /// Its place in the schedule.
+    pub fn schedule(&self) -> &Lock<Schedule> {
+        &self.schedule
+    }
+
+    /// Its place among the deadlines of a pcpu.
+    pub fn timer_place(&self) -> &AtomicUsize {
+        &self.timer_place
+    }
+
+    /// What is owed to it.
+    #[inline]
+    pub fn owed(&self) -> &Owed {
+        &self.owed
+    }
+
+    /// Adds to what is owed to it, on the pcpu that runs it.
+    #[inline]
+    pub fn owe(&self, work: Work) {
+        self.owed.add(work);
+    }
+
+    /// Adds to what is owed to it, from anywhere: it does not sleep over it.
+    pub fn notify(self: &Arc<Self>, work: Work) {
+        if !self.owed.add(work).contains(work) {
+            sched::wake(self);
+        }
+    }
+
+    /// Whether it may run, if it has anything to do.
+    pub fn may_run(&self) -> bool {
+        self.pauses.load(Ordering::SeqCst) == 0 && self.domain.may_run()
+    }
+
+    /// Lets it not run until [`Vcpu::unpause`]. It can still be on a pcpu for a moment.
+    pub fn pause(self: &Arc<Self>) {
+        self.pauses.fetch_add(1, Ordering::SeqCst);
+        sched::suspend(self);
+    }
+
+    /// Undoes one [`Vcpu::pause`].
+    pub fn unpause(self: &Arc<Self>) {
+        self.pauses.fetch_sub(1, Ordering::SeqCst);
+        sched::resume(self);
+    }
+
+    /// Timers that it sets by hypercall, in system time.
+    pub fn timers(&self) -> &Lock<VcpuTimers> {
+        &self.timers
+    }
+
+    /// Memory in which it finds what the hypervisor tells it.
+    #[inline]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The vector of its local APIC by which it hears of events.
+    #[inline]
+    pub fn upcall_vector(&self) -> Option<Vector> {
+        Vector::new(self.upcall_vector.load(Ordering::Relaxed))
+    }
+
+    /// Sets that vector.
+    pub fn set_upcall_vector(&self, vector: Vector) {
+        self.upcall_vector.store(vector.get(), Ordering::Relaxed);
+    }
+
+    /// Whether it has got registers to start with.
+    pub fn is_initialised(&self) -> bool {
+        self.initialised.load(Ordering::SeqCst)
+    }
+
+    /// MSRs that the hypervisor keeps for it.
+    pub fn kept(&self) -> &Lock<Kept> {
+        &self.kept
+    }
+
+    /// Its time stamp counter.
+    #[inline]
+    pub fn tsc(&self) -> u64 {
+        cpu::rdtsc().wrapping_add(self.tsc_offset())
+    }
+
+    /// What its time stamp counter is ahead of the pcpus', modulo 2^64.
+    #[inline]
+    pub fn tsc_offset(&self) -> u64 {
+        self.tsc_offset.load(Ordering::Relaxed)
+    }
+
+    /// Notes by how much its time stamp counter is ahead.
+    pub fn set_tsc_offset(&self, offset: u64) {
+        self.tsc_offset.store(offset, Ordering::Relaxed);
+    }
+
+    /// Whether it has been started and not been taken down again.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::SeqCst)
+    }
+
+    /// Notes whether it is up.
+    pub fn set_up(&self, up: bool) {
+        if up {
+            self.initialised.store(true, Ordering::SeqCst);
+        }
+        self.up.store(up, Ordering::SeqCst);
+    }
+
+    /// The next of its own deadlines, in ticks of the time stamp counter.
+    #[inline]
+    pub fn deadline(&self) -> Option<u64> {
+        Some(self.deadline.load(Ordering::Relaxed)).filter(|&at| at != NEVER)
+    }
+
+    /// Notes its next deadline.
+    pub fn set_deadline(&self, at: Option<u64>) {
+        self.deadline.store(at.unwrap_or(NEVER), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Vcpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -71,11 +275,23 @@ impl fmt::Display for Vcpu {
     }
 }
 
-/// Brings a vcpu into `state`, from which it starts.
-pub fn start(vcpu: &Vcpu, config: &VmxConfig, state: &VcpuState) {
-    let mut cpu = vcpu.cpu().lock();
-    let mut cpu = cpu.load();
-    write_segments(&mut cpu, &state.segments);
+/// Brings a vcpu that runs nowhere into `state`, from which it starts when it is
+/// let run next.
+pub fn start(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
+    prepare(vcpu, state, config, from);
+    state.activity = Activity::Active;
+    vcpu.set_up(true);
+}
+
+/// Gives a vcpu that runs nowhere the registers with which it will start.
+pub fn prepare(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
+    reset(&mut state.cpu.load(), vcpu, config, from);
+    vcpu.initialised.store(true, Ordering::SeqCst);
+}
+
+/// Writes the registers of `state`.
+pub fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, config: &VmxConfig, state: &VcpuState) {
+    write_segments(cpu, &state.segments);
     let natural = [
         (vmcs::GUEST_CR0, config.guest_cr0().apply(state.cr0 & !(CR0_CD | CR0_NW))),
         (vmcs::GUEST_CR3, state.cr3),

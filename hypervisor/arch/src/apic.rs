@@ -4,17 +4,22 @@
 //! Map"); the x2APIC MSR of one is `0x800 + offset / 16`.
 
 use core::hint;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::num::NonZeroU64;
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use hv_core::addr::PhysRange;
 use hv_core::msr::Msr;
+use hv_core::rate::Rate;
+use spin::Once;
 
-use crate::cpu::Features;
+use crate::cpu::{self, Features};
 use crate::memory::{self, DeviceMemory};
 use crate::{msr, percpu};
 
 /// Vector of inter-processor interrupts: the highest priority class.
 pub(crate) const IPI_VECTOR: u8 = 0xf0;
+/// Vector of the local APIC's timer.
+pub const TIMER_VECTOR: u8 = 0xef;
 /// Vector of interrupts that vanished before delivery (SDM "Spurious Interrupt").
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 
@@ -34,11 +39,18 @@ const SPURIOUS: u32 = 0xf0;
 const ERROR_STATUS: u32 = 0x280;
 const COMMAND: u32 = 0x300;
 const COMMAND_HIGH: u32 = 0x310;
+const LVT_TIMER: u32 = 0x320;
+const TIMER_INITIAL: u32 = 0x380;
+const TIMER_CURRENT: u32 = 0x390;
+const TIMER_DIVIDE: u32 = 0x3e0;
 /// Timer, thermal, performance counters, LINT0, LINT1, error.
 const LVT: [u32; 6] = [0x320, 0x330, 0x340, 0x350, 0x360, 0x370];
 
 const SOFTWARE_ENABLE: u32 = 1 << 8;
 const LVT_MASKED: u32 = 1 << 16;
+const LVT_TSC_DEADLINE: u32 = 2 << 17;
+/// Divide configuration: the bus clock itself (SDM "Divide Configuration Register").
+const DIVIDE_BY_1: u32 = 0b1011;
 const COMMAND_PENDING: u32 = 1 << 12;
 const COMMAND_ASSERT: u32 = 1 << 14;
 const DELIVERY_NMI: u32 = 4 << 8;
@@ -84,6 +96,10 @@ pub fn init_boot_cpu(features: &Features, allow_x2apic: bool) -> Result<ApicId, 
     init_this_cpu();
     let id = read_id();
     percpu::this().set_apic_id(id);
+    TSC_DEADLINE.store(features.tsc_deadline, Ordering::Relaxed);
+    if features.tsc_deadline {
+        arm_lvt();
+    }
     Ok(id)
 }
 
@@ -103,8 +119,68 @@ pub(crate) fn init_this_cpu() {
         write(lvt, read(lvt) | LVT_MASKED);
     }
     write(TASK_PRIORITY, 0);
+    arm_lvt();
     write(SPURIOUS, SOFTWARE_ENABLE | u32::from(SPURIOUS_VECTOR));
     write(ERROR_STATUS, 0);
+}
+
+/// Whether the timer compares with the time stamp counter.
+static TSC_DEADLINE: AtomicBool = AtomicBool::new(false);
+/// Rate of the timer's count beside the time stamp counter's.
+static BUS: Once<Rate> = Once::new();
+
+/// Lets the timer interrupt this CPU, once for each time it is set.
+fn arm_lvt() {
+    let mode = if TSC_DEADLINE.load(Ordering::Relaxed) { LVT_TSC_DEADLINE } else { 0 };
+    write(TIMER_DIVIDE, DIVIDE_BY_1);
+    write(LVT_TIMER, mode | u32::from(TIMER_VECTOR));
+}
+
+/// Lets the timer count for a measurement of its rate.
+pub(crate) fn start_count() {
+    if !TSC_DEADLINE.load(Ordering::Relaxed) {
+        write(TIMER_INITIAL, u32::MAX);
+    }
+}
+
+/// Ends the measurement, which took `tsc` ticks of a counter of `tsc_hz`.
+pub(crate) fn end_count(tsc: u64, tsc_hz: u64) {
+    if TSC_DEADLINE.load(Ordering::Relaxed) {
+        return;
+    }
+    let counted = u32::MAX - read(TIMER_CURRENT);
+    write(TIMER_INITIAL, 0);
+    let hz = u128::from(counted) * u128::from(tsc_hz) / u128::from(tsc.max(1));
+    let rate = u64::try_from(hz).ok().and_then(NonZeroU64::new).zip(NonZeroU64::new(tsc_hz));
+    if let Some((bus, tsc)) = rate {
+        BUS.call_once(|| Rate::new(bus, tsc));
+    }
+}
+
+/// Asks for an interrupt of this pcpu with [`TIMER_VECTOR`] when the time stamp
+/// counter reaches `deadline`, instead of what was asked for before. It can come
+/// early where the timer cannot count that far.
+pub fn set_timer(deadline: u64) {
+    if TSC_DEADLINE.load(Ordering::Relaxed) {
+        // SDM "TSC-Deadline Mode": 0 would disarm it; no fence is needed, as both
+        // writes are of MSRs or uncached.
+        // SAFETY: the CPU has the register, and the vector a handler.
+        unsafe { msr::write(Msr::IA32_TSC_DEADLINE, deadline.max(1)) };
+        return;
+    }
+    let Some(bus) = BUS.get() else { return };
+    let count = bus.ticks_in(deadline.saturating_sub(cpu::rdtsc())).saturating_add(1);
+    write(TIMER_INITIAL, u32::try_from(count).unwrap_or(u32::MAX));
+}
+
+/// Takes back what [`set_timer`] asked for.
+pub fn stop_timer() {
+    if TSC_DEADLINE.load(Ordering::Relaxed) {
+        // SAFETY: the CPU has the register.
+        unsafe { msr::write(Msr::IA32_TSC_DEADLINE, 0) };
+    } else {
+        write(TIMER_INITIAL, 0);
+    }
 }
 
 /// Whether x2APIC mode is in use.

@@ -35,6 +35,8 @@ pub struct Features {
     pub invariant_tsc: bool,
     /// MONITOR/MWAIT.
     pub mwait: bool,
+    /// Local APIC timer that compares with the time stamp counter.
+    pub tsc_deadline: bool,
     /// Width of physical addresses, bits.
     pub phys_bits: u8,
     /// State components that guests may enable in XCR0; 0 without XSAVE.
@@ -54,6 +56,7 @@ pub fn features() -> Features {
         mce: has(raw_cpuid::FeatureInfo::has_mce),
         x2apic: has(raw_cpuid::FeatureInfo::has_x2apic),
         mwait: has(raw_cpuid::FeatureInfo::has_monitor_mwait),
+        tsc_deadline: has(raw_cpuid::FeatureInfo::has_tsc_deadline),
         page_1g: extended
             .as_ref()
             .is_some_and(raw_cpuid::ExtendedProcessorFeatureIdentifiers::has_1gib_pages),

@@ -23,6 +23,7 @@
 extern crate alloc;
 
 pub mod apic;
+pub mod apic_page;
 pub mod backtrace;
 pub mod confines;
 pub mod cpu;

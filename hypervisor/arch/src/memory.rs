@@ -507,7 +507,7 @@ pub(crate) fn may_pass_through(range: PhysRange) -> bool {
 }
 
 fn live_tables() -> Tables<impl FnMut() -> Option<Mfn>> {
-    let next = || Some(OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::PageTable).ok()?.mfn());
+    let next = || Some(OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::PageTable).ok()?.leak());
     Tables { offset: DIRECT_MAP, next }
 }
 
@@ -520,7 +520,10 @@ fn map(virt: u64, phys: PhysRange, rights: Rights) -> Result<(), MapError> {
 /// Maps fresh frames, all zero, at `virt`.
 pub(crate) fn map_fresh(virt: u64, order: Order, purpose: Use) -> Result<(), OutOfFrames> {
     let frames = OwnFrames::allocate(order, Reach::Anywhere, purpose)?;
-    map(virt, frames.range(), Rights::WRITE).map_err(|_| OutOfFrames { unscrubbed: 0 })
+    // Leaked even if part of it could not be mapped: the other part may be in use.
+    let range = frames.range();
+    frames.leak();
+    map(virt, range, Rights::WRITE).map_err(|_| OutOfFrames { unscrubbed: 0 })
 }
 
 /// Device registers, mapped uncached.
@@ -618,7 +621,7 @@ impl PhysMemory for FirmwareMemory {
 }
 
 /// Page tables for CPUs on their way from the trampoline: one identity-mapped
-/// page of code, and the hypervisor. Freed by [`TrampolineTables::free`].
+/// page of code, and the hypervisor. Not to be dropped while a CPU uses them.
 pub(crate) struct TrampolineTables {
     frames: ArrayVec<OwnFrames, 4>,
 }
@@ -646,14 +649,6 @@ impl TrampolineTables {
     /// Physical address of the PML4, below 4 GiB.
     pub(crate) fn cr3(&self) -> u64 {
         self.frames.first().map_or(0, |root| root.mfn().start().get())
-    }
-
-    /// Returns the frames, which no CPU uses any more.
-    pub(crate) fn free(self) {
-        for frames in self.frames {
-            let freed = frames.release();
-            debug_assert!(freed.is_ok());
-        }
     }
 }
 

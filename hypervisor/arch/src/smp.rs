@@ -7,7 +7,7 @@
 //! ```
 
 use core::hint;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -151,6 +151,7 @@ unsafe fn switch_stack(top: u64, main: fn() -> !) -> ! {
 /// Counts the boot CPU as online, under the APIC id that it has.
 pub fn boot_cpu_online() {
     ONLINE[0].store(percpu::this().apic_id().get(), Ordering::Release);
+    HIGHEST.fetch_max(1, Ordering::AcqRel);
 }
 
 /// Starts `others` (all CPUs but this one, in the order of their numbers from 1)
@@ -248,7 +249,7 @@ fn finish(others: &[ApicId], prepared: Prepared) -> Vec<PcpuId> {
     let missing: Vec<_> = missing(others).filter(|&id| claim(id, LEFT_OUT)).collect();
     if missing.is_empty() {
         // All have left the trampoline's tables for the hypervisor's.
-        prepared.tables.free();
+        drop(prepared.tables);
     } else {
         // One may still come and find tables and lists in place.
         core::mem::forget(prepared);
@@ -256,8 +257,14 @@ fn finish(others: &[ApicId], prepared: Prepared) -> Vec<PcpuId> {
     missing
 }
 
+/// Above all pcpus that are online.
+static HIGHEST: AtomicUsize = AtomicUsize::new(0);
+
 /// Sets the state of a pcpu that is not online; `false` if it has been set before.
 fn claim(id: PcpuId, state: u32) -> bool {
+    if state < LEFT_OUT {
+        HIGHEST.fetch_max(id.index() + 1, Ordering::AcqRel);
+    }
     ONLINE[id.index()].compare_exchange(OFFLINE, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
 
@@ -283,7 +290,13 @@ pub(crate) fn apic_id(pcpu: PcpuId) -> Option<ApicId> {
     (raw < LEFT_OUT).then_some(ApicId::new(raw))
 }
 
+/// Whether `pcpu` is online.
+#[must_use]
+pub fn is_online(pcpu: PcpuId) -> bool {
+    apic_id(pcpu).is_some()
+}
+
 /// Every pcpu that is online.
 pub fn online() -> impl Iterator<Item = PcpuId> {
-    (0..MAX_PCPUS).filter_map(PcpuId::new).filter(|&id| apic_id(id).is_some())
+    (0..HIGHEST.load(Ordering::Acquire)).filter_map(PcpuId::new).filter(|&id| apic_id(id).is_some())
 }

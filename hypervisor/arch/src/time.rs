@@ -7,9 +7,9 @@ use hv_core::acpi::{Hpet, PmTimer};
 use hv_core::addr::PhysRange;
 use x86_64::instructions::port::Port;
 
-use crate::cpu;
 use crate::memory::{self, DeviceMemory};
 use crate::register::Access;
+use crate::{apic, cpu};
 
 /// Frequency of the ACPI PM timer, Hz (ACPI "Power Management Timer").
 const PM_TIMER_HZ: u64 = 3_579_545;
@@ -178,6 +178,8 @@ fn measure_pit(us: u64) -> Option<(u64, u64, u64)> {
 /// measuring, which takes 10 ms in any case. Time 0 becomes counter value `epoch`.
 /// Without a clock [`tsc_hz`] stays 0.
 pub fn calibrate(reference: &Reference, epoch: u64) {
+    let started = cpu::rdtsc();
+    apic::start_count();
     let measured = reference.measure(MEASURE_US).map(|(passed, hz, ticks)| {
         let measured = u128::from(ticks) * u128::from(hz) / u128::from(passed.max(1));
         u64::try_from(measured).unwrap_or(u64::MAX)
@@ -190,6 +192,7 @@ pub fn calibrate(reference: &Reference, epoch: u64) {
         Some(u64::from(info.processor_base_frequency()) * 1_000_000)
     };
     let hz = exact.or(measured).or_else(nominal).unwrap_or(0);
+    apic::end_count(cpu::rdtsc().wrapping_sub(started), hz);
     EPOCH.store(epoch, Ordering::Relaxed);
     TSC_HZ.store(hz, Ordering::Release);
 }
@@ -199,6 +202,12 @@ pub fn calibrate(reference: &Reference, epoch: u64) {
 #[must_use]
 pub fn tsc_hz() -> u64 {
     TSC_HZ.load(Ordering::Relaxed)
+}
+
+/// Counter value that is time 0.
+#[must_use]
+pub fn epoch() -> u64 {
+    EPOCH.load(Ordering::Relaxed)
 }
 
 /// Nanoseconds since the image's first instruction; 0 before [`calibrate`].

@@ -129,6 +129,8 @@ extern "C" fn trap_entry(frame: &mut TrapFrame) {
 pub fn deliver(vector: u8) {
     match vector {
         apic::SPURIOUS_VECTOR => {}
+        // Whoever waited for it looks at the clock.
+        apic::TIMER_VECTOR => apic::end_of_interrupt(),
         apic::IPI_VECTOR => {
             apic::end_of_interrupt();
             ipi::receive();

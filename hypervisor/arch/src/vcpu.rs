@@ -15,7 +15,7 @@ use core::arch::{asm, naked_asm};
 use core::marker::PhantomData;
 
 use alloc::sync::Arc;
-use hv_core::exit::ExitInformation;
+use hv_core::exit::{ExitInformation, InterruptionInfo};
 use hv_core::frame::{Order, OutOfFrames, Reach, Use};
 use hv_core::gpr::{Gpr, Gprs};
 use hv_core::id::PcpuId;
@@ -25,11 +25,12 @@ use hv_core::vmx_caps::{EntryControls, PinControls, PrimaryControls, SecondaryCo
 use x86_64::instructions::tables::{sgdt, sidt};
 use x86_64::registers::control::{Cr0, Cr3, Cr4};
 
-use crate::confines::Confines;
+use crate::apic_page::VirtualApicPage;
+use crate::confines::{Confines, Outer};
 use crate::descriptors::{CODE_SELECTOR, TASK_SELECTOR};
 use crate::extended::ExtendedState;
 use crate::frames::OwnFrames;
-use crate::{cpu, msr, percpu, vpid};
+use crate::{apic, cpu, msr, percpu, vpid};
 
 /// MSRs that a guest may write without a VM exit and that no VMCS field holds.
 /// The hypervisor does not use them.
@@ -68,20 +69,27 @@ pub struct Vcpu {
     debug: [u64; 5],
     extended: ExtendedState,
     vpid: vpid::Vpid,
-    has_timer: bool,
+    /// n, where the preemption timer counts once in 2^n ticks.
+    timer_shift: Option<u8>,
     /// Where its translations may be cached.
     last_pcpu: Option<PcpuId>,
     /// What its VMCS refers to.
     confines: Arc<Confines>,
+    apic_page: VirtualApicPage,
 }
 
 impl Vcpu {
-    /// A vcpu inside `confines`. Its guest state is still to be written.
+    /// A vcpu inside `confines`, with the registers of its local APIC in `apic_page`.
+    /// Its guest state is still to be written.
     ///
     /// # Errors
     ///
     /// [`OutOfFrames`]; also when all VPIDs are taken.
-    pub fn new(config: &VmxConfig, confines: Arc<Confines>) -> Result<Self, OutOfFrames> {
+    pub fn new(
+        config: &VmxConfig,
+        confines: Arc<Confines>,
+        apic_page: VirtualApicPage,
+    ) -> Result<Self, OutOfFrames> {
         let mut region = OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::Vmx)?;
         // SDM "Format of the VMCS Region".
         region.bytes_mut()[..4].copy_from_slice(&config.revision_id().to_le_bytes());
@@ -94,9 +102,10 @@ impl Vcpu {
             debug: [0, 0, 0, 0, DR6_RESET],
             extended: ExtendedState::new()?,
             vpid: vpid::Vpid::allocate().ok_or(OutOfFrames { unscrubbed: 0 })?,
-            has_timer: config.preemption_timer().is_some(),
+            timer_shift: config.preemption_timer(),
             last_pcpu: None,
             confines,
+            apic_page,
         };
         vcpu.clear();
         vcpu.load().write_controls(config);
@@ -114,7 +123,8 @@ impl Vcpu {
                  operand = in(reg) &raw const operand, failed = out(reg_byte) failed, options(nostack));
         }
         assert!(failed == 0, "VMPTRLD of {operand:#x} failed");
-        let mut loaded = Loaded { vcpu: self, _pinned: PhantomData };
+        let outer = self.confines.enter();
+        let mut loaded = Loaded { vcpu: self, outer, _pinned: PhantomData };
         let here = percpu::this().id();
         if loaded.vcpu.last_pcpu.replace(here) != Some(here) {
             // Another vcpu may have had the VPID here, or this one with older tables.
@@ -142,6 +152,8 @@ impl Vcpu {
 #[derive(Debug)]
 pub struct Loaded<'a> {
     vcpu: &'a mut Vcpu,
+    /// For the confines, when it is unloaded.
+    outer: Outer,
     _pinned: PhantomData<*mut ()>,
 }
 
@@ -199,14 +211,11 @@ impl Loaded<'_> {
     #[must_use]
     pub fn read<W: Width, G: Group>(&self, field: Field<W, G>) -> W::Value {
         let value: u64;
-        let failed: u8;
-        // SAFETY: reading any field of the current VMCS has no effect.
+        // SAFETY: reading any field of the current VMCS has no effect. A failure goes to
+        // a function that does not return.
         unsafe {
-            asm!("vmread {value}, {field}", "setna {failed}", field = in(reg) field.encoding(),
-                 value = out(reg) value, failed = out(reg_byte) failed, options(nomem, nostack));
-        }
-        if failed != 0 {
-            field_failed("VMREAD", field.encoding());
+            asm!("vmread {value}, {field}", "jbe {failed}", field = in(reg) field.encoding(),
+                 value = out(reg) value, failed = sym field_access_failed, options(nomem));
         }
         W::from_register(value)
     }
@@ -277,12 +286,62 @@ impl Loaded<'_> {
         unsafe { write_field(vmcs::ENTRY_INSTRUCTION_LENGTH, instruction_length) };
     }
 
-    /// Asks for a VM exit after `ticks` of the preemption timer in the guest, where
-    /// the CPU has that timer.
-    pub fn set_preemption_timer(&mut self, ticks: u32) {
-        if self.vcpu.has_timer {
-            self.write(vmcs::PREEMPTION_TIMER_VALUE, ticks);
+    /// Asks for a VM exit when the time stamp counter has gone on by `ticks`: by the
+    /// preemption timer, or by an interrupt of the local APIC's where the CPU has none.
+    #[inline]
+    pub fn exit_after(&mut self, ticks: u64) {
+        match self.vcpu.timer_shift {
+            Some(shift) => {
+                let count = u32::try_from(ticks >> shift).unwrap_or(u32::MAX);
+                self.write(vmcs::PREEMPTION_TIMER_VALUE, count);
+            }
+            None => apic::set_timer(cpu::rdtsc().saturating_add(ticks)),
         }
+    }
+
+    /// Whether the VM exit has broken off the delivery of an event.
+    #[must_use]
+    pub fn is_delivering(&self) -> bool {
+        InterruptionInfo::new(self.read(vmcs::IDT_VECTORING_INFORMATION)).is_valid()
+    }
+
+    /// Sets what the guest's time stamp counter is ahead of the pcpus', modulo 2^64.
+    pub fn set_tsc_offset(&mut self, offset: u64) {
+        let mut controls = PrimaryControls::from_bits_retain(self.read(vmcs::PRIMARY_CONTROLS));
+        controls.set(PrimaryControls::USE_TSC_OFFSETTING, offset != 0);
+        // SAFETY: the offset concerns what the guest reads only.
+        unsafe { write_field(vmcs::TSC_OFFSET, offset) };
+        // SAFETY: as above, and every CPU has the control.
+        unsafe { write_field(vmcs::PRIMARY_CONTROLS, controls.bits()) };
+    }
+
+    /// The guest's value of an MSR that is switched with it; `None` for others.
+    #[must_use]
+    pub fn read_switched(&self, register: Msr) -> Option<u64> {
+        Some(match register {
+            Msr::IA32_FS_BASE => self.read(vmcs::GUEST_FS_BASE),
+            Msr::IA32_GS_BASE => self.read(vmcs::GUEST_GS_BASE),
+            Msr::IA32_SYSENTER_CS => self.read(vmcs::GUEST_IA32_SYSENTER_CS).into(),
+            Msr::IA32_SYSENTER_ESP => self.read(vmcs::GUEST_IA32_SYSENTER_ESP),
+            Msr::IA32_SYSENTER_EIP => self.read(vmcs::GUEST_IA32_SYSENTER_EIP),
+            Msr::IA32_EFER => self.read(vmcs::GUEST_IA32_EFER),
+            Msr::IA32_PAT => self.read(vmcs::GUEST_IA32_PAT),
+            // SAFETY: exists on every 64-bit CPU, and holds the guest's value now.
+            register if GUEST_MSRS.contains(&register) => unsafe { msr::read(register) },
+            _ => return None,
+        })
+    }
+
+    /// Adds conditions to the guest's DR6, as the delivery of #DB does (SDM "Debug
+    /// Status Register (DR6)").
+    pub fn add_debug_conditions(&mut self, conditions: u64) {
+        const BREAKPOINTS: u64 = 0xf;
+        let old: u64;
+        // SAFETY: reads a register.
+        unsafe { asm!("mov {}, dr6", out(reg) old, options(nomem, nostack)) };
+        let new = old & !BREAKPOINTS | conditions & 0x600f;
+        // SAFETY: the hypervisor reads DR6 in fatal reports only; bits 63:32 stay zero.
+        unsafe { asm!("mov dr6, {}", in(reg) new, options(nomem, nostack)) };
     }
 
     /// Asks for a VM exit as soon as the guest can take an interrupt or an NMI.
@@ -298,8 +357,15 @@ impl Loaded<'_> {
     /// shadow of STI or MOV SS in which it stood (SDM "Guest Non-Register State").
     #[inline]
     pub fn skip_instruction(&mut self) {
-        let rip = self.read(vmcs::GUEST_RIP);
         let length = self.read(vmcs::EXIT_INSTRUCTION_LENGTH);
+        self.advance(length);
+    }
+
+    /// As [`Loaded::skip_instruction`], for an instruction of `length` bytes, where the
+    /// exit does not tell.
+    #[inline]
+    pub fn advance(&mut self, length: u32) {
+        let rip = self.read(vmcs::GUEST_RIP);
         self.write(vmcs::GUEST_RIP, rip.wrapping_add(u64::from(length)));
         let shadow = self.read(vmcs::GUEST_INTERRUPTIBILITY_STATE);
         if shadow & 3 != 0 {
@@ -308,9 +374,16 @@ impl Loaded<'_> {
     }
 }
 
-#[cold]
-fn field_failed(instruction: &str, field: u64) -> ! {
-    panic!("{instruction} of field {field:#06x} failed");
+/// Where VMREAD and VMWRITE jump that fail: a field that this CPU does not have, or no
+/// current VMCS. The stack may be anywhere.
+#[unsafe(naked)]
+unsafe extern "C" fn field_access_failed() -> ! {
+    naked_asm!("and rsp, -16", "call {panic}", "ud2", panic = sym panic_field_access)
+}
+
+/// The back trace says which field; the VM-instruction error says what was wrong.
+extern "C" fn panic_field_access() -> ! {
+    panic!("VMREAD or VMWRITE failed");
 }
 
 /// Writes a field of the current VMCS.
@@ -320,14 +393,10 @@ fn field_failed(instruction: &str, field: u64) -> ! {
 /// The value keeps the guest inside what is its own, and the host state right.
 #[inline]
 unsafe fn write_field<W: Width, G: Writable>(field: Field<W, G>, value: W::Value) {
-    let failed: u8;
-    // SAFETY: by the caller.
+    // SAFETY: by the caller. A failure goes to a function that does not return.
     unsafe {
-        asm!("vmwrite {field}, {value}", "setna {failed}", field = in(reg) field.encoding(),
-             value = in(reg) W::to_register(value), failed = out(reg_byte) failed, options(nostack));
-    }
-    if failed != 0 {
-        field_failed("VMWRITE", field.encoding());
+        asm!("vmwrite {field}, {value}", "jbe {failed}", field = in(reg) field.encoding(),
+             value = in(reg) W::to_register(value), failed = sym field_access_failed);
     }
 }
 
@@ -601,6 +670,7 @@ impl Drop for Loaded<'_> {
         self.save();
         self.vcpu.launched = false;
         self.vcpu.clear();
+        self.vcpu.confines.leave(self.outer);
     }
 }
 

@@ -4,6 +4,7 @@ use core::arch::asm;
 use core::fmt;
 
 use hv_core::addr::HostPhysAddr;
+use hv_core::ept::Eptp;
 use hv_core::frame::{Order, OutOfFrames, Reach, Use};
 use hv_core::msr::Msr;
 use hv_core::vmx_caps::{Difference, FeatureControl, Missing, VmxConfig, VmxMsrs, feature_control};
@@ -97,8 +98,9 @@ pub fn enter_root(features: &Features, boot: &VmxConfig) -> Result<(), VmxError>
     region.bytes_mut()[..4].copy_from_slice(&config.revision_id().to_le_bytes());
     // SAFETY: CPUID names VMX, so the bit exists; it only permits VMXON.
     unsafe { Cr4::write(cr4) };
-    // SAFETY: the region stays with the CPU, as `region` is never released.
+    // SAFETY: the region stays with the CPU, as it is leaked once it is in use.
     unsafe { vmxon(region.mfn().start()) }?;
+    region.leak();
     percpu::this().in_vmx_root().set(true);
     Ok(())
 }
@@ -111,6 +113,33 @@ pub(crate) fn leave_root() {
         // about to stop or to reset the machine.
         unsafe { asm!("vmxoff", options(nomem, nostack)) };
     }
+}
+
+/// Forgets what this pcpu remembers of the EPT that `eptp` names, alone or combined
+/// with guests' page tables (INVEPT, single context).
+pub(crate) fn forget_translations(eptp: Eptp) {
+    const SINGLE_CONTEXT: u64 = 1;
+    invept(SINGLE_CONTEXT, eptp.get());
+}
+
+/// Forgets what this pcpu remembers of any EPT (INVEPT, all contexts).
+pub(crate) fn forget_guest_translations() {
+    const ALL_CONTEXTS: u64 = 2;
+    if percpu::this().in_vmx_root().get() {
+        invept(ALL_CONTEXTS, 0);
+    }
+}
+
+fn invept(kind: u64, eptp: u64) {
+    let descriptor = [eptp, 0];
+    let failed: u8;
+    // SAFETY: forgetting translations is always allowed; both types are among those
+    // that `VmxConfig` requires.
+    unsafe {
+        asm!("invept {kind}, [{descriptor}]", "setna {failed}", kind = in(reg) kind,
+             descriptor = in(reg) &raw const descriptor, failed = out(reg_byte) failed, options(nostack));
+    }
+    assert!(failed == 0, "INVEPT of {eptp:#x} failed");
 }
 
 fn feature_control_value() -> u64 {

@@ -219,6 +219,12 @@ impl Policy {
         u64::from(regs.edx) << 32 | u64::from(regs.eax)
     }
 
+    /// EAX of leaf 1: family, model, stepping. In EDX after INIT.
+    #[must_use]
+    pub fn signature(&self) -> u32 {
+        self.leaf(1, 0).eax
+    }
+
     /// The bits that the guest may set in CR4.
     #[must_use]
     pub fn cr4(&self) -> u64 {

@@ -1,8 +1,8 @@
 //! `sched_op`: what a vcpu says about its own running.
 
 use xen_abi::errno::Errno;
+use xen_abi::handle::GuestHandle;
 use xen_abi::sched::{SchedOp, SchedShutdown};
-use zerocopy::{FromZeros, IntoBytes};
 
 use super::{Answer, Call, Reply};
 use crate::guest_copy;
@@ -22,8 +22,8 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
         SchedOp::Yield => Ok(Answer::Yield),
         SchedOp::Block => Ok(Answer::Block),
         SchedOp::Shutdown => {
-            let mut shutdown = SchedShutdown::new_zeroed();
-            guest_copy::read(call.cpu, call.vcpu, argument, shutdown.as_mut_bytes())?;
+            let argument = GuestHandle::<SchedShutdown>::new(argument);
+            let shutdown = guest_copy::read_obj(call.cpu, call.vcpu, argument)?;
             call.vcpu.domain().shut_down(shutdown.reason);
             Ok(Answer::Value(0))
         }

@@ -1,0 +1,237 @@
+//! Interrupts of guests: from a message to the vcpus that it is for, from a local
+//! APIC into the guest.
+//!
+//! ```text
+//!   ICR, I/O APIC, MSI ──send──> Posted ──fold──> local APIC ──deliver──> VM entry
+//!                                   └─> Owed: EVENTS
+//! ```
+//!
+//! A sender sets bits that the receiver's pcpu takes in when it enters the vcpu: it
+//! waits for no lock that is held for long, and never touches registers that the
+//! CPU may be working on.
+
+use core::num::NonZeroU64;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use alloc::sync::Arc;
+use hv_arch::apic_page::VirtualApicPage;
+use hv_arch::time;
+use hv_arch::vcpu::Loaded;
+use hv_core::event::{Conditions, PendingEvents};
+use hv_core::exit::Interruptibility;
+use hv_core::rate::Rate;
+use hv_core::vcpu_state::CR0_PE;
+use hv_core::vlapic::{Delivery, Destination, Effect, Message, Signal, Trigger, Vector, Vlapic};
+use hv_core::vmcs;
+
+use crate::clock;
+use crate::domain::Domain;
+use crate::shared;
+use crate::vcpu::Vcpu;
+use crate::work::Work;
+
+/// Rate of the clock that local APIC timers count, Hz: that of Xen's guests
+/// (`APIC_BUS_CYCLE_NS`, 10 ns).
+const BUS_HZ: NonZeroU64 = NonZeroU64::new(100_000_000).unwrap();
+const RFLAGS_IF: u64 = 1 << 9;
+
+/// The timers' clock beside the time stamp counter.
+pub fn bus() -> Rate {
+    Rate::new(BUS_HZ, NonZeroU64::new(time::tsc_hz()).unwrap_or(BUS_HZ))
+}
+
+/// Vectors that were sent and that the local APIC does not know of yet: a bit each,
+/// edge-triggered ones first.
+#[derive(Debug, Default)]
+pub struct Posted {
+    /// Bit n: `vectors[n]` has bits.
+    words: AtomicU32,
+    vectors: [AtomicU64; 8],
+}
+
+impl Posted {
+    fn post(&self, vector: u8, trigger: Trigger) {
+        let base = if trigger == Trigger::Level { 4 } else { 0 };
+        let word = base + usize::from(vector / 64);
+        if let Some(vectors) = self.vectors.get(word) {
+            vectors.fetch_or(1 << (vector % 64), Ordering::SeqCst);
+            self.words.fetch_or(1 << word, Ordering::SeqCst);
+        }
+    }
+
+    /// Moves them into `lapic`.
+    #[inline]
+    fn fold(&self, lapic: &mut Vlapic<VirtualApicPage>) {
+        if self.words.load(Ordering::Relaxed) != 0 {
+            self.fold_some(lapic);
+        }
+    }
+
+    fn fold_some(&self, lapic: &mut Vlapic<VirtualApicPage>) {
+        let mut words = self.words.swap(0, Ordering::SeqCst);
+        while words != 0 {
+            let word = words.trailing_zeros();
+            words &= words - 1;
+            let Some(vectors) = self.vectors.get(word as usize) else { return };
+            let mut bits = vectors.swap(0, Ordering::SeqCst);
+            while bits != 0 {
+                let vector = (word % 4) * 64 + bits.trailing_zeros();
+                bits &= bits - 1;
+                let trigger = if word >= 4 { Trigger::Level } else { Trigger::Edge };
+                lapic.receive(fixed(vector, trigger));
+            }
+        }
+    }
+}
+
+fn fixed(vector: u32, trigger: Trigger) -> Message {
+    Message {
+        destination: Destination::All,
+        delivery: Delivery::Fixed,
+        vector: u8::try_from(vector).unwrap_or(0),
+        trigger,
+    }
+}
+
+/// Sends `message` to the local APICs of `domain` that it is for.
+pub fn send(domain: &Domain, message: Message) {
+    for vcpu in domain.vcpus().iter() {
+        if !vcpu.lapic().lock().matches(message.destination) {
+            continue;
+        }
+        deliver_to(vcpu, message);
+        if message.delivery == Delivery::LowestPriority {
+            return;
+        }
+    }
+}
+
+/// Sends `message` to `vcpu`, whatever its destination.
+pub fn deliver_to(vcpu: &Arc<Vcpu>, message: Message) {
+    match message.delivery {
+        Delivery::Fixed | Delivery::LowestPriority => {
+            vcpu.posted().post(message.vector, message.trigger);
+            vcpu.notify(Work::EVENTS);
+        }
+        _ => {
+            let signalled = vcpu.lapic().lock().receive(message);
+            if signalled {
+                vcpu.notify(Work::EVENTS | Work::SIGNAL);
+            }
+        }
+    }
+}
+
+/// Raises an edge-triggered interrupt of `vcpu`.
+pub fn raise(vcpu: &Arc<Vcpu>, vector: Vector) {
+    vcpu.posted().post(vector.get(), Trigger::Edge);
+    vcpu.notify(Work::EVENTS);
+}
+
+/// Does what a write to the local APIC of `vcpu`, which runs here, asks for.
+pub fn apply(vcpu: &Vcpu, effect: Effect) {
+    match effect {
+        Effect::None => {}
+        Effect::Send(message) => send(vcpu.domain(), message),
+        Effect::EndOfInterrupt(vector) => vcpu.domain().devices().end_of_interrupt(vcpu.domain(), vector),
+        Effect::TimerChanged => vcpu.owe(Work::TIMERS),
+    }
+    // A priority may have fallen, a vector been added.
+    vcpu.owe(Work::EVENTS);
+}
+
+/// Lets the timers of `vcpu`, which runs here, fire as far as they are due, and notes
+/// the next deadline.
+pub fn expire(vcpu: &Vcpu) {
+    let apic = {
+        let mut lapic = vcpu.lapic().lock();
+        if lapic.expire(vcpu.tsc()) {
+            vcpu.owe(Work::EVENTS);
+        }
+        lapic.next_deadline().map(|at| at.wrapping_sub(vcpu.tsc_offset()))
+    };
+    let (expired, timers) = {
+        let mut timers = vcpu.timers().lock();
+        (timers.expire(clock::now()), timers.deadline().map(clock::tsc_at))
+    };
+    if expired.poll {
+        vcpu.owe(Work::ROUSE);
+    }
+    vcpu.set_deadline(apic.into_iter().chain(timers).min());
+}
+
+/// Takes the most urgent of INIT, start-up and NMI.
+pub fn take_signal(vcpu: &Vcpu) -> Option<Signal> {
+    vcpu.lapic().lock().take_signal()
+}
+
+fn conditions(cpu: &Loaded<'_>) -> Conditions {
+    Conditions {
+        interruptibility: Interruptibility::from_bits_retain(cpu.read(vmcs::GUEST_INTERRUPTIBILITY_STATE)),
+        interrupts_enabled: cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0,
+        protected_mode: cpu.read(vmcs::GUEST_CR0) & CR0_PE != 0,
+    }
+}
+
+/// Whether the guest has interrupts enabled (RFLAGS.IF).
+pub fn are_enabled(cpu: &Loaded<'_>) -> bool {
+    cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0
+}
+
+/// Whether a halted vcpu has an event that ends HLT.
+pub fn ends_halt(cpu: &Loaded<'_>, vcpu: &Vcpu, pending: &PendingEvents) -> bool {
+    !pending.is_empty() || are_enabled(cpu) && are_waiting(vcpu, pending)
+}
+
+/// Whether there is an event for the vcpu that it gets when it can take it.
+pub fn are_waiting(vcpu: &Vcpu, pending: &PendingEvents) -> bool {
+    if !pending.is_empty() {
+        return true;
+    }
+    let mut lapic = vcpu.lapic().lock();
+    vcpu.posted().fold(&mut lapic);
+    lapic.pending().is_some() || upcall(vcpu).is_some()
+}
+
+/// The vector by which the vcpu is told of events, if there are any and it is told past
+/// its local APIC.
+#[inline]
+fn upcall(vcpu: &Vcpu) -> Option<u8> {
+    let vector = vcpu.domain().callback().filter(|_| vcpu.upcall_vector().is_none())?;
+    let pending = shared::upcall_pending(vcpu)?;
+    (pending.load(Ordering::SeqCst) != 0).then_some(vector)
+}
+
+/// Tells `vcpu` that events are pending in its `struct vcpu_info`.
+pub fn upcall_raised(vcpu: &Arc<Vcpu>) {
+    match vcpu.upcall_vector() {
+        Some(vector) => raise(vcpu, vector),
+        None => vcpu.notify(Work::EVENTS),
+    }
+}
+
+/// Injects the most urgent event at the VM entry that follows, and has the vcpu exit
+/// when it can take the next.
+pub fn deliver(cpu: &mut Loaded<'_>, vcpu: &Vcpu, pending: &mut PendingEvents) {
+    let conditions = conditions(cpu);
+    let upcall = upcall(vcpu);
+    let decision = {
+        let mut lapic = vcpu.lapic().lock();
+        vcpu.posted().fold(&mut lapic);
+        let decision = pending.next(upcall.or_else(|| lapic.pending().map(Vector::get)), conditions);
+        // An upcall needs no end of interrupt.
+        if decision.interrupt_taken && upcall.is_none() {
+            lapic.accept();
+        }
+        decision
+    };
+    if decision.unblock_nmi {
+        let blocking = conditions.interruptibility - Interruptibility::BLOCKING_BY_NMI;
+        cpu.write(vmcs::GUEST_INTERRUPTIBILITY_STATE, blocking.bits());
+    }
+    if let Some(event) = decision.inject {
+        let length = event.instruction_length().unwrap_or(0);
+        cpu.inject(event.entry_information(), event.error_code().unwrap_or(0), length);
+    }
+    cpu.set_windows(decision.interrupt_window, decision.nmi_window);
+}
