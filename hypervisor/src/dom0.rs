@@ -31,9 +31,10 @@ use xen_abi::memory::E820Entry;
 use xen_abi::xen::StartFlags;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::domain::Domain;
-use crate::{cpuid, domains, init, vcpu};
 pub use space::map_on_demand;
+
+use crate::domain::{Config, Domain};
+use crate::{cpuid, domains, init, vcpu};
 
 /// Why there is no Dom0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,7 +138,8 @@ pub fn build(
     let start_info = write_start_info(&confines, info, layout, &image, &told)?;
     let memory: u64 = layout.dom0().iter().map(|range| range.len()).sum();
     let policy = cpuid::policy(DomId::DOM0, vcpus, config, tsc());
-    let domain = Domain::new(DomId::DOM0, confines, memory / PAGE_SIZE, policy)?;
+    let config0 = Config::dom0(vcpus);
+    let domain = Domain::new(DomId::DOM0, config0, [0; 16], confines, memory / PAGE_SIZE, policy)?;
     // The first of its number.
     domains::insert(&domain);
     *domain.memory().map().lock() = told;
@@ -154,8 +156,8 @@ pub fn build(
     Ok(domain)
 }
 
-/// Dom0's TSC is the host's.
-fn tsc() -> Tsc {
+/// The TSC of a domain that has the host's.
+pub fn tsc() -> Tsc {
     let khz = u32::try_from(time::tsc_hz() / 1_000).unwrap_or(u32::MAX);
     Tsc {
         host_reliable: hv_arch::cpu::features().invariant_tsc,

@@ -333,6 +333,14 @@ impl Confines {
         self.end.load(Ordering::Relaxed)
     }
 
+    /// Makes every pcpu forget what it remembers of the address space, guest-virtual
+    /// translations included. No lock is held but that of the vcpu which this pcpu runs.
+    pub fn forget_translations(&self) {
+        let mut shootdown = Shootdown::new(self);
+        shootdown.owe(Flush::Invept);
+        shootdown.complete();
+    }
+
     /// What stands behind `gfn`.
     #[must_use]
     pub fn lookup(&self, gfn: Gfn) -> Lookup {

@@ -287,7 +287,8 @@ extern "C" fn ap_start(index: usize) -> ! {
 }
 
 /// APIC id of `pcpu`, if it is online.
-pub(crate) fn apic_id(pcpu: PcpuId) -> Option<ApicId> {
+#[must_use]
+pub fn apic_id(pcpu: PcpuId) -> Option<ApicId> {
     let raw = ONLINE[pcpu.index()].load(Ordering::Acquire);
     (raw < LEFT_OUT).then_some(ApicId::new(raw))
 }

@@ -15,6 +15,7 @@ pub mod acpi;
 pub mod addr;
 pub mod boot_info;
 pub mod cmdline;
+pub mod cmos;
 pub mod cpuid;
 pub mod deadlines;
 pub mod ept;

@@ -3,12 +3,17 @@
 //! ABI of 64-bit guests (`arch-x86/xen-x86_64.h`): number in RAX, arguments in
 //! RDI, RSI, RDX, R10, R8; result in RAX.
 
+mod bitmap;
 mod console_io;
+mod domctl;
+mod hvm_op;
 mod memory_op;
 mod multicall;
 pub mod page;
 mod sched_op;
+mod sysctl;
 mod vcpu_op;
+mod vm_assist;
 pub mod xen_version;
 
 use alloc::sync::Arc;
@@ -77,6 +82,10 @@ static TABLE: [Option<Entry>; NUMBERS] = {
         (Hypercall::VcpuOp, Caller::Anyone, vcpu_op::handle),
         (Hypercall::MemoryOp, Caller::Anyone, memory_op::handle),
         (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),
+        (Hypercall::HvmOp, Caller::Anyone, hvm_op::handle),
+        (Hypercall::VmAssist, Caller::Anyone, vm_assist::handle),
+        (Hypercall::Sysctl, Caller::Dom0, sysctl::handle),
+        (Hypercall::Domctl, Caller::Dom0, domctl::handle),
     ];
     let mut index = 0;
     while index < all.len() {

@@ -108,3 +108,8 @@ fn config() -> ProptestConfig {
     let cases = if cfg!(miri) { 2 } else { 256 };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
+
+/// Steps of a test that takes `most` where they are quick.
+const fn steps(most: usize) -> usize {
+    if cfg!(miri) { 20 } else { most }
+}

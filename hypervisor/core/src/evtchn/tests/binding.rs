@@ -450,7 +450,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn two_domains_are_what_the_model_says(ops in prop::collection::vec(any_op(), 1..300)) {
+    fn two_domains_are_what_the_model_says(ops in prop::collection::vec(any_op(), 1..steps(300))) {
         let domains = [Domain::new(0, LIMIT), Domain::new(1, LIMIT)];
         let mut model = Model::default();
         for op in ops {
