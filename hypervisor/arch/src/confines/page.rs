@@ -62,7 +62,7 @@ impl Words {
         let inside = offset.checked_add(to.len()).is_some_and(|end| end <= PAGE_LEN);
         if let Some(from) = self.frame.mfn().start().checked_add(offset as u64).filter(|_| inside) {
             // SAFETY: RAM of a domain, to which a reference is held.
-            unsafe { memory::copy_from_guest(from, to) };
+            unsafe { memory::copy_from_guest(memory::phys_to_virt(from.get()), to) };
         }
         inside
     }
@@ -73,7 +73,7 @@ impl Words {
         let inside = offset.checked_add(from.len()).is_some_and(|end| end <= PAGE_LEN);
         if let Some(to) = self.frame.mfn().start().checked_add(offset as u64).filter(|_| inside) {
             // SAFETY: as above.
-            unsafe { memory::copy_to_guest(to, from) };
+            unsafe { memory::copy_to_guest(memory::phys_to_virt(to.get()), from) };
         }
         inside
     }
