@@ -11,7 +11,7 @@
 //!  read, write, fetch           bytes
 //!  read_obj, write_obj          one structure
 //!  read_item, write_item        one of an array that a handle names
-//!  write_field                  part of a structure
+//!  Guest                        several copies of one handler, and single fields
 //! ```
 //!
 //! All fail with `EFAULT`; part of it may have been copied then.
@@ -124,22 +124,6 @@ pub fn write_item<T: IntoBytes + Immutable>(
     write_obj(cpu, vcpu, item(handle, index)?, object)
 }
 
-/// Copies the field at byte `offset` of the structure at `handle` to the guest.
-///
-/// # Errors
-///
-/// `EFAULT`.
-#[inline]
-pub fn write_field<T, F: IntoBytes + Immutable>(
-    cpu: &Loaded<'_>,
-    vcpu: &Vcpu,
-    handle: GuestHandle<T>,
-    offset: usize,
-    field: &F,
-) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.write_field(handle, offset, field)
-}
-
 /// Pins the `len` bytes at the guest's address `at`, which it must be able to write, for
 /// as long as the result exists.
 ///
@@ -160,7 +144,12 @@ pub fn pin(cpu: &Loaded<'_>, vcpu: &Vcpu, at: u64, len: usize) -> Result<Area, E
     Ok(area)
 }
 
-fn item<T>(handle: GuestHandle<T>, index: u64) -> Result<GuestHandle<T>, Errno> {
+/// Where element `index` of the array at `handle` is.
+///
+/// # Errors
+///
+/// `EFAULT` if the address would wrap around.
+pub fn item<T>(handle: GuestHandle<T>, index: u64) -> Result<GuestHandle<T>, Errno> {
     let offset = index.checked_mul(size_of::<T>() as u64).ok_or(Errno::EFAULT)?;
     handle.address().checked_add(offset).map(GuestHandle::new).ok_or(Errno::EFAULT)
 }
@@ -243,7 +232,7 @@ impl<'a, 'b> Guest<'a, 'b> {
         Ok(object)
     }
 
-    /// As [`write_field`].
+    /// Copies the field at byte `offset` of the structure at `handle` to the guest.
     ///
     /// # Errors
     ///
