@@ -16,11 +16,12 @@ use hv_core::vmx_caps::VmxConfig;
 use spin::{RwLock, RwLockReadGuard};
 
 use xen_abi::sched::ShutdownReason;
-use xen_abi::xen::VmAssistType;
+use xen_abi::xen::{Virq, VmAssistType};
 
 use crate::clock;
 use crate::devices::Devices;
 use crate::domain_memory::DomainMemory;
+use crate::event::{self, Events};
 use crate::sched;
 use crate::vcpu::Vcpu;
 use crate::work::Work;
@@ -40,6 +41,7 @@ pub struct Domain {
     cpuid: cpuid::Policy,
     msrs: MsrPolicy,
     devices: Devices,
+    events: Events,
     /// Emptied when the domain is destroyed: they refer to it.
     vcpus: RwLock<Vec<Arc<Vcpu>>>,
     /// Reasons why none of its vcpus may run: pauses that were not undone yet.
@@ -75,6 +77,7 @@ impl Domain {
             msrs,
             confines: Arc::new(confines),
             devices: Devices::new(id == DomId::DOM0),
+            events: Events::new()?,
             vcpus: RwLock::new(Vec::new()),
             pauses: AtomicU32::new(0),
             callback: AtomicU8::new(0),
@@ -95,6 +98,7 @@ impl Domain {
         clock::write_wall(self.memory.shared_info(), 0);
         vcpus.iter().for_each(|vcpu| vcpu.shared().write_time(vcpu));
         *self.vcpus.write() = vcpus;
+        self.events.set_vcpus(count);
         Ok(())
     }
 
@@ -136,6 +140,12 @@ impl Domain {
     /// Its devices.
     pub fn devices(&self) -> &Devices {
         &self.devices
+    }
+
+    /// Its event channels.
+    #[inline]
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Whether its vcpus may run, if they have anything to do.
@@ -193,6 +203,7 @@ impl Domain {
         let first = self.shutdown.compare_exchange(RUNNING, code, Ordering::SeqCst, Ordering::SeqCst);
         if first.is_ok() {
             self.vcpus().iter().for_each(sched::suspend);
+            event::raise_global(Virq::DomExc);
         }
     }
 

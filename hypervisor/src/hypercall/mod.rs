@@ -4,6 +4,7 @@
 //! RDI, RSI, RDX, R10, R8; result in RAX.
 
 mod console_io;
+mod event_channel_op;
 mod memory_op;
 mod multicall;
 pub mod page;
@@ -76,6 +77,7 @@ static TABLE: [Option<Entry>; NUMBERS] = {
         (Hypercall::ConsoleIo, Caller::Dom0, console_io::handle),
         (Hypercall::VcpuOp, Caller::Anyone, vcpu_op::handle),
         (Hypercall::MemoryOp, Caller::Anyone, memory_op::handle),
+        (Hypercall::EventChannelOp, Caller::Anyone, event_channel_op::handle),
         (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),
     ];
     let mut index = 0;
