@@ -43,6 +43,11 @@ pub fn policy(domain: DomId, vcpus: u32, config: &VmxConfig, tsc: Tsc) -> Policy
     Policy::new(&Host, &options)
 }
 
+/// A leaf of the host.
+pub fn host_leaf(leaf: u32, subleaf: u32) -> Regs {
+    Host.cpuid(leaf, subleaf)
+}
+
 /// Handles CPUID.
 pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
     let registers = cpu.registers();

@@ -79,6 +79,11 @@ pub fn errno(error: AccessError) -> Errno {
     }
 }
 
+/// Frames that are put aside for domains and that they do not have yet.
+pub fn all_claims() -> u64 {
+    CLAIMED.load(Ordering::Relaxed)
+}
+
 /// Memory of one domain.
 #[derive(Debug)]
 pub struct DomainMemory {

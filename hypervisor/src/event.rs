@@ -14,6 +14,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use alloc::sync::Arc;
 use hv_arch::confines::page::{PinnedPage, Words};
 use hv_arch::sync::{Lock, Rank};
+use hv_core::ept::Progress;
 use hv_core::evtchn::{
     self, Channels, Closed, Delivered, Fifo, Notify, Port, PortTable, Ports, Remote, SendTo, SharedWords,
     VcpuInfoAt,
@@ -31,8 +32,6 @@ use crate::{domains, interrupts, shared};
 const SLICE: usize = 64;
 /// PVH guests have no physical interrupts on event channels.
 const PIRQS: u32 = 0;
-/// No limit but that of the interface.
-const ANY_PORT: u32 = u32::MAX;
 /// Polled: not one port, but several, or none.
 const SEVERAL: u32 = 0;
 
@@ -49,15 +48,15 @@ pub struct Events {
 }
 
 impl Events {
-    /// Of a domain without vcpus.
+    /// Of a domain that will have up to `max_vcpus` vcpus, and no port above `max_port`.
     ///
     /// # Errors
     ///
     /// [`OutOfFrames`].
-    pub fn new() -> Result<Self, OutOfFrames> {
+    pub fn new(max_vcpus: u32, max_port: u32) -> Result<Self, OutOfFrames> {
         let out_of_memory = |_| OutOfFrames { unscrubbed: 0 };
-        let table = PortTable::new(MAX_VCPUS, PIRQS).map_err(out_of_memory)?;
-        let ports = Ports::new(&table, ANY_PORT).map_err(out_of_memory)?;
+        let table = PortTable::new(max_vcpus.min(MAX_VCPUS), PIRQS).map_err(out_of_memory)?;
+        let ports = Ports::new(&table, max_port).map_err(out_of_memory)?;
         Ok(Self {
             table,
             ports: Lock::new(Rank::Events, ports),
@@ -159,10 +158,10 @@ pub fn raise(domain: &Domain, virq: Virq, vcpu: u32) {
     }
 }
 
-/// Raises a virtual interrupt that only Dom0 gets.
+/// Raises a virtual interrupt that only one domain gets.
 pub fn raise_global(virq: Virq) {
-    if let Some(dom0) = domains::find(DomId::DOM0) {
-        raise(&dom0, virq, 0);
+    if let Some(handler) = domains::find(domains::virq_handler(virq.get())) {
+        raise(&handler, virq, 0);
     }
 }
 
@@ -297,17 +296,39 @@ pub fn expand_array(domain: &Domain, page: PinnedPage) -> Result<(), Errno> {
 /// `EBUSY`: another reset is under way, or none if `resuming`. `EAGAIN`: ports were bound
 /// meanwhile.
 pub fn reset(domain: &Arc<Domain>, resuming: bool) -> Result<bool, Errno> {
-    let mut from = locked(domain, |channels| channels.reset_begin(resuming))?;
-    for _ in 0..SLICE {
-        let Some(port) = domain.events().table.next_bound(from) else {
+    let from = locked(domain, |channels| channels.reset_begin(resuming))?;
+    match close_some(domain, from) {
+        None => {
             let old = locked(domain, |channels| channels.reset_finish());
             // The pages are let go without a lock.
-            return old.map(|_| true);
-        };
+            old.map(|_| true)
+        }
+        Some(next) => {
+            locked(domain, |channels| channels.reset_pause(next));
+            Ok(false)
+        }
+    }
+}
+
+/// A slice of the end of `domain`: closes its ports, and lets it have no more.
+pub fn close_all(domain: &Domain) -> Progress {
+    locked(domain, |channels| channels.forbid_new());
+    if close_some(domain, 0).is_some() {
+        return Progress::More;
+    }
+    // As above.
+    drop(locked(domain, |channels| channels.leave_fifo()));
+    Progress::Done
+}
+
+/// Closes some ports of `domain` from `start` on; says where to go on, if there are more.
+fn close_some(domain: &Domain, start: u32) -> Option<u32> {
+    let mut from = start;
+    for _ in 0..SLICE {
+        let port = domain.events().table.next_bound(from)?;
         // Who closed it meanwhile did what is wanted.
         let _closed = close(domain, port.get());
         from = port.get().saturating_add(1);
     }
-    locked(domain, |channels| channels.reset_pause(from));
-    Ok(false)
+    Some(from)
 }

@@ -406,5 +406,10 @@ fn crash(cpu: &Loaded<'_>, vcpu: &Vcpu, reason: CrashReason) {
         let text: Vec<_> = values.map(|(register, value)| format!("{register:?} {value:016x}")).collect();
         log::error!("{vcpu}: {}", text.join("  "));
     }
-    vcpu.domain().shut_down(ShutdownReason::Crash as u32);
+    let code = match reason {
+        // What the toolstack wants of it.
+        CrashReason::TripleFault => vcpu.domain().triple_fault_reason(),
+        _ => ShutdownReason::Crash as u32,
+    };
+    vcpu.domain().shut_down(code);
 }

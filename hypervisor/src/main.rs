@@ -18,6 +18,7 @@ extern crate alloc;
 
 mod clock;
 mod console;
+mod context;
 mod control;
 mod cpuid;
 mod crash;

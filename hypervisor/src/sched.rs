@@ -50,6 +50,8 @@ pub struct Schedule {
     home: PcpuId,
     /// Where it may run.
     affinity: PcpuSet,
+    /// Where it runs best.
+    preferred: PcpuSet,
     /// Whose timer wakes it.
     timer: Option<PcpuId>,
     account: RunstateAccount,
@@ -63,6 +65,7 @@ impl Schedule {
             asleep: true,
             home,
             affinity: PcpuSet::ALL,
+            preferred: PcpuSet::ALL,
             timer: None,
             account: RunstateAccount::new(clock::now()),
         }
@@ -95,6 +98,21 @@ impl Schedule {
     /// Where it may run.
     pub fn affinity(&self) -> PcpuSet {
         self.affinity
+    }
+
+    /// Where it runs best: soft affinity.
+    pub fn preferred(&self) -> PcpuSet {
+        self.preferred
+    }
+
+    /// Sets where it runs best.
+    pub fn set_preferred(&mut self, preferred: PcpuSet) {
+        self.preferred = preferred;
+    }
+
+    /// Whether it is on a pcpu.
+    pub fn is_running(&self) -> bool {
+        matches!(self.at, At::Pcpu(_))
     }
 
     /// The pcpu that runs it, or ran it last.

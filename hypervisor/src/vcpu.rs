@@ -14,14 +14,14 @@ use alloc::sync::Arc;
 use hv_arch::apic_page::VirtualApicPage;
 use hv_arch::cpu;
 use hv_arch::sync::{Lock, Rank};
-use hv_arch::vcpu::{Loaded, Vcpu as Cpu};
+use hv_arch::vcpu::{Loaded, Masked, Parked, Vcpu as Cpu};
 use hv_core::acpi::ApicId;
 use hv_core::event::PendingEvents;
 use hv_core::frame::OutOfFrames;
-use hv_core::gpr::Gpr;
+use hv_core::gpr::{Gpr, Gprs};
 use hv_core::vcpu_state::{CR0_CD, CR0_NW, Segments, VcpuState};
 use hv_core::vlapic::{Vector, Vlapic};
-use hv_core::vmcs::{self, SegmentFields};
+use hv_core::vmcs::{self, Field, Guest, SegmentFields, Width};
 use hv_core::vmx_caps::VmxConfig;
 use hv_core::vtimer::VcpuTimers;
 
@@ -211,6 +211,11 @@ impl Vcpu {
         self.upcall_vector.store(vector.get(), Ordering::Relaxed);
     }
 
+    /// It has got registers to start with.
+    pub fn note_initialised(&self) {
+        self.initialised.store(true, Ordering::SeqCst);
+    }
+
     /// Whether it has got registers to start with.
     pub fn is_initialised(&self) -> bool {
         self.initialised.load(Ordering::SeqCst)
@@ -285,12 +290,48 @@ pub fn start(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &Vcp
 
 /// Gives a vcpu that runs nowhere the registers with which it will start.
 pub fn prepare(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
-    reset(&mut state.cpu.load(), vcpu, config, from);
+    state.cpu.inspect(|cpu| reset(cpu, vcpu, config, from));
     vcpu.initialised.store(true, Ordering::SeqCst);
 }
 
+/// Registers of a vcpu that is loaded here, or parked.
+pub trait Registers {
+    /// Writes a field of the guest's state.
+    fn write<W: Width>(&mut self, field: Field<W, Guest>, value: W::Value);
+    /// Writes EFER, and with LMA the mode in which the guest is entered.
+    fn write_efer(&mut self, value: u64);
+    /// Sets which bits of CR0 and CR4 are the hypervisor's, and what the guest reads there.
+    fn write_control_masks(&mut self, cr0: Masked, cr4: Masked);
+    /// The general registers.
+    fn registers_mut(&mut self) -> &mut Gprs;
+}
+
+macro_rules! registers {
+    ($($cpu:ident)*) => { $(
+        impl Registers for $cpu<'_> {
+            fn write<W: Width>(&mut self, field: Field<W, Guest>, value: W::Value) {
+                $cpu::write(self, field, value);
+            }
+
+            fn write_efer(&mut self, value: u64) {
+                $cpu::write_efer(self, value);
+            }
+
+            fn write_control_masks(&mut self, cr0: Masked, cr4: Masked) {
+                $cpu::write_control_masks(self, cr0, cr4);
+            }
+
+            fn registers_mut(&mut self) -> &mut Gprs {
+                $cpu::registers_mut(self)
+            }
+        }
+    )* };
+}
+
+registers!(Loaded Parked);
+
 /// Writes the registers of `state`.
-pub fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, config: &VmxConfig, state: &VcpuState) {
+pub fn reset(cpu: &mut impl Registers, vcpu: &Vcpu, config: &VmxConfig, state: &VcpuState) {
     write_segments(cpu, &state.segments);
     let natural = [
         (vmcs::GUEST_CR0, config.guest_cr0().apply(state.cr0 & !(CR0_CD | CR0_NW))),
@@ -322,12 +363,12 @@ pub fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, config: &VmxConfig, state: &Vcpu
     cpu.write(vmcs::GUEST_IA32_DEBUGCTL, 0);
     cpu.write(vmcs::GUEST_IA32_PAT, PAT_RESET);
     cpu.write_efer(state.efer);
-    let (cr0, cr4) = control::masks(vcpu.domain().cpuid().cr4(), state.cr0, state.cr4);
+    let (cr0, cr4) = control::masks(vcpu.domain().allowed_cr4(), state.cr0, state.cr4);
     cpu.write_control_masks(cr0, cr4);
     *cpu.registers_mut() = state.gprs;
 }
 
-fn write_segments(cpu: &mut Loaded<'_>, segments: &Segments) {
+fn write_segments(cpu: &mut impl Registers, segments: &Segments) {
     let all = [
         (SegmentFields::ES, segments.es),
         (SegmentFields::CS, segments.cs),

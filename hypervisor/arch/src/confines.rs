@@ -333,6 +333,14 @@ impl Confines {
         self.end.load(Ordering::Relaxed)
     }
 
+    /// Makes every pcpu forget what it remembers of the address space, guest-virtual
+    /// translations included. No lock is held but that of the vcpu which this pcpu runs.
+    pub fn forget_translations(&self) {
+        let mut shootdown = Shootdown::new(self);
+        shootdown.owe(Flush::Invept);
+        shootdown.complete();
+    }
+
     /// What stands behind `gfn`.
     #[must_use]
     pub fn lookup(&self, gfn: Gfn) -> Lookup {
@@ -367,6 +375,19 @@ impl Confines {
         }
         let at = GuestPhysAddr::new(range.start()).ok_or(AccessError::NotMapped)?;
         self.map(at, range, PageType::Mmio)
+    }
+
+    /// Maps tables of the firmware for Dom0 at their own addresses, as memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Confines::map_device`].
+    pub fn map_firmware(&self, range: PhysRange) -> Result<(), AccessError> {
+        if !self.is_identity() || !memory::may_pass_through(range) {
+            return Err(AccessError::NotOwned);
+        }
+        let at = GuestPhysAddr::new(range.start()).ok_or(AccessError::NotMapped)?;
+        self.map(at, range, PageType::Special)
     }
 
     fn map(&self, at: GuestPhysAddr, phys: PhysRange, kind: PageType) -> Result<(), AccessError> {

@@ -11,6 +11,8 @@
 //! VM entry need no further check. While it is loaded its syscall MSRs and its
 //! extended state are in the CPU, as the hypervisor uses none of them.
 
+mod parked;
+
 use core::arch::{asm, naked_asm};
 use core::marker::PhantomData;
 
@@ -31,6 +33,8 @@ use crate::descriptors::{CODE_SELECTOR, TASK_SELECTOR};
 use crate::extended::ExtendedState;
 use crate::frames::OwnFrames;
 use crate::{apic, cpu, msr, percpu, vpid};
+
+pub use parked::Parked;
 
 /// MSRs that a guest may write without a VM exit and that no VMCS field holds.
 /// The hypervisor does not use them.
@@ -210,14 +214,7 @@ impl Loaded<'_> {
     #[inline]
     #[must_use]
     pub fn read<W: Width, G: Group>(&self, field: Field<W, G>) -> W::Value {
-        let value: u64;
-        // SAFETY: reading any field of the current VMCS has no effect. A failure goes to
-        // a function that does not return.
-        unsafe {
-            asm!("vmread {value}, {field}", "jbe {failed}", field = in(reg) field.encoding(),
-                 value = out(reg) value, failed = sym field_access_failed, options(nomem));
-        }
-        W::from_register(value)
+        read_field(field)
     }
 
     /// Writes a field of the guest's state. Whatever is there, the guest reaches
@@ -384,6 +381,19 @@ unsafe extern "C" fn field_access_failed() -> ! {
 /// The back trace says which field; the VM-instruction error says what was wrong.
 extern "C" fn panic_field_access() -> ! {
     panic!("VMREAD or VMWRITE failed");
+}
+
+/// Reads a field of the current VMCS.
+#[inline]
+fn read_field<W: Width, G: Group>(field: Field<W, G>) -> W::Value {
+    let value: u64;
+    // SAFETY: reading any field of the current VMCS has no effect. A failure goes to
+    // a function that does not return.
+    unsafe {
+        asm!("vmread {value}, {field}", "jbe {failed}", field = in(reg) field.encoding(),
+             value = out(reg) value, failed = sym field_access_failed, options(nomem));
+    }
+    W::from_register(value)
 }
 
 /// Writes a field of the current VMCS.

@@ -130,7 +130,7 @@ fn done(result: Result<(), Errno>) -> Reply {
 
 fn alloc_unbound(request: &Request<'_, '_, '_>) -> Reply {
     let asked: EvtchnAllocUnbound = request.read()?;
-    let domain = domains::target(request.domain(), asked.dom)?;
+    let domain = domains::target(asked.dom, request.domain())?;
     let own = request.domain().id().get();
     let remote = if asked.remote_dom == DOMID_SELF { own } else { asked.remote_dom };
     let port = event::locked(&domain, |channels| channels.alloc_unbound(remote))?;
@@ -139,14 +139,14 @@ fn alloc_unbound(request: &Request<'_, '_, '_>) -> Reply {
 
 fn bind_interdomain(request: &Request<'_, '_, '_>) -> Reply {
     let asked: EvtchnBindInterdomain = request.read()?;
-    let remote = domains::named(request.domain(), asked.remote_dom)?;
+    let remote = domains::find_any(asked.remote_dom, request.domain())?;
     let port = event::connect(request.domain(), &remote, asked.remote_port)?;
     request.write_port(offset_of!(EvtchnBindInterdomain, local_port), port)
 }
 
 fn bind_virq(request: &Request<'_, '_, '_>) -> Reply {
     let EvtchnBindVirq { virq, vcpu, .. } = request.read()?;
-    let handler = request.domain().is_privileged();
+    let handler = domains::virq_handler(virq) == request.domain().id();
     let port = event::locked(request.domain(), |channels| channels.bind_virq(virq, vcpu, handler))?;
     request.write_port(offset_of!(EvtchnBindVirq, port), port)
 }
@@ -165,7 +165,7 @@ fn bind_pirq(request: &Request<'_, '_, '_>) -> Reply {
 
 fn status(request: &Request<'_, '_, '_>) -> Reply {
     let mut answer: EvtchnStatus = request.read()?;
-    let domain = domains::target(request.domain(), answer.dom)?;
+    let domain = domains::target(answer.dom, request.domain())?;
     let channel = domain.events().table().channel(answer.port)?;
     let (status, detail) = channel.status();
     answer.status = status.get();
@@ -178,7 +178,7 @@ fn status(request: &Request<'_, '_, '_>) -> Reply {
 /// Others than the caller must be paused: they could bind ports as fast as these are closed.
 fn reset(request: &Request<'_, '_, '_>, resuming: bool) -> Reply {
     let EvtchnReset { dom } = request.read()?;
-    let domain = domains::target(request.domain(), dom)?;
+    let domain = domains::target(dom, request.domain())?;
     if domain.may_run() && !Arc::ptr_eq(&domain, request.domain()) {
         return Err(Errno::EINVAL);
     }

@@ -135,7 +135,7 @@ impl Request<'_, '_, '_> {
 
     /// The domain that `domid` names, if the caller may change its memory.
     fn target(&self, domid: RawDomid) -> Result<Arc<Domain>, Errno> {
-        domains::target(self.caller(), domid)
+        domains::target(domid, self.caller())
     }
 
     fn check_privileged(&self) -> Result<(), Errno> {

@@ -3,13 +3,18 @@
 //! ABI of 64-bit guests (`arch-x86/xen-x86_64.h`): number in RAX, arguments in
 //! RDI, RSI, RDX, R10, R8; result in RAX.
 
+mod bitmap;
 mod console_io;
+mod domctl;
 mod event_channel_op;
+mod hvm_op;
 mod memory_op;
 mod multicall;
 pub mod page;
 mod sched_op;
+mod sysctl;
 mod vcpu_op;
+mod vm_assist;
 pub mod xen_version;
 
 use alloc::sync::Arc;
@@ -79,6 +84,10 @@ static TABLE: [Option<Entry>; NUMBERS] = {
         (Hypercall::MemoryOp, Caller::Anyone, memory_op::handle),
         (Hypercall::EventChannelOp, Caller::Anyone, event_channel_op::handle),
         (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),
+        (Hypercall::HvmOp, Caller::Anyone, hvm_op::handle),
+        (Hypercall::VmAssist, Caller::Anyone, vm_assist::handle),
+        (Hypercall::Sysctl, Caller::Dom0, sysctl::handle),
+        (Hypercall::Domctl, Caller::Dom0, domctl::handle),
     ];
     let mut index = 0;
     while index < all.len() {
