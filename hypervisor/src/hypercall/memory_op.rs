@@ -24,7 +24,6 @@ use xen_abi::memory::{
     MemAcquireResource, MemoryDomain, MemoryOp, MemoryReservation, PodTarget, RDM_ALL,
     ReservedDeviceMemoryMap, VnumaTopologyInfo,
 };
-use xen_abi::xen::DOMID_SELF;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{Answer, Call, Reply};
@@ -138,12 +137,7 @@ impl Request<'_, '_, '_> {
 
     /// The domain that `domid` names, if the caller may change its memory.
     fn target(&self, domid: RawDomid) -> Result<Arc<Domain>, Errno> {
-        let caller = self.caller();
-        if domid == DOMID_SELF || domid == caller.id().get() {
-            return Ok(Arc::clone(caller));
-        }
-        let found = DomId::new(domid).and_then(domains::find).ok_or(Errno::ESRCH)?;
-        if caller.is_privileged() { Ok(found) } else { Err(Errno::EPERM) }
+        domains::target(domid, self.caller())
     }
 
     fn check_privileged(&self) -> Result<(), Errno> {
