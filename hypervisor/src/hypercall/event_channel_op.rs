@@ -107,7 +107,8 @@ impl Request<'_, '_, '_> {
     }
 
     fn write_field<F: IntoBytes + Immutable>(&self, offset: usize, field: &F) -> Reply {
-        guest_copy::write_field(self.call.cpu, self.call.vcpu, self.argument::<u8>(), offset, field)?;
+        let guest = guest_copy::Guest::new(self.call.cpu, self.call.vcpu)?;
+        guest.write_field(self.argument::<u8>(), offset, field)?;
         Ok(Answer::Value(0))
     }
 
