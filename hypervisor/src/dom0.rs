@@ -119,8 +119,7 @@ pub fn build(
     );
 
     let mut confines = Confines::new(DomId::DOM0, config)?;
-    confines.pass_switched_msrs();
-    confines.pass_ports_except(own_ports);
+    confines.pass_ports_except(own_ports)?;
     for range in layout.claim_dom0()? {
         confines.map_ram(address(range.start())?, *range)?;
     }

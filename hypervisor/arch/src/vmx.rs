@@ -4,6 +4,7 @@ use core::arch::asm;
 use core::fmt;
 
 use hv_core::addr::HostPhysAddr;
+use hv_core::ept::Eptp;
 use hv_core::frame::{Order, OutOfFrames, Reach, Use};
 use hv_core::msr::Msr;
 use hv_core::vmx_caps::{Difference, FeatureControl, Missing, VmxConfig, VmxMsrs, feature_control};
@@ -111,6 +112,25 @@ pub(crate) fn leave_root() {
         // about to stop or to reset the machine.
         unsafe { asm!("vmxoff", options(nomem, nostack)) };
     }
+}
+
+/// Forgets what this pcpu remembers of the EPT that `eptp` names, alone or combined
+/// with guests' page tables (INVEPT, single context).
+pub(crate) fn forget_translations(eptp: Eptp) {
+    const SINGLE_CONTEXT: u64 = 1;
+    invept(SINGLE_CONTEXT, eptp.get());
+}
+
+fn invept(kind: u64, eptp: u64) {
+    let descriptor = [eptp, 0];
+    let failed: u8;
+    // SAFETY: forgetting translations is always allowed; both types are among those
+    // that `VmxConfig` requires.
+    unsafe {
+        asm!("invept {kind}, [{descriptor}]", "setna {failed}", kind = in(reg) kind,
+             descriptor = in(reg) &raw const descriptor, failed = out(reg_byte) failed, options(nostack));
+    }
+    assert!(failed == 0, "INVEPT of {eptp:#x} failed");
 }
 
 fn feature_control_value() -> u64 {
