@@ -389,6 +389,24 @@ pub fn has_key() -> bool {
     !CONSOLE.lock().input.is_empty()
 }
 
+/// Copies log text to `out`: from `index` on if it still lies in the log, else from its
+/// oldest byte that was not cleared. Returns how much, and the index behind it.
+pub fn read_log(index: Option<u32>, out: &mut [u8]) -> (usize, u32) {
+    let console = CONSOLE.lock();
+    let Some(ring) = &console.ring else { return (0, 0) };
+    let mut cursor = ring.console_start(index);
+    let read = ring.read(&mut cursor, out);
+    (read.copied, cursor.index())
+}
+
+/// Forgets the log before `index`, for those who read it from its beginning.
+pub fn clear_log(index: u32) {
+    if let Some(ring) = &mut CONSOLE.lock().ring {
+        let cursor = ring.console_start(Some(index));
+        ring.clear_to(cursor);
+    }
+}
+
 /// Waits until every sink has shown everything, to the last bit.
 pub fn flush() {
     let mut console = CONSOLE.lock();

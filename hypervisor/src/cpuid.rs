@@ -43,12 +43,18 @@ pub fn policy(domain: DomId, vcpus: u32, config: &VmxConfig, tsc: Tsc) -> Policy
     Policy::new(&Host, &options)
 }
 
+/// A leaf of the host.
+pub fn host_leaf(leaf: u32, subleaf: u32) -> Regs {
+    Host.cpuid(leaf, subleaf)
+}
+
 /// Handles CPUID.
 pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
     let registers = cpu.registers();
     let (leaf, subleaf) = (registers.get_32(Gpr::Rax), registers.get_32(Gpr::Rcx));
-    let view =
-        VcpuView { cr4: cpu.read(vmcs::GUEST_CR4), xcr0: cpu.xcr0(), apic_id: vcpu.id(), vcpu_id: vcpu.id() };
+    // Only leaf 1 shows anything of CR4.
+    let cr4 = if leaf == 1 { cpu.read(vmcs::GUEST_CR4) } else { 0 };
+    let view = VcpuView { cr4, xcr0: cpu.xcr0(), apic_id: vcpu.id(), vcpu_id: vcpu.id() };
     let regs = vcpu.domain().cpuid().lookup(leaf, subleaf, &view);
     let registers = cpu.registers_mut();
     registers.set_32(Gpr::Rax, regs.eax);

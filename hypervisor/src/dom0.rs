@@ -8,6 +8,8 @@
 //!   ... | initial RAM disk | start info, module list, memory map, command line | end
 //! ```
 
+mod space;
+
 use core::fmt;
 use core::ops::RangeInclusive;
 
@@ -24,14 +26,15 @@ use hv_core::id::DomId;
 use hv_core::image::{ImageError, KernelImage};
 use hv_core::vcpu_state::VcpuState;
 use hv_core::vmx_caps::VmxConfig;
-use xen_abi::hvm_start_info::{
-    HvmMemmapTableEntry, HvmMemmapType, HvmModlistEntry, HvmStartInfo, START_MAGIC,
-};
+use xen_abi::hvm_start_info::{HvmMemmapTableEntry, HvmModlistEntry, HvmStartInfo, START_MAGIC};
+use xen_abi::memory::E820Entry;
 use xen_abi::xen::StartFlags;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::domain::Domain;
-use crate::{cpuid, vcpu};
+pub use space::map_on_demand;
+
+use crate::domain::{Config, Domain};
+use crate::{cpuid, domains, init, vcpu};
 
 /// Why there is no Dom0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,19 +123,28 @@ pub fn build(
 
     let mut confines = Confines::new(DomId::DOM0, config)?;
     confines.pass_ports_except(own_ports)?;
-    for range in layout.claim_dom0()? {
+    let map = init::memory_map();
+    let own = layout.claim_dom0(map)?;
+    for range in &own {
         confines.map_ram(address(range.start())?, *range)?;
     }
+    space::map(&confines, map)?;
+    let told = space::memory_map(map, &own);
     load(&confines, layout, &image)?;
-    let start_info = write_start_info(&confines, info, layout, &image)?;
-    let domain = Domain::new(DomId::DOM0, confines, cpuid::policy(DomId::DOM0, vcpus, config, tsc()));
+    let start_info = write_start_info(&confines, info, layout, &image, &told)?;
+    let memory: u64 = layout.dom0().iter().map(|range| range.len()).sum();
+    let policy = cpuid::policy(DomId::DOM0, vcpus, config, tsc());
+    let config0 = Config::dom0(vcpus);
+    let domain = Domain::new(DomId::DOM0, config0, [0; 16], confines, memory / PAGE_SIZE, policy)?;
+    // The first of its number.
+    domains::insert(&domain);
+    *domain.memory().map().lock() = told;
     domain.create_vcpus(vcpus, config)?;
     if let Some(first) = domain.vcpus().first() {
         let start_info = u32::try_from(start_info).map_err(|_| Dom0Error::TooSmall)?;
         let state = VcpuState::pvh_start(image.entry(), start_info);
         vcpu::start(first, &mut first.state().lock(), config, &state);
     }
-    let memory: u64 = layout.dom0().iter().map(|range| range.len()).sum();
     log::info!("Dom0 has {} vcpus and {} KiB of memory", vcpus, memory / 1024);
     if info.modules_dropped > 0 {
         log::warn!("modules: {} too many, ignored", info.modules_dropped);
@@ -140,8 +152,8 @@ pub fn build(
     Ok(domain)
 }
 
-/// Dom0's TSC is the host's.
-fn tsc() -> Tsc {
+/// The TSC of a domain that has the host's.
+pub fn tsc() -> Tsc {
     let khz = u32::try_from(time::tsc_hz() / 1_000).unwrap_or(u32::MAX);
     Tsc {
         host_reliable: hv_arch::cpu::features().invariant_tsc,
@@ -200,6 +212,7 @@ fn write_start_info(
     info: &BootInfo,
     layout: &Layout,
     image: &KernelImage<'_>,
+    told: &[E820Entry],
 ) -> Result<u64, Dom0Error> {
     let kernel = image.load();
     let ram = layout.dom0().iter().find(|ram| ram.contains(kernel)).ok_or(Dom0Error::TooSmall)?;
@@ -217,16 +230,11 @@ fn write_start_info(
             reserved: 0,
         });
     }
-    let memory_map: Vec<_> = layout
-        .dom0()
-        .iter()
-        .map(|ram| HvmMemmapTableEntry {
-            addr: ram.start(),
-            size: ram.len(),
-            kind: HvmMemmapType::Ram as u32,
-            reserved: 0,
-        })
-        .collect();
+    let memory_map: Vec<_> = told.iter().map(start_info_entry).collect();
+    let rsdp = match init::rsdp(info) {
+        Some(rsdp) => top.place(&rsdp.to_bytes(), 16)?,
+        None => 0,
+    };
     let start_info = HvmStartInfo {
         magic: START_MAGIC,
         version: 1,
@@ -234,9 +242,14 @@ fn write_start_info(
         nr_modules: u32::try_from(modules.len()).unwrap_or(0),
         modlist_paddr: top.place(modules.as_slice().as_bytes(), 8)?,
         cmdline_paddr: top.place_text(command_line(0))?,
+        rsdp_paddr: rsdp,
         memmap_paddr: top.place(memory_map.as_slice().as_bytes(), 8)?,
         memmap_entries: u32::try_from(memory_map.len()).unwrap_or(0),
         ..HvmStartInfo::new_zeroed()
     };
     top.place(start_info.as_bytes(), 8)
+}
+
+fn start_info_entry(entry: &E820Entry) -> HvmMemmapTableEntry {
+    HvmMemmapTableEntry { addr: entry.addr, size: entry.size, kind: entry.kind, reserved: 0 }
 }

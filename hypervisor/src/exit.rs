@@ -34,7 +34,10 @@ pub enum Outcome {
     Resume,
     /// The instruction faults.
     Fault(Exception),
-    /// The instruction is done, and the vcpu waits for an event.
+    /// The instruction is done, and the vcpu waits for an event that it can take.
+    Halt,
+    /// The instruction is done, and the vcpu waits for an event, even one that it cannot
+    /// take.
     Block,
     /// The instruction is done, and the vcpu gives the pcpu away.
     Yield,
@@ -104,6 +107,7 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
     let State { cpu, pending, activity } = &mut *state;
     let mut cpu = cpu.load();
     let mut turn = Turn::new();
+    write_runstate(vcpu);
     vcpu.owe(Work::TIMERS | Work::EVENTS);
     loop {
         if vcpu.owed().any()
@@ -124,6 +128,13 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
             Outcome::Resume => {}
             other => conclude(&mut cpu, vcpu, pending, activity, other),
         }
+    }
+}
+
+fn write_runstate(vcpu: &Vcpu) {
+    if vcpu.shared().has_runstate() {
+        let account = *vcpu.schedule().lock().account();
+        vcpu.shared().write_runstate(&account, vcpu.domain().flags_runstate());
     }
 }
 
@@ -193,10 +204,10 @@ fn settle(
         _ if owed.contains(Work::YIELD) && sched::has_work(turn.pcpu) => Some(Stop::Runnable),
         _ => None,
     };
-    if *activity == Activity::Halted && interrupts::ends_halt(cpu, vcpu, pending) {
-        *activity = Activity::Active;
+    if owed.contains(Work::DOWN) {
+        *activity = Activity::Down;
     }
-    if *activity != Activity::Active {
+    if !is_active(cpu, vcpu, pending, activity, owed) {
         return Some(Stop::Blocked);
     }
     if stop.is_some() {
@@ -205,6 +216,33 @@ fn settle(
     }
     interrupts::deliver(cpu, vcpu, pending);
     None
+}
+
+/// Whether the vcpu executes instructions, after a look at what it waits for.
+fn is_active(
+    cpu: &Loaded<'_>,
+    vcpu: &Vcpu,
+    pending: &PendingEvents,
+    activity: &mut Activity,
+    owed: Work,
+) -> bool {
+    let wakes = match *activity {
+        Activity::Active => return true,
+        Activity::Down => false,
+        Activity::Halted => interrupts::ends_halt(cpu, vcpu, pending),
+        Activity::Waiting => owed.contains(Work::ROUSE) || interrupts::are_waiting(vcpu, pending),
+    };
+    if wakes {
+        *activity = Activity::Active;
+        vcpu.set_up(true);
+    } else if *activity == Activity::Halted && !interrupts::are_enabled(cpu) {
+        // As Xen has it: nothing but a reset or an NMI brings it back.
+        vcpu.set_up(false);
+        vcpu.domain().end_if_all_down();
+    } else if *activity == Activity::Down {
+        vcpu.domain().end_if_all_down();
+    }
+    wakes
 }
 
 /// INIT, start-up messages and NMIs.
@@ -233,7 +271,7 @@ fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, state: VcpuState) {
     cpu.flush_translations();
 }
 
-fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Vcpu, exit: Exit) -> Outcome {
+fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, exit: Exit) -> Outcome {
     match exit {
         Exit::Vmcall => hypercall::handle(cpu, vcpu),
         Exit::Cpuid => cpuid::handle(cpu, vcpu),
@@ -248,7 +286,7 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Vcpu, exit: Exit) -> Outcome {
         Exit::Rdpmc | Exit::DescriptorTable => Outcome::Fault(Exception::GENERAL_PROTECTION),
         Exit::Exception(exit) => exception(cpu, exit),
         Exit::Pause => Outcome::Yield,
-        Exit::Hlt => Outcome::Block,
+        Exit::Hlt => Outcome::Halt,
         Exit::ExternalInterrupt(vector) => interrupt(vector),
         Exit::PreemptionTimer => Outcome::Tick,
         Exit::InterruptWindow | Exit::NmiWindow | Exit::TprBelowThreshold => Outcome::Events,
@@ -287,9 +325,9 @@ fn conclude(
                 pending.interrupted(event);
             }
         }
-        Outcome::Block => {
+        Outcome::Halt | Outcome::Block => {
             cpu.skip_instruction();
-            *activity = Activity::Halted;
+            *activity = if outcome == Outcome::Halt { Activity::Halted } else { Activity::Waiting };
             vcpu.owe(Work::EVENTS);
         }
         Outcome::Yield => {
@@ -371,5 +409,10 @@ fn crash(cpu: &Loaded<'_>, vcpu: &Vcpu, reason: CrashReason) {
         let text: Vec<_> = values.map(|(register, value)| format!("{register:?} {value:016x}")).collect();
         log::error!("{vcpu}: {}", text.join("  "));
     }
-    vcpu.domain().shut_down(ShutdownReason::Crash as u32);
+    let code = match reason {
+        // What the toolstack wants of it.
+        CrashReason::TripleFault => vcpu.domain().triple_fault_reason(),
+        _ => ShutdownReason::Crash as u32,
+    };
+    vcpu.domain().shut_down(code);
 }

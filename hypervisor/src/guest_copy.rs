@@ -3,15 +3,35 @@
 //!
 //! Each copy walks the guest's page tables as the guest's kernel would be
 //! translated: a pointer is good for the hypervisor only if it is for the guest.
+//! The vcpu is the one that is loaded on this pcpu, so nothing is locked
+//! (`hv_arch::confines`); memory of other domains is reached by guest-physical
+//! address.
+//!
+//! ```text
+//!  read, write, fetch           bytes
+//!  read_obj, write_obj          one structure
+//!  read_item, write_item        one of an array that a handle names
+//!  write_field                  part of a structure
+//! ```
+//!
+//! All fail with `EFAULT`; part of it may have been copied then.
 
+use hv_arch::confines::Local;
+use hv_arch::confines::page::PinnedPage;
 use hv_arch::vcpu::Loaded;
-use hv_core::addr::{GuestVirtAddr, PAGE_SIZE, to_usize};
+use hv_core::addr::{GuestPhysAddr, GuestVirtAddr, PAGE_SIZE, to_usize};
 use hv_core::paging::PageSize;
-use hv_core::pt_walk::{Access, Privilege, Purpose, Registers, Walker};
+use hv_core::pt_walk::{Access, KernelWalk, Privilege, Purpose, Registers, Walker};
 use hv_core::vmcs;
 use xen_abi::errno::Errno;
+use xen_abi::handle::GuestHandle;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::shared::{Area, Piece};
 use crate::vcpu::Vcpu;
+
+const KERNEL_READ: Access = Access { purpose: Purpose::Read, privilege: Privilege::Supervisor };
+const KERNEL_WRITE: Access = Access { purpose: Purpose::Write, privilege: Privilege::Supervisor };
 
 /// Copies `to.len()` bytes from the guest's address `from`.
 ///
@@ -19,28 +39,8 @@ use crate::vcpu::Vcpu;
 ///
 /// `EFAULT`; part of it may have been copied.
 pub fn read(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-    let confines = vcpu.domain().confines();
-    pieces(cpu, vcpu, from, to.len(), KERNEL_READ, |address, start, end| {
-        let to = to.get_mut(start..end).ok_or(Errno::EFAULT)?;
-        confines.read(address, to).map_err(|_| Errno::EFAULT)
-    })
+    read_as(cpu, vcpu, from, to, KERNEL_READ)
 }
-
-/// Copies `from` to the guest's address `to`.
-///
-/// # Errors
-///
-/// `EFAULT`; part of it may have been copied.
-pub fn write(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), Errno> {
-    let confines = vcpu.domain().confines();
-    pieces(cpu, vcpu, to, from.len(), KERNEL_WRITE, |address, start, end| {
-        let from = from.get(start..end).ok_or(Errno::EFAULT)?;
-        confines.write(address, from).map_err(|_| Errno::EFAULT)
-    })
-}
-
-const KERNEL_READ: Access = Access { purpose: Purpose::Read, privilege: Privilege::Supervisor };
-const KERNEL_WRITE: Access = Access { purpose: Purpose::Write, privilege: Privilege::Supervisor };
 
 /// Copies code that the guest has just executed at the linear address `from`.
 ///
@@ -50,37 +50,196 @@ const KERNEL_WRITE: Access = Access { purpose: Purpose::Write, privilege: Privil
 pub fn fetch(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
     let user = cpu.read(vmcs::GUEST_SS_ACCESS_RIGHTS) >> 5 & 3 == 3;
     let privilege = if user { Privilege::User } else { Privilege::Supervisor };
-    let confines = vcpu.domain().confines();
-    let access = Access { purpose: Purpose::Fetch, privilege };
-    pieces(cpu, vcpu, from, to.len(), access, |address, start, end| {
-        let to = to.get_mut(start..end).ok_or(Errno::EFAULT)?;
-        confines.read(address, to).map_err(|_| Errno::EFAULT)
-    })
+    read_as(cpu, vcpu, from, to, Access { purpose: Purpose::Fetch, privilege })
 }
 
-/// Calls `copy` with the physical address of each page's part of `len` bytes at
-/// `at`, and which of the bytes it is.
-fn pieces(
-    cpu: &Loaded<'_>,
-    vcpu: &Vcpu,
-    at: u64,
-    len: usize,
-    access: Access,
-    mut copy: impl FnMut(hv_core::addr::GuestPhysAddr, usize, usize) -> Result<(), Errno>,
-) -> Result<(), Errno> {
-    let walker = Walker::new(u32::from(hv_arch::cpu::phys_bits()), PageSize::Size1G);
-    let registers = registers(cpu);
+#[inline]
+fn read_as(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8], access: Access) -> Result<(), Errno> {
+    let guest = Guest::new(cpu, vcpu)?;
     let mut done = 0;
-    while done < len {
-        let address = GuestVirtAddr::new(at).checked_add(done as u64).ok_or(Errno::EFAULT)?;
-        let confines = &**vcpu.domain().confines();
-        let walk = walker.walk(confines, &registers, address, access).map_err(|_| Errno::EFAULT)?;
-        let in_page = to_usize(PAGE_SIZE - address.page_offset());
-        let end = len.min(done + in_page);
-        copy(walk.addr, done, end)?;
-        done = end;
+    while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        let (at, len) = guest.piece(from, done, rest.len(), access)?;
+        let rest = rest.get_mut(..len).ok_or(Errno::EFAULT)?;
+        guest.memory.read(at, rest).map_err(|_| Errno::EFAULT)?;
+        done += len;
     }
     Ok(())
+}
+
+/// Copies `from` to the guest's address `to`.
+///
+/// # Errors
+///
+/// `EFAULT`; part of it may have been copied.
+pub fn write(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), Errno> {
+    let guest = Guest::new(cpu, vcpu)?;
+    let mut done = 0;
+    while let Some(rest) = from.get(done..).filter(|rest| !rest.is_empty()) {
+        let (at, len) = guest.piece(to, done, rest.len(), KERNEL_WRITE)?;
+        let rest = rest.get(..len).ok_or(Errno::EFAULT)?;
+        guest.memory.write(at, rest).map_err(|_| Errno::EFAULT)?;
+        done += len;
+    }
+    Ok(())
+}
+
+/// Copies the structure at `handle` from the guest.
+///
+/// # Errors
+///
+/// `EFAULT`.
+#[inline]
+pub fn read_obj<T: FromBytes + IntoBytes>(
+    cpu: &Loaded<'_>,
+    vcpu: &Vcpu,
+    handle: GuestHandle<T>,
+) -> Result<T, Errno> {
+    let mut object = T::new_zeroed();
+    read(cpu, vcpu, handle.address(), object.as_mut_bytes())?;
+    Ok(object)
+}
+
+/// Copies a structure to the guest.
+///
+/// # Errors
+///
+/// `EFAULT`.
+#[inline]
+pub fn write_obj<T: IntoBytes + Immutable>(
+    cpu: &Loaded<'_>,
+    vcpu: &Vcpu,
+    handle: GuestHandle<T>,
+    object: &T,
+) -> Result<(), Errno> {
+    write(cpu, vcpu, handle.address(), object.as_bytes())
+}
+
+/// Copies element `index` of the array at `handle` from the guest.
+///
+/// # Errors
+///
+/// `EFAULT`, also if the address would wrap around.
+#[inline]
+pub fn read_item<T: FromBytes + IntoBytes>(
+    cpu: &Loaded<'_>,
+    vcpu: &Vcpu,
+    handle: GuestHandle<T>,
+    index: u64,
+) -> Result<T, Errno> {
+    read_obj(cpu, vcpu, item(handle, index)?)
+}
+
+/// Copies `object` to element `index` of the array at `handle`.
+///
+/// # Errors
+///
+/// `EFAULT`, also if the address would wrap around.
+#[inline]
+pub fn write_item<T: IntoBytes + Immutable>(
+    cpu: &Loaded<'_>,
+    vcpu: &Vcpu,
+    handle: GuestHandle<T>,
+    index: u64,
+    object: &T,
+) -> Result<(), Errno> {
+    write_obj(cpu, vcpu, item(handle, index)?, object)
+}
+
+/// Copies the field at byte `offset` of the structure at `handle` to the guest.
+///
+/// # Errors
+///
+/// `EFAULT`.
+#[inline]
+pub fn write_field<T, F: IntoBytes + Immutable>(
+    cpu: &Loaded<'_>,
+    vcpu: &Vcpu,
+    handle: GuestHandle<T>,
+    offset: usize,
+    field: &F,
+) -> Result<(), Errno> {
+    let address = handle.address().checked_add(offset as u64).ok_or(Errno::EFAULT)?;
+    write(cpu, vcpu, address, field.as_bytes())
+}
+
+/// Pins the `len` bytes at the guest's address `at`, which it must be able to write, for
+/// as long as the result exists.
+///
+/// # Errors
+///
+/// `EFAULT`, also for what would take more than two pages.
+pub fn pin(cpu: &Loaded<'_>, vcpu: &Vcpu, at: u64, len: usize) -> Result<Area, Errno> {
+    let guest = Guest::new(cpu, vcpu)?;
+    let mut area = Area::new();
+    let mut done = 0;
+    while done < len {
+        let (found, here) = guest.piece(at, done, len - done, KERNEL_WRITE)?;
+        let page = PinnedPage::new(vcpu.domain().confines(), found.gfn()).map_err(|_| Errno::EFAULT)?;
+        let piece = Piece { page, offset: to_usize(found.page_offset()), len: here };
+        area.try_push(piece).map_err(|_| Errno::EFAULT)?;
+        done += here;
+    }
+    Ok(area)
+}
+
+fn item<T>(handle: GuestHandle<T>, index: u64) -> Result<GuestHandle<T>, Errno> {
+    let offset = index.checked_mul(size_of::<T>() as u64).ok_or(Errno::EFAULT)?;
+    handle.address().checked_add(offset).map(GuestHandle::new).ok_or(Errno::EFAULT)
+}
+
+/// A vcpu's view of its memory.
+struct Guest<'a, 'b> {
+    cpu: &'a Loaded<'b>,
+    memory: Local<'a>,
+    /// If its kernel runs with 4-level paging.
+    kernel: Option<KernelWalk>,
+}
+
+impl<'a, 'b> Guest<'a, 'b> {
+    #[inline]
+    fn new(cpu: &'a Loaded<'b>, vcpu: &'a Vcpu) -> Result<Self, Errno> {
+        let memory = vcpu.domain().confines().local().ok_or(Errno::EFAULT)?;
+        Ok(Self { cpu, memory, kernel: kernel_walk(cpu) })
+    }
+
+    /// Where the bytes from `at + done` on lie, and how many of `len` are in that page.
+    #[inline]
+    fn piece(
+        &self,
+        at: u64,
+        done: usize,
+        len: usize,
+        access: Access,
+    ) -> Result<(GuestPhysAddr, usize), Errno> {
+        let address = GuestVirtAddr::new(at).checked_add(done as u64).ok_or(Errno::EFAULT)?;
+        let kernel = self.kernel.filter(|_| access.privilege == Privilege::Supervisor);
+        let quick = kernel.and_then(|walk| walk.find(&self.memory, address, access.purpose));
+        let found = match quick {
+            Some(found) => found,
+            None => self.walk(address, access)?,
+        };
+        Ok((found, len.min(to_usize(PAGE_SIZE - address.page_offset()))))
+    }
+
+    /// Any mode of paging, any rights.
+    #[cold]
+    fn walk(&self, address: GuestVirtAddr, access: Access) -> Result<GuestPhysAddr, Errno> {
+        let walker = Walker::new(u32::from(hv_arch::cpu::phys_bits()), PageSize::Size1G);
+        let walk = walker.walk(&self.memory, &registers(self.cpu), address, access);
+        Ok(walk.map_err(|_| Errno::EFAULT)?.addr)
+    }
+}
+
+#[inline]
+fn kernel_walk(cpu: &Loaded<'_>) -> Option<KernelWalk> {
+    let registers = Registers {
+        cr0: cpu.read(vmcs::GUEST_CR0),
+        cr3: cpu.read(vmcs::GUEST_CR3),
+        cr4: cpu.read(vmcs::GUEST_CR4),
+        efer: cpu.read(vmcs::GUEST_IA32_EFER),
+        ..Registers::default()
+    };
+    KernelWalk::new(u32::from(hv_arch::cpu::phys_bits()), &registers)
 }
 
 fn registers(cpu: &Loaded<'_>) -> Registers {

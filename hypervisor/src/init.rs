@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use hv_arch::cpu::{self, Features};
 use hv_arch::memory::FirmwareMemory;
 use hv_arch::power::Reset;
+use hv_arch::sync::{Lock, Rank};
 use hv_arch::time::Reference;
 use hv_arch::trap::{self, FIRST_INTERRUPT, Handlers};
 use hv_arch::{apic, ioapic, ipi, memory, percpu, power, smp, time, vmx};
@@ -23,9 +24,10 @@ use hv_core::memmap::MemoryMap;
 use hv_core::vmx_caps::VmxConfig;
 use spin::Once;
 use xen_abi::sched::ShutdownReason;
+use xen_abi::sysctl::CreditSchedule;
 
 use crate::domain::{Domain, MAX_VCPUS};
-use crate::{console, crash, dom0, io, pcpu, sched, selftest};
+use crate::{clock, console, crash, dom0, io, pcpu, sched, selftest};
 
 /// Bytes of RAM without which nothing is tried: the hypervisor and a small Dom0.
 const LEAST_MEMORY: u64 = 64 << 20;
@@ -52,6 +54,11 @@ fn machine() -> &'static Machine {
     MACHINE.get().expect("set before the boot stack was left")
 }
 
+/// The machine's memory map.
+pub fn memory_map() -> &'static MemoryMap {
+    &machine().map
+}
+
 /// VMX configuration, the same on every pcpu.
 pub fn vmx_config() -> &'static VmxConfig {
     VMX.get().expect("set before any pcpu entered VMX root operation")
@@ -71,9 +78,20 @@ pub fn rate_limit() -> u64 {
 static SLICE: AtomicU64 = AtomicU64::new(u64::MAX);
 static RATE_LIMIT: AtomicU64 = AtomicU64::new(0);
 
-fn set_slices(options: &Options<'_>) {
-    SLICE.store(time::ticks_from_us(u64::from(options.sched_credit_tslice_ms) * 1_000), Ordering::Relaxed);
-    RATE_LIMIT.store(time::ticks_from_us(u64::from(options.sched_ratelimit_us)), Ordering::Relaxed);
+/// Parameters of the scheduler as the toolstack sees them.
+static SLICES: Lock<CreditSchedule> =
+    Lock::new(Rank::Domain, CreditSchedule { tslice_ms: 0, ratelimit_us: 0, vcpu_migr_delay_us: 0 });
+
+/// Sets the scheduler's parameters.
+pub fn set_slices(slices: CreditSchedule) {
+    SLICE.store(time::ticks_from_us(u64::from(slices.tslice_ms) * 1_000), Ordering::Relaxed);
+    RATE_LIMIT.store(time::ticks_from_us(u64::from(slices.ratelimit_us)), Ordering::Relaxed);
+    *SLICES.lock() = slices;
+}
+
+/// The scheduler's parameters.
+pub fn slices() -> CreditSchedule {
+    *SLICES.lock()
 }
 
 /// The hypervisor's command line.
@@ -191,7 +209,12 @@ fn go_on() -> ! {
     insn::prime();
     log::info!("Press 'h' for the list of keys");
     selftest::run(options.selftest, &selftest::Context { info: machine.info, map: &machine.map });
-    set_slices(options);
+    set_slices(CreditSchedule {
+        tslice_ms: options.sched_credit_tslice_ms,
+        ratelimit_us: options.sched_ratelimit_us,
+        vcpu_migr_delay_us: 0,
+    });
+    clock::init();
     let pcpus = u32::try_from(smp::online().count()).unwrap_or(1);
     let vcpus = options.dom0_max_vcpus.on(pcpus).min(MAX_VCPUS);
     match dom0::build(machine.info, &machine.layout, vcpus, vmx_config(), &own_ports(options)) {
@@ -253,7 +276,8 @@ fn wanted<T>(table: Result<T, AcpiError>) -> Option<T> {
     table.inspect_err(|error| log::warn!("ACPI: {error}")).ok()
 }
 
-fn rsdp(info: &BootInfo) -> Option<Rsdp> {
+/// Root pointer of the ACPI tables.
+pub fn rsdp(info: &BootInfo) -> Option<Rsdp> {
     let copy = info.rsdp.as_ref().and_then(|bytes| Rsdp::parse(bytes).ok());
     copy.or_else(|| Rsdp::scan(&FirmwareMemory))
 }

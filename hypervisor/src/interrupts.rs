@@ -30,8 +30,12 @@ use hv_core::vlapic::{Delivery, Destination, Effect, Message, Signal, Trigger, V
 use hv_core::vmcs;
 use hv_core::vmx_caps::ApicVirtualization;
 
+use xen_abi::sched::ShutdownReason;
+
+use crate::clock;
 use crate::domain::Domain;
 use crate::exit::Outcome;
+use crate::shared;
 use crate::vcpu::Vcpu;
 use crate::work::Work;
 
@@ -166,14 +170,33 @@ pub fn ended(vcpu: &Vcpu, vector: u8) -> Outcome {
 /// Lets the timers of `vcpu`, which runs here, fire as far as they are due, and notes
 /// the next deadline.
 pub fn expire(vcpu: &Vcpu) {
-    let deadline = {
+    let apic = {
         let mut lapic = vcpu.lapic().lock();
         if lapic.expire(vcpu.tsc()) {
             vcpu.owe(Work::EVENTS);
         }
         lapic.next_deadline().map(|at| at.wrapping_sub(vcpu.tsc_offset()))
     };
-    vcpu.set_deadline(deadline);
+    let (expired, timers) = {
+        let mut timers = vcpu.timers().lock();
+        (timers.expire(clock::now()), timers.deadline().map(clock::tsc_at))
+    };
+    if expired.poll {
+        vcpu.owe(Work::ROUSE);
+    }
+    let watchdog = if vcpu.id() == 0 { check_watchdogs(vcpu.domain()) } else { None };
+    vcpu.set_deadline(apic.into_iter().chain(timers).chain(watchdog).min());
+}
+
+/// Ends the domain if a watchdog bites; returns when the next one will.
+fn check_watchdogs(domain: &Domain) -> Option<u64> {
+    let at = domain.watchdogs().deadline()?;
+    if at <= clock::now() {
+        log::error!("d{}: watchdog fired", domain.id());
+        domain.shut_down(ShutdownReason::Watchdog as u32);
+        return None;
+    }
+    Some(clock::tsc_at(at))
 }
 
 /// Takes the most urgent of INIT, start-up and NMI.
@@ -189,28 +212,56 @@ fn conditions(cpu: &Loaded<'_>) -> Conditions {
     }
 }
 
+/// Whether the guest has interrupts enabled (RFLAGS.IF).
+pub fn are_enabled(cpu: &Loaded<'_>) -> bool {
+    cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0
+}
+
 /// Whether a halted vcpu has an event that ends HLT.
 pub fn ends_halt(cpu: &Loaded<'_>, vcpu: &Vcpu, pending: &PendingEvents) -> bool {
+    !pending.is_empty() || are_enabled(cpu) && are_waiting(vcpu, pending)
+}
+
+/// Whether there is an event for the vcpu that it gets when it can take it.
+pub fn are_waiting(vcpu: &Vcpu, pending: &PendingEvents) -> bool {
     if !pending.is_empty() {
         return true;
     }
     let mut lapic = vcpu.lapic().lock();
     vcpu.posted().fold(&mut lapic);
-    lapic.pending().is_some() && cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0
+    lapic.pending().is_some() || upcall(vcpu).is_some()
+}
+
+/// The vector by which the vcpu is told of events, if there are any and it is told past
+/// its local APIC.
+#[inline]
+fn upcall(vcpu: &Vcpu) -> Option<u8> {
+    let vector = vcpu.domain().callback().filter(|_| vcpu.upcall_vector().is_none())?;
+    let pending = shared::upcall_pending(vcpu)?;
+    (pending.load(Ordering::SeqCst) != 0).then_some(vector)
+}
+
+/// Tells `vcpu` that events are pending in its `struct vcpu_info`.
+pub fn upcall_raised(vcpu: &Arc<Vcpu>) {
+    match vcpu.upcall_vector() {
+        Some(vector) => raise(vcpu, vector),
+        None => vcpu.notify(Work::EVENTS),
+    }
 }
 
 /// Injects the most urgent event at the VM entry that follows, and has the vcpu exit
 /// when it can take the next.
 pub fn deliver(cpu: &mut Loaded<'_>, vcpu: &Vcpu, pending: &mut PendingEvents) {
     let conditions = conditions(cpu);
+    let upcall = upcall(vcpu);
     let decision = {
         let mut lapic = vcpu.lapic().lock();
         vcpu.posted().fold(&mut lapic);
         match cpu.apic() {
             ApicVirtualization::Delivery { masked, .. } => {
-                leave_to_cpu(cpu, &mut lapic, pending, conditions, masked)
+                leave_to_cpu(cpu, &mut lapic, pending, upcall, conditions, masked)
             }
-            _ => take_from(cpu, &mut lapic, pending, conditions),
+            _ => take_from(cpu, &mut lapic, pending, upcall, conditions),
         }
     };
     if decision.unblock_nmi {
@@ -229,10 +280,12 @@ fn take_from(
     cpu: &mut Loaded<'_>,
     lapic: &mut Vlapic<VirtualApicPage>,
     pending: &mut PendingEvents,
+    upcall: Option<u8>,
     conditions: Conditions,
 ) -> Decision {
-    let decision = pending.next(lapic.pending().map(Vector::get), conditions);
-    if decision.interrupt_taken {
+    let decision = pending.next(upcall.or_else(|| lapic.pending().map(Vector::get)), conditions);
+    // An upcall needs no end of interrupt.
+    if decision.interrupt_taken && upcall.is_none() {
         lapic.accept();
     }
     cpu.set_tpr_threshold(lapic.tpr_threshold());
@@ -246,16 +299,18 @@ fn leave_to_cpu(
     cpu: &mut Loaded<'_>,
     lapic: &mut Vlapic<VirtualApicPage>,
     pending: &mut PendingEvents,
+    upcall: Option<u8>,
     conditions: Conditions,
     masked: bool,
 ) -> Decision {
-    let mut decision = pending.next(None, conditions);
+    // Until an upcall can be injected there is an interrupt window, in which the CPU
+    // delivers no other interrupt.
+    let mut decision = pending.next(upcall, conditions);
     cpu.write(vmcs::GUEST_INTERRUPT_STATUS, lapic.interrupt_status());
     if let Some(vectors) = lapic.take_eoi_exits() {
         cpu.set_eoi_exits(vectors);
     }
     let at_once = conditions.takes_interrupt() && decision.inject.is_none();
-    // With an interrupt window asked for, the CPU delivers none.
     decision.interrupt_window |= !masked && !at_once && lapic.pending().is_some();
     decision
 }

@@ -16,13 +16,17 @@
 
 extern crate alloc;
 
+mod clock;
 mod console;
+mod context;
 mod control;
 mod cpuid;
 mod crash;
 mod devices;
 mod dom0;
 mod domain;
+mod domain_memory;
+mod domains;
 mod exit;
 mod guest_copy;
 mod hypercall;
@@ -35,6 +39,7 @@ mod msr;
 mod pcpu;
 mod sched;
 mod selftest;
+mod shared;
 mod timers;
 mod vcpu;
 mod work;

@@ -5,7 +5,7 @@
 //! hole reads as all ones and takes no writes, as a bus on which nobody answers.
 
 use hv_arch::vcpu::Loaded;
-use hv_core::addr::{GuestPhysAddr, GuestVirtAddr, PAGE_SIZE};
+use hv_core::addr::{GuestVirtAddr, PAGE_SIZE};
 use hv_core::event::Exception;
 use hv_core::exit::{ApicAccess, ApicAccessKind, EptAccess, EptViolation, Exit};
 use hv_core::gpr::Gpr;
@@ -17,7 +17,7 @@ use hv_core::vmcs;
 use crate::devices::IOAPIC_ADDRESS;
 use crate::exit::{CrashReason, Outcome};
 use crate::vcpu::Vcpu;
-use crate::{guest_copy, interrupts};
+use crate::{dom0, guest_copy, interrupts};
 
 /// What answers at an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,8 +29,13 @@ enum Target {
 
 /// Handles an EPT violation.
 pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Outcome {
+    let page = violation.address & !(PAGE_SIZE - 1);
+    let is_model = page == APIC_ADDRESS || page == IOAPIC_ADDRESS;
+    if !is_model && vcpu.domain().is_privileged() && dom0::map_on_demand(vcpu.domain(), page) {
+        return Outcome::Resume;
+    }
     // The first access of a domain: the CPU answers this one and those that follow.
-    if violation.address & !(PAGE_SIZE - 1) == APIC_ADDRESS
+    if page == APIC_ADDRESS
         && violation.is_not_present()
         && cpu.apic().covers_memory()
         && vcpu.lapic().lock().mode() == ApicMode::XApic
@@ -210,7 +215,7 @@ fn read(vcpu: &Vcpu, at: u64, size: Size) -> u64 {
 fn write(vcpu: &Vcpu, at: u64, size: Size, value: u64) {
     let (target, offset) = target(vcpu, at);
     let [low, high] = [value, value >> 32].map(|half| u32::try_from(half & 0xffff_ffff).unwrap_or(0));
-    let mut word = |offset: u16, value: u32| match target {
+    let word = |offset: u16, value: u32| match target {
         Target::LocalApic => {
             let effect = vcpu.lapic().lock().write_mmio(offset, value, vcpu.tsc());
             interrupts::apply(vcpu, effect);

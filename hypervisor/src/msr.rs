@@ -23,6 +23,28 @@ pub struct Kept {
     tsc_adjust: u64,
 }
 
+impl Kept {
+    /// The memory-type range registers.
+    pub fn mtrrs(&self) -> &Mtrrs {
+        &self.mtrrs
+    }
+
+    /// The same, to be written.
+    pub fn mtrrs_mut(&mut self) -> &mut Mtrrs {
+        &mut self.mtrrs
+    }
+
+    /// `IA32_TSC_ADJUST`.
+    pub fn tsc_adjust(&self) -> u64 {
+        self.tsc_adjust
+    }
+
+    /// Sets `IA32_TSC_ADJUST`, and nothing else.
+    pub fn set_tsc_adjust(&mut self, value: u64) {
+        self.tsc_adjust = value;
+    }
+}
+
 /// Handles RDMSR.
 pub fn read(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
     match value(cpu, vcpu, Msr::new(cpu.registers().get_32(Gpr::Rcx))) {
@@ -120,5 +142,6 @@ fn move_tsc(cpu: &mut Loaded<'_>, vcpu: &Vcpu, by: u64) {
     }
     vcpu.set_tsc_offset(vcpu.tsc_offset().wrapping_add(by));
     cpu.set_tsc_offset(vcpu.tsc_offset());
+    vcpu.shared().write_time(vcpu);
     interrupts::apply(vcpu, Effect::TimerChanged);
 }

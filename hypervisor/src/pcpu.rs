@@ -2,9 +2,11 @@
 //! the console.
 
 use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
 
+use hv_arch::frames;
 use hv_arch::sync::{Lock, Rank};
-use hv_arch::{apic, cpu, ipi, percpu};
+use hv_arch::{apic, cpu, ipi, percpu, time};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
 use crate::{console, exit, init, keys, sched, timers};
@@ -13,6 +15,14 @@ type Call = Lock<Option<fn()>>;
 
 /// Functions that other pcpus want run.
 static CALLS: [Call; MAX_PCPUS] = [const { Lock::new(Rank::Pcpus, None) }; MAX_PCPUS];
+
+/// Ticks of the time stamp counter for which each pcpu waited for work.
+static IDLE: [AtomicU64; MAX_PCPUS] = [const { AtomicU64::new(0) }; MAX_PCPUS];
+
+/// Time that `pcpu` had nothing to do, up to its last interrupt, in ns.
+pub fn idle_time(pcpu: PcpuId) -> u64 {
+    time::ns_from_ticks(IDLE[pcpu.index()].load(Ordering::Relaxed))
+}
 
 /// The loop that no pcpu leaves.
 pub fn idle() -> ! {
@@ -31,7 +41,7 @@ pub fn idle() -> ! {
             }
             continue;
         }
-        if polled {
+        if polled || frames::scrub_some() {
             hv_arch::take_interrupts();
         } else {
             wait(me);
@@ -54,7 +64,9 @@ fn wait(me: PcpuId) {
     if let Some(deadline) = deadline {
         apic::set_timer(deadline);
     }
+    let start = cpu::rdtsc();
     hv_arch::idle(|| has_work(me) || deadline.is_some_and(|at| at <= cpu::rdtsc()));
+    IDLE[me.index()].fetch_add(cpu::rdtsc().saturating_sub(start), Ordering::Relaxed);
     sched::set_idle(false);
     if deadline.is_some() {
         apic::stop_timer();

@@ -20,7 +20,10 @@ use hv_arch::sync::{Lock, Rank};
 use hv_arch::{ipi, percpu, smp};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 use hv_core::pcpu_set::PcpuSet;
+use hv_core::runstate::RunstateAccount;
+use xen_abi::vcpu::{Runstate, VcpuRunstateInfo};
 
+use crate::clock;
 use crate::exit::Stop;
 use crate::timers;
 use crate::vcpu::Vcpu;
@@ -47,19 +50,44 @@ pub struct Schedule {
     home: PcpuId,
     /// Where it may run.
     affinity: PcpuSet,
+    /// Where it runs best.
+    preferred: PcpuSet,
     /// Whose timer wakes it.
     timer: Option<PcpuId>,
+    account: RunstateAccount,
 }
 
 impl Schedule {
     /// A vcpu that sleeps and may run everywhere; it starts on `home`.
     pub fn new(home: PcpuId) -> Self {
-        Self { at: At::Nowhere, asleep: true, home, affinity: PcpuSet::ALL, timer: None }
+        Self {
+            at: At::Nowhere,
+            asleep: true,
+            home,
+            affinity: PcpuSet::ALL,
+            preferred: PcpuSet::ALL,
+            timer: None,
+            account: RunstateAccount::new(clock::now()),
+        }
     }
 
     /// Where it is.
     pub fn at(&self) -> At {
         self.at
+    }
+
+    /// Where its time went.
+    pub fn account(&self) -> &RunstateAccount {
+        &self.account
+    }
+
+    /// Where its time went until system time `now`.
+    pub fn runstate(&self, now: u64) -> VcpuRunstateInfo {
+        self.account.info(now)
+    }
+
+    fn enter(&mut self, state: Runstate) {
+        self.account.change(state, clock::now());
     }
 
     /// Whether it sleeps.
@@ -70,6 +98,21 @@ impl Schedule {
     /// Where it may run.
     pub fn affinity(&self) -> PcpuSet {
         self.affinity
+    }
+
+    /// Where it runs best: soft affinity.
+    pub fn preferred(&self) -> PcpuSet {
+        self.preferred
+    }
+
+    /// Sets where it runs best.
+    pub fn set_preferred(&mut self, preferred: PcpuSet) {
+        self.preferred = preferred;
+    }
+
+    /// Whether it is on a pcpu.
+    pub fn is_running(&self) -> bool {
+        matches!(self.at, At::Pcpu(_))
     }
 
     /// The pcpu that runs it, or ran it last.
@@ -191,6 +234,7 @@ pub fn suspend(vcpu: &Arc<Vcpu>) {
         }
         At::Queue(pcpu) => {
             schedule.at = At::Nowhere;
+            schedule.enter(Runstate::Offline);
             dequeue(vcpu, pcpu);
         }
         At::Nowhere => {
@@ -242,6 +286,7 @@ fn place(schedule: &mut Schedule) -> PcpuId {
     let pcpu = home.filter(|&home| is_idle(home)).or_else(idle).or(home).or_else(any).unwrap_or(PcpuId::BOOT);
     schedule.home = pcpu;
     schedule.at = At::Queue(pcpu);
+    schedule.enter(Runstate::Runnable);
     pcpu
 }
 
@@ -335,6 +380,7 @@ fn claim(vcpu: &Arc<Vcpu>, me: PcpuId) -> bool {
     }
     schedule.at = At::Pcpu(me);
     schedule.home = me;
+    schedule.enter(Runstate::Running);
     true
 }
 
@@ -343,30 +389,45 @@ pub fn put_back(vcpu: &Arc<Vcpu>, stop: Stop) {
     let me = percpu::this().id();
     let previous = CURRENT[me.index()].lock().take();
     drop(previous);
-    let mut schedule = vcpu.schedule().lock();
+    let (account, kicked) = {
+        let mut schedule = vcpu.schedule().lock();
+        let kicked = release(vcpu, &mut schedule, stop, me);
+        (schedule.account, kicked)
+    };
+    if let Some(pcpu) = kicked {
+        kick(pcpu);
+    }
+    vcpu.shared().write_runstate(&account, vcpu.domain().flags_runstate());
+}
+
+/// Decides where `vcpu` goes from pcpu `me`; returns the pcpu that has to be told.
+fn release(vcpu: &Arc<Vcpu>, schedule: &mut Schedule, stop: Stop, me: PcpuId) -> Option<PcpuId> {
     schedule.at = At::Nowhere;
     // Under the lock: who wakes it has said so before, or finds it asleep.
     schedule.asleep = stop == Stop::Blocked && !vcpu.owed().wakes();
+    let waits = if vcpu.is_up() { Runstate::Blocked } else { Runstate::Offline };
     if !vcpu.may_run() {
         // When it may, it looks at its deadline itself.
         schedule.asleep &= vcpu.deadline().is_none();
-        return;
+        schedule.enter(if schedule.asleep { waits } else { Runstate::Offline });
+        return None;
     }
     if schedule.asleep {
+        schedule.enter(waits);
         if let Some(deadline) = vcpu.deadline() {
             schedule.timer = Some(me);
             timers::insert(me, deadline, vcpu);
         }
-        return;
+        return None;
     }
     let end = if stop == Stop::Interrupted { End::Front } else { End::Back };
     if schedule.affinity.contains(me) {
         schedule.at = At::Queue(me);
+        schedule.enter(Runstate::Runnable);
         enqueue(vcpu, me, end);
-        return;
+        return None;
     }
-    let pcpu = place(&mut schedule);
+    let pcpu = place(schedule);
     enqueue(vcpu, pcpu, end);
-    drop(schedule);
-    kick(pcpu);
+    Some(pcpu)
 }

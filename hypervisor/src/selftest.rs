@@ -18,18 +18,22 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
+use hv_arch::confines::page::PinnedPage;
+use hv_arch::confines::{Confines, Shootdown};
 use hv_arch::frames::{self, OwnFrames};
 use hv_arch::time::{self, Reference};
 use hv_arch::{cpu, memory, msr, percpu, smp};
-use hv_core::addr::{PAGE_SIZE, PhysRange};
+use hv_core::addr::{Gfn, GuestPhysAddr, PAGE_SIZE, PhysRange};
 use hv_core::boot_info::BootInfo;
 use hv_core::cmdline::SelfTest;
+use hv_core::ept::{PageType, Progress, Rights as EptRights};
 use hv_core::frame::{Order, Reach, Use};
-use hv_core::id::{MAX_PCPUS, PcpuId};
+use hv_core::id::{DomId, MAX_PCPUS, PcpuId};
 use hv_core::memmap::MemoryMap;
 use hv_core::msr::Msr;
 use hv_core::paging::Rights;
 
+use crate::domain_memory::DomainMemory;
 use crate::{crash, init, pcpu};
 
 type Verdict = Result<(), String>;
@@ -53,6 +57,9 @@ const TESTS: &[Test] = &[
     Test { name: "pcpus-are-protected", run: protections },
     Test { name: "frames-come-back", run: frames_come_back },
     Test { name: "frames-are-scrubbed", run: frames_are_scrubbed },
+    Test { name: "domain-memory-comes-back", run: domain_memory_comes_back },
+    Test { name: "a-frame-outlives-its-owner-while-it-is-referenced", run: frame_outlives_owner },
+    Test { name: "a-domain-has-no-more-memory-than-its-limit", run: domain_memory_limit },
     Test { name: "heap-gives-disjoint-memory", run: heap },
     Test { name: "reserved-memory-is-not-allocated", run: reserved_memory },
     Test { name: "unknown-msr-is-an-error", run: unknown_msr },
@@ -196,6 +203,118 @@ fn frames_are_scrubbed(_: &Context<'_>) -> Verdict {
         ensure(clean, || "a fresh frame holds data".into())?;
     }
     Ok(())
+}
+
+/// A domain that is nothing but memory.
+struct Memory {
+    confines: Confines,
+    memory: DomainMemory,
+}
+
+impl Memory {
+    fn new(id: u16, limit: u64) -> Result<Self, String> {
+        let id = DomId::new(id).ok_or("no such domain id")?;
+        let confines = Confines::new(id, init::vmx_config()).map_err(|error| error.to_string())?;
+        let memory = DomainMemory::new(id, 0).map_err(|error| error.to_string())?;
+        memory.set_limit(limit);
+        Ok(Self { confines, memory })
+    }
+
+    fn populate(&self, gfn: u64, order: u32) -> Verdict {
+        let (gfn, order) = Gfn::new(gfn).zip(Order::new(order)).ok_or("no such extent")?;
+        let done = self.memory.populate(&self.confines, gfn, order, Reach::Anywhere);
+        done.map_err(|error| format!("{order:?} at {gfn}: {error:?}"))
+    }
+
+    fn decrease(&self, gfn: u64, order: u32) -> Verdict {
+        let (gfn, order) = Gfn::new(gfn).zip(Order::new(order)).ok_or("no such extent")?;
+        let mut shootdown = Shootdown::new(&self.confines);
+        let done = self.memory.decrease(&self.confines, gfn, order, &mut shootdown);
+        shootdown.complete();
+        done.map_err(|error| format!("{order:?} at {gfn}: {error:?}"))
+    }
+}
+
+fn free_frames() -> u64 {
+    frames::counts().free()
+}
+
+/// Clean or dirty, in one piece or several, taken out again or left to the end.
+fn domain_memory_comes_back(_: &Context<'_>) -> Verdict {
+    // What the heap takes to grow by, it has taken after the first round.
+    for round in 0..3 {
+        let before = free_frames();
+        let domain = Memory::new(1, 4096)?;
+        for (gfn, order) in [(0, 9), (512, 9), (1024, 5), (1061, 3), (2048, 0), (1 << 27, 0)] {
+            domain.populate(gfn, order)?;
+        }
+        let mut bytes = [1; 8];
+        let read = domain.confines.read(GuestPhysAddr::new(0x1f_fff8).unwrap_or_default(), &mut bytes);
+        ensure(read == Ok(()) && bytes == [0; 8], || format!("fresh memory reads {read:?}, {bytes:?}"))?;
+        domain.decrease(513, 0)?;
+        domain.decrease(1030, 2)?;
+        domain.decrease(2048, 0)?;
+        domain.populate(513, 0)?;
+        let expected = 2 * 512 + 32 + 8 + 1 - 4;
+        let total = domain.memory.total();
+        ensure(total == expected, || format!("{total} frames counted, {expected} populated"))?;
+        ensure(domain.decrease(600, 10).is_err(), || "a hole was taken out".into())?;
+        while domain.memory.relinquish(&domain.confines) == Progress::More {}
+        ensure(domain.memory.total() == 0, || format!("{} frames left", domain.memory.total()))?;
+        ensure(domain.populate(0, 0).is_err(), || "populated while it is destroyed".into())?;
+        drop(domain);
+        frames::verify().map_err(|fault| format!("{fault:?}"))?;
+        let after = free_frames();
+        ensure(round == 0 || before == after, || format!("{before} frames were free, now {after}"))?;
+    }
+    Ok(())
+}
+
+fn frame_outlives_owner(_: &Context<'_>) -> Verdict {
+    let before = free_frames();
+    let (owner, other) = (Memory::new(1, 1024)?, Memory::new(2, 1024)?);
+    owner.populate(0, 9)?;
+    let gfn = Gfn::new(7).ok_or("no such frame")?;
+    let pinned = PinnedPage::new(&owner.confines, gfn).map_err(|error| format!("{error:?}"))?;
+    pinned.u32(8).ok_or("no such word")?.store(0x1234, Ordering::Relaxed);
+    ensure(pinned.u32(6).is_none() && pinned.u64(4096).is_none(), || "words where none are".into())?;
+    let frame = owner.confines.reference(gfn, EptRights::Read).map_err(|error| format!("{error:?}"))?;
+    let mut shootdown = Shootdown::new(&other.confines);
+    let mapped = other.confines.map_reference(gfn, frame, PageType::Foreign, &mut shootdown);
+    let shared = other.confines.map_shared(
+        Gfn::new(9).ok_or("no such frame")?,
+        other.memory.shared_info(),
+        &mut shootdown,
+    );
+    shootdown.complete();
+    ensure(mapped.is_ok() && shared.is_ok(), || format!("{mapped:?} {shared:?}"))?;
+    owner.decrease(0, 9)?;
+    while owner.memory.relinquish(&owner.confines) == Progress::More {}
+    drop(owner);
+    let kept = pinned.u32(8).map(|word| word.load(Ordering::Relaxed));
+    ensure(kept == Some(0x1234), || "the frame has changed hands".into())?;
+    drop(pinned);
+    while other.memory.relinquish(&other.confines) == Progress::More {}
+    drop(other);
+    frames::verify().map_err(|fault| format!("{fault:?}"))?;
+    let after = free_frames();
+    ensure(before == after, || format!("{before} frames were free, now {after}"))
+}
+
+fn domain_memory_limit(_: &Context<'_>) -> Verdict {
+    let domain = Memory::new(1, 513)?;
+    domain.populate(0, 9)?;
+    ensure(domain.populate(512, 1).is_err(), || "514 frames of 513".into())?;
+    domain.populate(512, 0)?;
+    ensure(domain.populate(0, 0).is_err(), || "populated twice".into())?;
+    ensure(domain.memory.total() == 513, || format!("{} frames counted", domain.memory.total()))?;
+    domain.memory.set_limit(600);
+    ensure(domain.memory.claim(500).is_err() && domain.memory.claim(601).is_err(), || {
+        "a wrong claim".into()
+    })?;
+    domain.memory.claim(520).map_err(|error| format!("{error:?}"))?;
+    domain.populate(1024, 2)?;
+    ensure(domain.memory.claimed() == 3, || format!("{} frames claimed", domain.memory.claimed()))
 }
 
 fn heap(_: &Context<'_>) -> Verdict {

@@ -8,26 +8,28 @@
 //! | [`Schedule`] | the scheduler |
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use alloc::sync::Arc;
 use hv_arch::apic_page::VirtualApicPage;
 use hv_arch::cpu;
 use hv_arch::sync::{Lock, Rank};
-use hv_arch::vcpu::{Loaded, Vcpu as Cpu};
+use hv_arch::vcpu::{Loaded, Masked, Parked, Vcpu as Cpu};
 use hv_core::acpi::ApicId;
 use hv_core::event::PendingEvents;
 use hv_core::frame::OutOfFrames;
-use hv_core::gpr::Gpr;
+use hv_core::gpr::{Gpr, Gprs};
 use hv_core::vcpu_state::{CR0_CD, CR0_NW, Segments, VcpuState};
-use hv_core::vlapic::Vlapic;
-use hv_core::vmcs::{self, SegmentFields};
+use hv_core::vlapic::{Vector, Vlapic};
+use hv_core::vmcs::{self, Field, Guest, SegmentFields, Width};
 use hv_core::vmx_caps::VmxConfig;
+use hv_core::vtimer::VcpuTimers;
 
 use crate::domain::Domain;
 use crate::interrupts::{self, Posted};
 use crate::msr::Kept;
 use crate::sched::{self, Schedule};
+use crate::shared::Shared;
 use crate::work::{Owed, Work};
 use crate::{control, timers};
 
@@ -43,6 +45,8 @@ pub struct Vcpu {
     owed: Owed,
     /// Reasons why it alone may not run: pauses that were not undone yet.
     pauses: AtomicU32,
+    /// Whether it has got registers to start with.
+    initialised: AtomicBool,
     /// Whether it has been started and not been taken down again.
     up: AtomicBool,
     posted: Posted,
@@ -52,6 +56,12 @@ pub struct Vcpu {
     /// What its time stamp counter is ahead of the pcpus', modulo 2^64.
     tsc_offset: AtomicU64,
     kept: Lock<Kept>,
+    /// Timers that it sets by hypercall, in system time.
+    timers: Lock<VcpuTimers>,
+    shared: Shared,
+    /// The vector of its local APIC by which it hears of events
+    /// (`HVMOP_set_evtchn_upcall_vector`); 0 for none of its own.
+    upcall_vector: AtomicU8,
     state: Lock<State>,
     lapic: Lock<Vlapic<VirtualApicPage>>,
     schedule: Lock<Schedule>,
@@ -73,8 +83,10 @@ pub struct State {
 pub enum Activity {
     /// It does.
     Active,
-    /// It waits for an event, by HLT or `SCHEDOP_block`.
+    /// It waits for an event that it can take, by HLT.
     Halted,
+    /// It waits for any event, by `SCHEDOP_block` or `SCHEDOP_poll`.
+    Waiting,
     /// It waits to be started, by INIT and SIPI or `VCPUOP_up`.
     Down,
 }
@@ -93,12 +105,16 @@ impl Vcpu {
             domain: Arc::clone(domain),
             owed: Owed::default(),
             pauses: AtomicU32::new(0),
+            initialised: AtomicBool::new(false),
             up: AtomicBool::new(false),
             posted: Posted::default(),
             deadline: AtomicU64::new(NEVER),
             timer_place: AtomicUsize::new(timers::NOWHERE),
             tsc_offset: AtomicU64::new(0),
             kept: Lock::new(Rank::Lapic, Kept::default()),
+            timers: Lock::new(Rank::Lapic, VcpuTimers::new()),
+            shared: Shared::new(),
+            upcall_vector: AtomicU8::new(0),
             state: Lock::new(Rank::Vcpu, state),
             lapic: Lock::new(Rank::Lapic, lapic),
             schedule: Lock::new(Rank::Schedule, Schedule::new(sched::home())),
@@ -176,6 +192,38 @@ impl Vcpu {
         sched::resume(self);
     }
 
+    /// Timers that it sets by hypercall, in system time.
+    pub fn timers(&self) -> &Lock<VcpuTimers> {
+        &self.timers
+    }
+
+    /// Memory in which it finds what the hypervisor tells it.
+    #[inline]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The vector of its local APIC by which it hears of events.
+    #[inline]
+    pub fn upcall_vector(&self) -> Option<Vector> {
+        Vector::new(self.upcall_vector.load(Ordering::Relaxed))
+    }
+
+    /// Sets that vector.
+    pub fn set_upcall_vector(&self, vector: Vector) {
+        self.upcall_vector.store(vector.get(), Ordering::Relaxed);
+    }
+
+    /// It has got registers to start with.
+    pub fn note_initialised(&self) {
+        self.initialised.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has got registers to start with.
+    pub fn is_initialised(&self) -> bool {
+        self.initialised.load(Ordering::SeqCst)
+    }
+
     /// MSRs that the hypervisor keeps for it.
     pub fn kept(&self) -> &Lock<Kept> {
         &self.kept
@@ -205,6 +253,9 @@ impl Vcpu {
 
     /// Notes whether it is up.
     pub fn set_up(&self, up: bool) {
+        if up {
+            self.initialised.store(true, Ordering::SeqCst);
+        }
         self.up.store(up, Ordering::SeqCst);
     }
 
@@ -235,15 +286,55 @@ impl fmt::Display for Vcpu {
 /// Brings a vcpu that runs nowhere into `state`, from which it starts when it is
 /// let run next.
 pub fn start(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
-    let mut cpu = state.cpu.load();
-    reset(&mut cpu, vcpu, config, from);
-    drop(cpu);
+    prepare(vcpu, state, config, from);
     state.activity = Activity::Active;
     vcpu.set_up(true);
 }
 
+/// Gives a vcpu that runs nowhere the registers with which it will start.
+pub fn prepare(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
+    state.cpu.inspect(|cpu| reset(cpu, vcpu, config, from));
+    vcpu.initialised.store(true, Ordering::SeqCst);
+}
+
+/// Registers of a vcpu that is loaded here, or parked.
+pub trait Registers {
+    /// Writes a field of the guest's state.
+    fn write<W: Width>(&mut self, field: Field<W, Guest>, value: W::Value);
+    /// Writes EFER, and with LMA the mode in which the guest is entered.
+    fn write_efer(&mut self, value: u64);
+    /// Sets which bits of CR0 and CR4 are the hypervisor's, and what the guest reads there.
+    fn write_control_masks(&mut self, cr0: Masked, cr4: Masked);
+    /// The general registers.
+    fn registers_mut(&mut self) -> &mut Gprs;
+}
+
+macro_rules! registers {
+    ($($cpu:ident)*) => { $(
+        impl Registers for $cpu<'_> {
+            fn write<W: Width>(&mut self, field: Field<W, Guest>, value: W::Value) {
+                $cpu::write(self, field, value);
+            }
+
+            fn write_efer(&mut self, value: u64) {
+                $cpu::write_efer(self, value);
+            }
+
+            fn write_control_masks(&mut self, cr0: Masked, cr4: Masked) {
+                $cpu::write_control_masks(self, cr0, cr4);
+            }
+
+            fn registers_mut(&mut self) -> &mut Gprs {
+                $cpu::registers_mut(self)
+            }
+        }
+    )* };
+}
+
+registers!(Loaded Parked);
+
 /// Writes the registers of `state`.
-pub fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, config: &VmxConfig, state: &VcpuState) {
+pub fn reset(cpu: &mut impl Registers, vcpu: &Vcpu, config: &VmxConfig, state: &VcpuState) {
     write_segments(cpu, &state.segments);
     let natural = [
         (vmcs::GUEST_CR0, config.guest_cr0().apply(state.cr0 & !(CR0_CD | CR0_NW))),
@@ -275,12 +366,12 @@ pub fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, config: &VmxConfig, state: &Vcpu
     cpu.write(vmcs::GUEST_IA32_DEBUGCTL, 0);
     cpu.write(vmcs::GUEST_IA32_PAT, PAT_RESET);
     cpu.write_efer(state.efer);
-    let (cr0, cr4) = control::masks(vcpu.domain().cpuid().cr4(), state.cr0, state.cr4);
+    let (cr0, cr4) = control::masks(vcpu.domain().allowed_cr4(), state.cr0, state.cr4);
     cpu.write_control_masks(cr0, cr4);
     *cpu.registers_mut() = state.gprs;
 }
 
-fn write_segments(cpu: &mut Loaded<'_>, segments: &Segments) {
+fn write_segments(cpu: &mut impl Registers, segments: &Segments) {
     let all = [
         (SegmentFields::ES, segments.es),
         (SegmentFields::CS, segments.cs),

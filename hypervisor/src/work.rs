@@ -21,6 +21,10 @@ bitflags! {
         const TICK = 1 << 4;
         /// It gives the pcpu away, if another vcpu wants it.
         const YIELD = 1 << 5;
+        /// What it waits for by hypercall has come.
+        const ROUSE = 1 << 6;
+        /// `VCPUOP_down`: it is to stop until it is started again.
+        const DOWN = 1 << 7;
     }
 }
 
@@ -48,9 +52,14 @@ impl Owed {
         Work::from_bits_retain(self.0.swap(0, Ordering::SeqCst))
     }
 
+    /// Takes `work` back.
+    pub fn cancel(&self, work: Work) {
+        self.0.fetch_and(!work.bits(), Ordering::SeqCst);
+    }
+
     /// What is owed that a sleeping vcpu wakes up for.
     pub fn wakes(&self) -> bool {
-        let rousing = Work::EVENTS | Work::SIGNAL | Work::TIMERS;
+        let rousing = Work::EVENTS | Work::SIGNAL | Work::TIMERS | Work::ROUSE;
         Work::from_bits_retain(self.0.load(Ordering::SeqCst)).intersects(rousing)
     }
 }

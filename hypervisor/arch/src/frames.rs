@@ -1,16 +1,30 @@
 //! The machine's frames: the table and the allocator of `hv_core::frame` over
 //! real memory.
+//!
+//! | type | right to |
+//! |---|---|
+//! | [`OwnFrames`] | frames of the hypervisor's own |
+//! | [`DomainFrames`] | frames allocated to a domain, in no p2m yet |
+//! | [`FrameRef`] | a frame of a domain that must stay that domain's |
+//!
+//! Each gives back what it stands for when it is dropped.
 
-use hv_core::addr::{HostPhysAddr, Mfn, PAGE_LEN, PAGE_SIZE, PhysRange, to_usize};
+use core::mem;
+
+use hv_core::addr::{Mfn, PAGE_SIZE, PhysRange, to_usize};
 use hv_core::frame::{
-    AddError, Buddy, Cleanliness, Counts, Frame, FrameState, FrameTable, FreeError, Inconsistency, Order,
-    OutOfFrames, Owner, Reach, Use,
+    AddError, Buddy, Cleanliness, Counts, Frame, FrameState, FrameTable, FreeError, GetError, Inconsistency,
+    Order, OutOfFrames, Owner, Put, Reach, Use,
 };
 use hv_core::id::DomId;
 use spin::Once;
 
 use crate::memory;
 use crate::sync::{Lock, Rank};
+
+/// What [`scrub_some`] does at once: 16 KiB, so that a vcpu that wakes meanwhile need
+/// not wait long.
+const SCRUB_ORDER: u32 = 2;
 
 static TABLE: Once<FrameTable<'static>> = Once::new();
 static BUDDY: Lock<Option<Buddy<'static>>> = Lock::new(Rank::Frames, None);
@@ -35,9 +49,8 @@ pub(crate) fn claim_for_dom0(range: PhysRange) -> Result<(), AddError> {
 
 /// Frames of the hypervisor's own: 2^order of them, all bytes zero at first.
 ///
-/// The value is the right to use them. Who lets the CPU use them (as a page
-/// table, a VMXON region) keeps the value, or drops it: the frames then stay
-/// allocated for ever.
+/// The value is the right to use them, and keeps them allocated. Who lets the CPU
+/// use them (as a page table, a VMXON region) keeps the value or leaks it.
 #[derive(Debug)]
 #[must_use]
 pub struct OwnFrames {
@@ -64,6 +77,22 @@ impl OwnFrames {
         Ok(own)
     }
 
+    /// The frames of an earlier [`OwnFrames::leak`].
+    ///
+    /// # Safety
+    ///
+    /// `mfn` came from `leak` of a value of that order, and this is its only return.
+    pub(crate) unsafe fn from_leaked(mfn: Mfn, order: Order) -> Self {
+        Self { mfn, order }
+    }
+
+    /// Leaves the frames allocated, for the CPU or for ever.
+    pub fn leak(self) -> Mfn {
+        let mfn = self.mfn;
+        mem::forget(self);
+        mfn
+    }
+
     /// The first frame.
     #[must_use]
     pub fn mfn(&self) -> Mfn {
@@ -73,8 +102,7 @@ impl OwnFrames {
     /// The bytes.
     #[must_use]
     pub fn range(&self) -> PhysRange {
-        let len = self.order.frames() * PAGE_SIZE;
-        PhysRange::from_len(self.mfn.start().get(), len).unwrap_or_default()
+        range(self.mfn, self.order)
     }
 
     /// The content.
@@ -93,20 +121,231 @@ impl OwnFrames {
         unsafe { core::slice::from_raw_parts_mut(memory::phys_to_virt(range.start()), to_usize(range.len())) }
     }
 
-    /// Returns the frames to the allocator.
+    /// Returns the frames to the allocator, and says whether it took them.
     ///
     /// # Errors
     ///
     /// [`FreeError`] would be a bug of the allocator's users.
     pub fn release(self) -> Result<(), FreeError> {
-        BUDDY.lock().as_mut().ok_or(FreeError::OutsideTable)?.free(self.mfn, self.order)
+        let (mfn, order) = (self.mfn, self.order);
+        mem::forget(self);
+        free(mfn, order)
     }
+}
+
+impl Drop for OwnFrames {
+    fn drop(&mut self) {
+        let freed = free(self.mfn, self.order);
+        debug_assert_eq!(freed, Ok(()));
+    }
+}
+
+fn range(mfn: Mfn, order: Order) -> PhysRange {
+    PhysRange::from_len(mfn.start().get(), order.frames() * PAGE_SIZE).unwrap_or_default()
+}
+
+fn free(mfn: Mfn, order: Order) -> Result<(), FreeError> {
+    BUDDY.lock().as_mut().ok_or(FreeError::OutsideTable)?.free(mfn, order)
+}
+
+/// Whether frames may be overwritten while whoever allocates them waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scrubbing {
+    /// If there are no clean ones.
+    AtOnce,
+    /// Only clean ones will do, which idle pcpus see to ([`scrub_some`]).
+    Never,
+}
+
+/// Frames that were allocated to a domain, all bytes zero, and that are not in its
+/// p2m yet: 2^order of them.
+#[derive(Debug)]
+#[must_use]
+pub struct DomainFrames {
+    mfn: Mfn,
+    order: Order,
+    owner: DomId,
+}
+
+impl DomainFrames {
+    /// Allocates frames for domain `owner`: clean ones if there are.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfFrames`].
+    pub fn allocate(
+        owner: DomId,
+        order: Order,
+        reach: Reach,
+        scrubbing: Scrubbing,
+    ) -> Result<Self, OutOfFrames> {
+        let mut guard = BUDDY.lock();
+        let buddy = guard.as_mut().ok_or(OutOfFrames { unscrubbed: 0 })?;
+        let block = buddy.alloc(order, reach, Owner::Domain(owner))?;
+        // From here on dropping the value returns the frames.
+        drop(guard);
+        let frames = Self { mfn: block.mfn(), order, owner };
+        if block.needs_scrub() {
+            if scrubbing == Scrubbing::Never {
+                return Err(OutOfFrames { unscrubbed: order.frames() });
+            }
+            // SAFETY: RAM that the allocator gave to this value alone.
+            unsafe { memory::zero(range(frames.mfn, order)) };
+        }
+        Ok(frames)
+    }
+
+    /// The first frame.
+    #[must_use]
+    pub fn mfn(&self) -> Mfn {
+        self.mfn
+    }
+
+    /// Binary logarithm of their number.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Whose they are.
+    #[must_use]
+    pub fn owner(&self) -> DomId {
+        self.owner
+    }
+
+    /// Leaves them to the p2m, which [`disown`]s them one day.
+    pub(crate) fn into_mapped(self) {
+        mem::forget(self);
+    }
+
+    /// The reference that stands for the allocation of a single frame.
+    fn into_reference(self) -> FrameRef {
+        let mfn = self.mfn;
+        isolate(mfn);
+        mem::forget(self);
+        FrameRef { mfn }
+    }
+}
+
+impl Drop for DomainFrames {
+    fn drop(&mut self) {
+        disown(self.mfn, self.order, self.owner);
+    }
+}
+
+/// Drops the allocation's references of frames that a p2m does not map any more.
+/// They are free then, but for those that others hold references to.
+pub(crate) fn disown(mfn: Mfn, order: Order, owner: DomId) {
+    let mut buddy = BUDDY.lock();
+    let done = buddy.as_mut().map(|buddy| buddy.disown(mfn, order, owner));
+    debug_assert_eq!(done, Some(Ok(())));
+}
+
+fn isolate(mfn: Mfn) {
+    if let Some(buddy) = BUDDY.lock().as_mut() {
+        buddy.isolate(mfn);
+    }
+}
+
+/// A reference to a frame of a domain: the frame stays that domain's while it is
+/// held, even if the domain gives the frame back or ends. The last one frees it.
+#[derive(Debug)]
+#[must_use]
+pub struct FrameRef {
+    mfn: Mfn,
+}
+
+impl FrameRef {
+    /// A fresh frame, all bytes zero, of which this is the only reference.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfFrames`].
+    pub(crate) fn allocate(owner: DomId) -> Result<Self, OutOfFrames> {
+        let frames = DomainFrames::allocate(owner, Order::FRAME, Reach::Anywhere, Scrubbing::AtOnce)?;
+        Ok(frames.into_reference())
+    }
+
+    /// A reference to a frame of `owner`.
+    pub(crate) fn get(mfn: Mfn, owner: DomId) -> Result<Self, GetError> {
+        let table = TABLE.get().ok_or(GetError::NotOwned)?;
+        let first = table.try_get(mfn, owner);
+        if first == Err(GetError::InBlock) {
+            isolate(mfn);
+            table.try_get(mfn, owner)?;
+        } else {
+            first?;
+        }
+        Ok(Self { mfn })
+    }
+
+    /// Another reference to the same frame.
+    pub(crate) fn again(&self) -> Result<Self, GetError> {
+        match state(self.mfn) {
+            FrameState::Domain { owner, .. } => Self::get(self.mfn, owner),
+            _ => Err(GetError::NotOwned),
+        }
+    }
+
+    /// The reference that [`FrameRef::into_mapped`] left to a p2m.
+    ///
+    /// # Safety
+    ///
+    /// It is returned once.
+    pub(crate) unsafe fn from_mapped(mfn: Mfn) -> Self {
+        Self { mfn }
+    }
+
+    /// Leaves the reference to a p2m.
+    pub(crate) fn into_mapped(self) -> Mfn {
+        let mfn = self.mfn;
+        mem::forget(self);
+        mfn
+    }
+
+    /// The frame.
+    #[must_use]
+    pub fn mfn(&self) -> Mfn {
+        self.mfn
+    }
+}
+
+impl Drop for FrameRef {
+    fn drop(&mut self) {
+        let put = TABLE.get().map(|table| table.put(self.mfn));
+        debug_assert!(matches!(put, Some(Ok(_))));
+        if put == Some(Ok(Put::Last)) {
+            let freed = free(self.mfn, Order::FRAME);
+            debug_assert_eq!(freed, Ok(()));
+        }
+    }
+}
+
+/// Overwrites a piece of free memory that holds data of an earlier owner; `false`
+/// if there is none. For pcpus that have nothing else to do.
+pub fn scrub_some() -> bool {
+    let largest = Order::new(SCRUB_ORDER).unwrap_or(Order::FRAME);
+    let Some(block) = BUDDY.lock().as_mut().and_then(|buddy| buddy.next_dirty(largest)) else {
+        return false;
+    };
+    // SAFETY: free RAM, which nobody else gets until `scrubbed` returns it.
+    unsafe { memory::zero(block.range()) };
+    if let Some(buddy) = BUDDY.lock().as_mut() {
+        buddy.scrubbed(block);
+    }
+    true
 }
 
 /// What the frame table says about `mfn`.
 #[must_use]
 pub fn state(mfn: Mfn) -> FrameState {
     TABLE.get().map_or(FrameState::Reserved, |table| table.state(mfn))
+}
+
+/// One past the last frame that has a record.
+#[must_use]
+pub fn end() -> Mfn {
+    TABLE.get().map_or(Mfn::default(), |table| table.end())
 }
 
 /// How many frames there are, and how many are free.
@@ -128,12 +367,5 @@ pub fn verify() -> Result<(), Inconsistency> {
 /// loader's memory, devices, holes.
 #[must_use]
 pub fn is_reserved(range: PhysRange) -> bool {
-    let Some(table) = TABLE.get() else {
-        return false;
-    };
-    let range = range.round_out();
-    // What lies past the table was never the allocator's.
-    let end = range.end().min(table.end().start().get());
-    let mut frames = (range.start()..end).step_by(PAGE_LEN);
-    frames.all(|a| HostPhysAddr::new(a).is_some_and(|a| table.state(a.mfn()) == FrameState::Reserved))
+    TABLE.get().is_some_and(|table| table.is_reserved(range))
 }

@@ -5,12 +5,15 @@
 //! acknowledgement to the request number it saw.
 //!
 //! ```text
-//!   sender: n = ++asked ; send IPI ; wait done >= n
-//!   target: n = asked   ; act      ; done = n
+//!   sender: wish = true ; n = ++asked ; send IPI ; wait done >= n
+//!   target: n = asked   ; if wish: act ; done = n
 //! ```
+//!
+//! A pcpu that waits for another one has interrupts off like any other, so it
+//! looks into its own inbox meanwhile: two pcpus may wait for each other.
 
 use core::hint;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
@@ -20,10 +23,17 @@ use crate::{apic, cpu, percpu, smp, trap, vmx};
 struct Inbox {
     asked: AtomicU64,
     done: AtomicU64,
+    /// The pcpu shall forget all translations of guests.
+    flush: AtomicBool,
 }
 
-static INBOXES: [Inbox; MAX_PCPUS] =
-    [const { Inbox { asked: AtomicU64::new(0), done: AtomicU64::new(0) } }; MAX_PCPUS];
+impl Inbox {
+    const fn new() -> Self {
+        Self { asked: AtomicU64::new(0), done: AtomicU64::new(0), flush: AtomicBool::new(false) }
+    }
+}
+
+static INBOXES: [Inbox; MAX_PCPUS] = [const { Inbox::new() }; MAX_PCPUS];
 
 /// Number of the pcpu that stops all others, which stop at the next NMI.
 static STOPPER: AtomicUsize = AtomicUsize::new(NOBODY);
@@ -43,7 +53,8 @@ impl Receipt {
         INBOXES[self.target.index()].done.load(Ordering::Acquire) >= self.number
     }
 
-    /// Waits for the target, at most `ticks` of the time stamp counter.
+    /// Waits for the target, at most `ticks` of the time stamp counter, and answers
+    /// what other pcpus ask of this one.
     ///
     /// # Errors
     ///
@@ -54,6 +65,7 @@ impl Receipt {
             if cpu::rdtsc().wrapping_sub(start) > ticks {
                 return Err(self.target);
             }
+            receive();
             hint::spin_loop();
         }
         Ok(())
@@ -69,10 +81,25 @@ pub fn send(target: PcpuId) -> Receipt {
     Receipt { target, number }
 }
 
-/// Handles the IPI vector.
+/// Asks `target` to forget what it remembers of any guest's EPT. Until it has, it
+/// enters no guest.
+pub(crate) fn send_flush(target: PcpuId) -> Receipt {
+    INBOXES[target.index()].flush.store(true, Ordering::Release);
+    send(target)
+}
+
+/// Answers what was asked of this pcpu: for the IPI vector, and for whoever waits.
 pub(crate) fn receive() {
     let inbox = &INBOXES[percpu::this().id().index()];
-    inbox.done.fetch_max(inbox.asked.load(Ordering::Acquire), Ordering::Release);
+    let asked = inbox.asked.load(Ordering::Acquire);
+    if asked == inbox.done.load(Ordering::Relaxed) {
+        return;
+    }
+    // A wish that came after `asked` was read is fulfilled early: no harm.
+    if inbox.flush.swap(false, Ordering::AcqRel) {
+        vmx::forget_guest_translations();
+    }
+    inbox.done.fetch_max(asked, Ordering::Release);
 }
 
 /// Stops every other pcpu by NMI, wherever it is. They stay stopped. Of several

@@ -39,6 +39,7 @@ pub mod msr;
 pub mod percpu;
 pub mod power;
 mod register;
+pub mod rtc;
 pub mod screen;
 pub mod serial;
 pub mod smp;

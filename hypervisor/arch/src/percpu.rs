@@ -18,6 +18,7 @@ use x86_64::VirtAddr;
 use x86_64::registers::model_specific::GsBase;
 
 use crate::apic::ApicId;
+use crate::confines::cache::Cache;
 use crate::descriptors::Descriptors;
 
 /// What belongs to one pcpu.
@@ -31,6 +32,10 @@ pub struct Pcpu {
     /// Bits of [`crate::sync::Rank`].
     held_locks: Cell<u32>,
     in_vmx_root: Cell<bool>,
+    /// The EPT of the vcpu that is loaded, 0 if none is.
+    ept: Cell<u64>,
+    /// Of that EPT.
+    pub(crate) p2m: Cache,
     pub(crate) descriptors: Descriptors,
 }
 
@@ -42,6 +47,8 @@ impl Pcpu {
             apic_id: Cell::new(apic_id),
             held_locks: Cell::new(0),
             in_vmx_root: Cell::new(false),
+            ept: Cell::new(0),
+            p2m: Cache::new(),
             descriptors: Descriptors::new(),
         }
     }
@@ -65,6 +72,12 @@ impl Pcpu {
     /// Whether VMXON was executed and VMXOFF was not.
     pub(crate) fn in_vmx_root(&self) -> &Cell<bool> {
         &self.in_vmx_root
+    }
+
+    /// [`hv_core::ept::Eptp`] of the vcpu that is loaded, 0 if none is.
+    #[inline]
+    pub(crate) fn ept(&self) -> &Cell<u64> {
+        &self.ept
     }
 
     #[cfg(debug_assertions)]

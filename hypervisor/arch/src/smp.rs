@@ -203,6 +203,8 @@ struct Prepared {
 
 fn prepare(others: &[ApicId], map: &MemoryMap, info: &BootInfo) -> Result<Prepared, StartError> {
     let page = trampoline_page(map, info).ok_or(StartError::NoLowMemory)?;
+    // For good: a CPU may come late.
+    memory::keep(page);
     let mut stacks = Vec::with_capacity(others.len());
     for (index, &apic_id) in others.iter().enumerate() {
         let id = PcpuId::new(index + 1).ok_or(StartError::OutOfMemory)?;
@@ -249,7 +251,7 @@ fn finish(others: &[ApicId], prepared: Prepared) -> Vec<PcpuId> {
     let missing: Vec<_> = missing(others).filter(|&id| claim(id, LEFT_OUT)).collect();
     if missing.is_empty() {
         // All have left the trampoline's tables for the hypervisor's.
-        prepared.tables.free();
+        drop(prepared.tables);
     } else {
         // One may still come and find tables and lists in place.
         core::mem::forget(prepared);
@@ -285,7 +287,8 @@ extern "C" fn ap_start(index: usize) -> ! {
 }
 
 /// APIC id of `pcpu`, if it is online.
-pub(crate) fn apic_id(pcpu: PcpuId) -> Option<ApicId> {
+#[must_use]
+pub fn apic_id(pcpu: PcpuId) -> Option<ApicId> {
     let raw = ONLINE[pcpu.index()].load(Ordering::Acquire);
     (raw < LEFT_OUT).then_some(ApicId::new(raw))
 }

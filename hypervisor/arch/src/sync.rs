@@ -25,6 +25,8 @@ pub enum Rank {
     Devices,
     /// Local APIC of one vcpu.
     Lapic,
+    /// Where a vcpu's copies of its times are.
+    Shared,
     /// Where one vcpu is: running, waiting or asleep.
     Schedule,
     /// Vcpus that wait for a pcpu.
@@ -109,6 +111,16 @@ impl<T> Deref for Guard<'_, T> {
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.inner
+    }
+}
+
+/// Checks, in debug builds, that this pcpu holds no lock but that of the vcpu it
+/// runs: it is about to wait for other pcpus, which may want the lock.
+pub(crate) fn assert_may_wait() {
+    #[cfg(debug_assertions)]
+    {
+        let held = percpu::this().held_locks().get();
+        assert!(held & !(1 << Rank::Vcpu as u32) == 0, "waiting while holding ranks {held:#b}");
     }
 }
 

@@ -11,6 +11,8 @@
 //! VM entry need no further check. While it is loaded its syscall MSRs and its
 //! extended state are in the CPU, as the hypervisor uses none of them.
 
+mod parked;
+
 use core::arch::{asm, naked_asm};
 use core::marker::PhantomData;
 
@@ -30,11 +32,13 @@ use x86_64::instructions::tables::{sgdt, sidt};
 use x86_64::registers::control::{Cr0, Cr3, Cr4};
 
 use crate::apic_page::VirtualApicPage;
-use crate::confines::Confines;
+use crate::confines::{Confines, Outer};
 use crate::descriptors::{CODE_SELECTOR, TASK_SELECTOR};
 use crate::extended::ExtendedState;
 use crate::frames::OwnFrames;
 use crate::{apic, cpu, msr, percpu, vpid};
+
+pub use parked::Parked;
 
 /// MSRs that a guest may write without a VM exit and that no VMCS field holds.
 /// The hypervisor does not use them.
@@ -132,7 +136,8 @@ impl Vcpu {
                  operand = in(reg) &raw const operand, failed = out(reg_byte) failed, options(nostack));
         }
         assert!(failed == 0, "VMPTRLD of {operand:#x} failed");
-        let mut loaded = Loaded { vcpu: self, _pinned: PhantomData };
+        let outer = self.confines.enter();
+        let mut loaded = Loaded { vcpu: self, outer, _pinned: PhantomData };
         let here = percpu::this().id();
         if loaded.vcpu.last_pcpu.replace(here) != Some(here) {
             // Another vcpu may have had the VPID here, or this one with older tables.
@@ -160,6 +165,8 @@ impl Vcpu {
 #[derive(Debug)]
 pub struct Loaded<'a> {
     vcpu: &'a mut Vcpu,
+    /// For the confines, when it is unloaded.
+    outer: Outer,
     _pinned: PhantomData<*mut ()>,
 }
 
@@ -216,17 +223,7 @@ impl Loaded<'_> {
     #[inline]
     #[must_use]
     pub fn read<W: Width, G: Group>(&self, field: Field<W, G>) -> W::Value {
-        let value: u64;
-        let failed: u8;
-        // SAFETY: reading any field of the current VMCS has no effect.
-        unsafe {
-            asm!("vmread {value}, {field}", "setna {failed}", field = in(reg) field.encoding(),
-                 value = out(reg) value, failed = out(reg_byte) failed, options(nomem, nostack));
-        }
-        if failed != 0 {
-            field_failed("VMREAD", field.encoding());
-        }
-        W::from_register(value)
+        read_field(field)
     }
 
     /// Writes a field of the guest's state. Whatever is there, the guest reaches
@@ -381,7 +378,7 @@ impl Loaded<'_> {
         unsafe { write_field(vmcs::MSR_BITMAPS, self.vcpu.confines.msr_bitmap(access)) };
         // What the CPU remembers of the page may be from before (SDM "Virtualizing
         // Memory-Mapped APIC Accesses").
-        self.vcpu.confines.forget_translations();
+        self.vcpu.confines.forget_here();
         self.flush_translations();
     }
 
@@ -443,9 +440,29 @@ impl Loaded<'_> {
     }
 }
 
-#[cold]
-fn field_failed(instruction: &str, field: u64) -> ! {
-    panic!("{instruction} of field {field:#06x} failed");
+/// Where VMREAD and VMWRITE jump that fail: a field that this CPU does not have, or no
+/// current VMCS. The stack may be anywhere.
+#[unsafe(naked)]
+unsafe extern "C" fn field_access_failed() -> ! {
+    naked_asm!("and rsp, -16", "call {panic}", "ud2", panic = sym panic_field_access)
+}
+
+/// The back trace says which field; the VM-instruction error says what was wrong.
+extern "C" fn panic_field_access() -> ! {
+    panic!("VMREAD or VMWRITE failed");
+}
+
+/// Reads a field of the current VMCS.
+#[inline]
+fn read_field<W: Width, G: Group>(field: Field<W, G>) -> W::Value {
+    let value: u64;
+    // SAFETY: reading any field of the current VMCS has no effect. A failure goes to
+    // a function that does not return.
+    unsafe {
+        asm!("vmread {value}, {field}", "jbe {failed}", field = in(reg) field.encoding(),
+             value = out(reg) value, failed = sym field_access_failed, options(nomem));
+    }
+    W::from_register(value)
 }
 
 /// Writes a field of the current VMCS.
@@ -455,14 +472,10 @@ fn field_failed(instruction: &str, field: u64) -> ! {
 /// The value keeps the guest inside what is its own, and the host state right.
 #[inline]
 unsafe fn write_field<W: Width, G: Writable>(field: Field<W, G>, value: W::Value) {
-    let failed: u8;
-    // SAFETY: by the caller.
+    // SAFETY: by the caller. A failure goes to a function that does not return.
     unsafe {
-        asm!("vmwrite {field}, {value}", "setna {failed}", field = in(reg) field.encoding(),
-             value = in(reg) W::to_register(value), failed = out(reg_byte) failed, options(nostack));
-    }
-    if failed != 0 {
-        field_failed("VMWRITE", field.encoding());
+        asm!("vmwrite {field}, {value}", "jbe {failed}", field = in(reg) field.encoding(),
+             value = in(reg) W::to_register(value), failed = sym field_access_failed);
     }
 }
 
@@ -768,6 +781,7 @@ impl Drop for Loaded<'_> {
         self.save();
         self.vcpu.launched = false;
         self.vcpu.clear();
+        self.vcpu.confines.leave(self.outer);
     }
 }
 

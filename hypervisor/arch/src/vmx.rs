@@ -98,8 +98,9 @@ pub fn enter_root(features: &Features, boot: &VmxConfig) -> Result<(), VmxError>
     region.bytes_mut()[..4].copy_from_slice(&config.revision_id().to_le_bytes());
     // SAFETY: CPUID names VMX, so the bit exists; it only permits VMXON.
     unsafe { Cr4::write(cr4) };
-    // SAFETY: the region stays with the CPU, as `region` is never released.
+    // SAFETY: the region stays with the CPU, as it is leaked once it is in use.
     unsafe { vmxon(region.mfn().start()) }?;
+    region.leak();
     percpu::this().in_vmx_root().set(true);
     Ok(())
 }
@@ -119,6 +120,14 @@ pub(crate) fn leave_root() {
 pub(crate) fn forget_translations(eptp: Eptp) {
     const SINGLE_CONTEXT: u64 = 1;
     invept(SINGLE_CONTEXT, eptp.get());
+}
+
+/// Forgets what this pcpu remembers of any EPT (INVEPT, all contexts).
+pub(crate) fn forget_guest_translations() {
+    const ALL_CONTEXTS: u64 = 2;
+    if percpu::this().in_vmx_root().get() {
+        invept(ALL_CONTEXTS, 0);
+    }
 }
 
 fn invept(kind: u64, eptp: u64) {

@@ -422,10 +422,20 @@ impl Ept {
         })
     }
 
-    /// Starts to take the tree down. No vcpu may run on it any more, and each
-    /// pcpu on which one ran must have done INVEPT for its EPTP since.
-    pub fn teardown(self) -> Teardown {
-        Teardown::new(self.root)
+    /// Cuts off the first 512 GiB in which there are tables, or says that the tree is
+    /// empty. What was cut off may be taken down once every pcpu on which a vcpu ran
+    /// has done INVEPT; from the cut on the guest finds a hole there.
+    pub fn cut<M: EptMemory>(&self, memory: &mut M) -> Option<Teardown> {
+        (0..ENTRIES).zip((0..).step_by(to_usize(Level::Pml4.frames()))).find_map(|(index, gfn)| {
+            let Content::Table(table) = read(memory, self.root, index).content() else { return None };
+            memory.write(self.root, index, Entry::EMPTY.raw());
+            Some(Teardown::new(table, gfn))
+        })
+    }
+
+    /// Releases the root of a tree that is empty and that nobody uses any more.
+    pub fn release<M: EptMemory>(&self, memory: &mut M) {
+        memory.release(self.root);
     }
 
     /// Replaces each page in `extent` by what `change` says. A page larger than

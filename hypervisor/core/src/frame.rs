@@ -14,8 +14,9 @@
 //!    +------------------------- scrubbed ----------------------- Scrubbing
 //! ```
 //!
-//! Frames of a domain are the exception to "only the first": each has its own
-//! owner and count, since a guest may grant or return any single frame.
+//! A block of a domain stays one block while nobody needs a single frame of it.
+//! Then [`Buddy::isolate`] halves it down to that frame, which has its own count
+//! from there on: a guest may grant or return any frame.
 //!
 //! Owner and count sit in one word and change together, so that references are
 //! counted without the allocator's lock:
@@ -39,7 +40,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use buddy::{AddError, Block, Buddy, Counts, DirtyBlock, FreeError, Inconsistency, OutOfFrames, Reach};
 
-use crate::addr::{Mfn, PAGE_SHIFT};
+use crate::addr::{Mfn, PAGE_SHIFT, PhysRange, to_usize};
 use crate::id::DomId;
 
 /// Binary logarithm of a block's number of frames, at most [`Order::MAX`].
@@ -128,7 +129,7 @@ pub enum Owner {
     /// The hypervisor, for one use. Never reference-counted.
     Hypervisor(Use),
     /// A domain. Each frame starts with one reference, which stands for the
-    /// allocation itself.
+    /// allocation itself and is dropped by [`Buddy::disown`].
     Domain(DomId),
 }
 
@@ -168,6 +169,9 @@ pub enum FrameState {
 pub enum GetError {
     /// The frame is not that domain's, or is about to be freed.
     NotOwned,
+    /// The frame is that domain's, but has no count of its own yet: try again after
+    /// [`Buddy::isolate`].
+    InBlock,
     /// 2^32 - 1 references are held.
     TooMany,
 }
@@ -239,11 +243,27 @@ impl<'a> FrameTable<'a> {
         // Acquire: pairs with the store that gave the frame to its owner.
         match frame.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, more) {
             Ok(_) => Ok(()),
-            Err(word) => Word(word).with_one_more(owner).map(|_| ()),
+            Err(word) => Err(self.why_not(mfn, Word(word), owner)),
         }
     }
 
-    /// Drops a reference. Needs no lock.
+    #[cold]
+    fn why_not(self, mfn: Mfn, word: Word, owner: DomId) -> GetError {
+        if word.with_one_more(owner) == Err(GetError::TooMany) {
+            return GetError::TooMany;
+        }
+        let head = self.index(mfn).and_then(|index| self.head_of(index));
+        match head.map(|head| self.record(head)) {
+            Some(Record::Domain { owner: of_block, order, .. })
+                if of_block == owner && order > Order::FRAME =>
+            {
+                GetError::InBlock
+            }
+            _ => GetError::NotOwned,
+        }
+    }
+
+    /// Drops a reference that [`FrameTable::try_get`] took. Needs no lock.
     ///
     /// # Errors
     /// [`NotHeld`] if there is none to drop; nothing has changed then.
@@ -271,7 +291,7 @@ impl<'a> FrameTable<'a> {
             Some(Record::Free { cleanliness: Cleanliness::Dirty, .. }) => FrameState::Dirty,
             Some(Record::Scrubbing { .. }) => FrameState::Scrubbing,
             Some(Record::Hypervisor { usage, .. }) => FrameState::Hypervisor(usage),
-            Some(Record::Domain { owner, references }) => FrameState::Domain { owner, references },
+            Some(Record::Domain { owner, references, .. }) => FrameState::Domain { owner, references },
         }
     }
 
@@ -281,6 +301,21 @@ impl<'a> FrameTable<'a> {
             let head = index & !((1 << order) - 1);
             self.record(head).order().is_some_and(|of_head| of_head.get() >= order).then_some(head)
         })
+    }
+
+    /// Whether no frame of `range` was ever the allocator's. A few steps for each
+    /// frame that has a record; what lies past the table was never the allocator's.
+    #[must_use]
+    pub fn is_reserved(self, range: PhysRange) -> bool {
+        let range = range.round_out();
+        let index = |bytes: u64| to_usize(bytes >> PAGE_SHIFT).min(self.frames.len());
+        let (start, end) = (index(range.start()), index(range.end()));
+        let Some(records) = self.frames.get(start..end).filter(|records| !records.is_empty()) else {
+            return true;
+        };
+        // A block that holds any of the frames starts among them, or holds the first.
+        let head = u32::try_from(start).ok().and_then(|start| self.head_of(start));
+        head.is_none() && records.iter().all(|frame| frame.state.load(Ordering::Relaxed) == 0)
     }
 
     /// One past the last frame that has a record.
@@ -360,9 +395,10 @@ enum Record {
         usage: Use,
         order: Order,
     },
-    /// Always a single frame.
+    /// Of more than one frame, each has one reference.
     Domain {
         owner: DomId,
+        order: Order,
         references: u32,
     },
 }
@@ -372,10 +408,10 @@ impl Record {
     const fn order(self) -> Option<Order> {
         match self {
             Self::NoHead => None,
-            Self::Domain { .. } => Some(Order::FRAME),
-            Self::Free { order, .. } | Self::Scrubbing { order } | Self::Hypervisor { order, .. } => {
-                Some(order)
-            }
+            Self::Free { order, .. }
+            | Self::Scrubbing { order }
+            | Self::Hypervisor { order, .. }
+            | Self::Domain { order, .. } => Some(order),
         }
     }
 
@@ -386,8 +422,8 @@ impl Record {
             Self::Free { order, cleanliness: Cleanliness::Dirty } => Word::new(KIND_DIRTY, order, 0, 0),
             Self::Scrubbing { order } => Word::new(KIND_SCRUBBING, order, 0, 0),
             Self::Hypervisor { usage, order } => Word::new(KIND_HYPERVISOR, order, usage as u16, 0),
-            Self::Domain { owner, references } => {
-                Word::new(KIND_DOMAIN, Order::FRAME, owner.get(), references)
+            Self::Domain { owner, order, references } => {
+                Word::new(KIND_DOMAIN, order, owner.get(), references)
             }
         }
     }
@@ -402,8 +438,11 @@ impl Record {
             KIND_HYPERVISOR => {
                 Use::from_raw(word.owner()).map_or(Self::NoHead, |usage| Self::Hypervisor { usage, order })
             }
-            KIND_DOMAIN => DomId::new(word.owner())
-                .map_or(Self::NoHead, |owner| Self::Domain { owner, references: word.references() }),
+            KIND_DOMAIN => DomId::new(word.owner()).map_or(Self::NoHead, |owner| Self::Domain {
+                owner,
+                order,
+                references: word.references(),
+            }),
             _ => Self::NoHead,
         }
     }
@@ -443,10 +482,10 @@ impl Word {
         Ok(Self(alive.0 | u64::from(references)))
     }
 
-    /// The word with one reference less, if it is a frame with references.
+    /// The word with one reference less, if it is a single frame with references.
     fn with_one_less(self) -> Option<Self> {
         // Only domains' frames have references, and the low bits hold at least 1.
-        (self.references() != 0).then(|| Self(self.0 - 1))
+        (self.references() != 0 && self.byte(ORDER_SHIFT) == Order::FRAME.0).then(|| Self(self.0 - 1))
     }
 
     const fn references(self) -> u32 {

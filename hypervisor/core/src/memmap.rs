@@ -53,6 +53,19 @@ impl RegionKind {
             other => Self::Other(other),
         }
     }
+
+    /// That number.
+    #[must_use]
+    pub const fn to_type(self) -> u32 {
+        match self {
+            Self::Ram => 1,
+            Self::Reserved => 2,
+            Self::AcpiReclaimable => 3,
+            Self::AcpiNvs => 4,
+            Self::Bad => 5,
+            Self::Other(other) => other,
+        }
+    }
 }
 
 impl fmt::Display for RegionKind {
@@ -320,6 +333,7 @@ mod tests {
         let expected =
             [K::Ram, K::Reserved, K::AcpiReclaimable, K::AcpiNvs, K::Bad, K::Other(0), K::Other(6)];
         assert_eq!(kinds, expected);
+        assert_eq!(kinds.map(K::to_type), [1, 2, 3, 4, 5, 0, 6]);
     }
 
     #[test]

@@ -448,6 +448,72 @@ impl Walker {
     }
 }
 
+/// The walk that copies for hypercalls take: a kernel's own pages under 4-level
+/// paging, all present, with nothing unusual set. Whatever it does not find may
+/// still be there: then [`Walker::walk`] tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KernelWalk {
+    root: u64,
+    /// Bits that no entry may have.
+    reserved: u64,
+}
+
+impl KernelWalk {
+    /// For a CPU with `phys_bits` (MAXPHYADDR), if `registers` say 4-level paging.
+    #[inline]
+    #[must_use]
+    pub fn new(phys_bits: u32, registers: &Registers) -> Option<Self> {
+        let four_levels =
+            registers.cr0 & CR0_PG != 0 && registers.efer & EFER_LMA != 0 && registers.cr4 & CR4_LA57 == 0;
+        let beyond = FRAME & !1_u64.wrapping_shl(phys_bits).wrapping_sub(1);
+        four_levels.then_some(Self {
+            root: registers.cr3 & FRAME,
+            reserved: beyond | reserved_no_execute(registers),
+        })
+    }
+
+    /// Where `addr` leads, if a page of the supervisor's is there that may be used so:
+    /// neither SMAP and SMEP nor protection keys concern it.
+    #[inline]
+    pub fn find<M: GuestMemory>(
+        self,
+        memory: &M,
+        addr: GuestVirtAddr,
+        purpose: Purpose,
+    ) -> Option<GuestPhysAddr> {
+        let virt = addr.get();
+        let (mut table, mut shift, mut all, mut any) = (self.root, 39, u64::MAX, 0);
+        let start = loop {
+            let entry = memory.read_u64(phys(table | (virt.wrapping_shr(shift) & 0x1ff) << 3))?;
+            (all, any) = (all & entry, any | entry);
+            if entry & (PRESENT | self.reserved) != PRESENT {
+                return None;
+            }
+            if shift == PAGE_SHIFT {
+                break entry & FRAME;
+            }
+            if entry & LARGE != 0 {
+                // What is below the frame of a large page is reserved, but for PAT.
+                let below = 1_u64.wrapping_shl(shift).wrapping_sub(1) & FRAME;
+                if shift != 21 || entry & below & !(1 << PAGE_SHIFT) != 0 {
+                    return None;
+                }
+                break entry & FRAME & !below;
+            }
+            table = entry & FRAME;
+            shift = shift.wrapping_sub(9);
+        };
+        let supervisor = all & USER == 0;
+        let allowed = match purpose {
+            Purpose::Read => true,
+            Purpose::Write => all & WRITABLE != 0,
+            Purpose::Fetch => any & NO_EXECUTE == 0,
+        };
+        let offset = virt & 1_u64.wrapping_shl(shift).wrapping_sub(1);
+        (supervisor && allowed && addr.is_canonical()).then(|| phys(start | offset))
+    }
+}
+
 /// The entry that maps a page, and what it and those above it have in common.
 struct Leaf {
     /// First physical address of the page.

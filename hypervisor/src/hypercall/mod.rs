@@ -3,10 +3,20 @@
 //! ABI of 64-bit guests (`arch-x86/xen-x86_64.h`): number in RAX, arguments in
 //! RDI, RSI, RDX, R10, R8; result in RAX.
 
+mod bitmap;
 mod console_io;
+mod domctl;
+mod hvm_op;
+mod memory_op;
+mod multicall;
 pub mod page;
 mod sched_op;
+mod sysctl;
+mod vcpu_op;
+mod vm_assist;
 pub mod xen_version;
+
+use alloc::sync::Arc;
 
 use hv_arch::vcpu::Loaded;
 use hv_core::gpr::Gpr;
@@ -29,6 +39,9 @@ pub enum Answer {
     Block,
     /// It returns 0 after others have run.
     Yield,
+    /// It is not finished: the vcpu takes its interrupts and makes it again, with
+    /// these arguments.
+    Again([u64; 5]),
 }
 
 /// The caller's side of a hypercall.
@@ -36,15 +49,57 @@ pub struct Call<'a, 'b> {
     /// The vcpu's state.
     pub cpu: &'a Loaded<'b>,
     /// The vcpu that calls.
-    pub vcpu: &'a Vcpu,
+    pub vcpu: &'a Arc<Vcpu>,
     /// Arguments 1 to 5.
     pub arguments: [u64; 5],
 }
 
+type Handler = fn(&Call<'_, '_>) -> Reply;
+
+/// Who may make a hypercall. Some handlers let others have a part of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Caller {
+    Anyone,
+    Dom0,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    caller: Caller,
+    handler: Handler,
+}
+
+/// `__HYPERVISOR_arch_7` is the last number (`xen.h`), rounded up.
+const NUMBERS: usize = 64;
+
+/// Handlers by number. What has none is `ENOSYS`.
+static TABLE: [Option<Entry>; NUMBERS] = {
+    let mut table = [None; NUMBERS];
+    let all: &[(Hypercall, Caller, Handler)] = &[
+        (Hypercall::Multicall, Caller::Anyone, multicall::handle),
+        (Hypercall::XenVersion, Caller::Anyone, xen_version::handle),
+        (Hypercall::ConsoleIo, Caller::Dom0, console_io::handle),
+        (Hypercall::VcpuOp, Caller::Anyone, vcpu_op::handle),
+        (Hypercall::MemoryOp, Caller::Anyone, memory_op::handle),
+        (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),
+        (Hypercall::HvmOp, Caller::Anyone, hvm_op::handle),
+        (Hypercall::VmAssist, Caller::Anyone, vm_assist::handle),
+        (Hypercall::Sysctl, Caller::Dom0, sysctl::handle),
+        (Hypercall::Domctl, Caller::Dom0, domctl::handle),
+    ];
+    let mut index = 0;
+    while index < all.len() {
+        let (number, caller, handler) = all[index];
+        table[number as usize] = Some(Entry { caller, handler });
+        index += 1;
+    }
+    table
+};
+
 const ARGUMENTS: [Gpr; 5] = [Gpr::Rdi, Gpr::Rsi, Gpr::Rdx, Gpr::R10, Gpr::R8];
 
 /// Handles VMCALL.
-pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
+pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>) -> Outcome {
     let registers = cpu.registers();
     let number = registers.get(Gpr::Rax);
     let arguments = ARGUMENTS.map(|register| registers.get(register));
@@ -54,6 +109,11 @@ pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
         Ok(Answer::Value(value)) => (value, Outcome::Done),
         Ok(Answer::Block) => (0, Outcome::Block),
         Ok(Answer::Yield) => (0, Outcome::Yield),
+        Ok(Answer::Again(arguments)) => {
+            let registers = cpu.registers_mut();
+            ARGUMENTS.into_iter().zip(arguments).for_each(|(register, value)| registers.set(register, value));
+            return Outcome::Tick;
+        }
         Err(error) => (error.return_value().cast_unsigned(), Outcome::Done),
     };
     cpu.registers_mut().set(Gpr::Rax, value);
@@ -68,12 +128,13 @@ fn may_call(cpu: &Loaded<'_>) -> bool {
     cpu.read(vmcs::GUEST_CS_ACCESS_RIGHTS) & LONG != 0 && cpu.read(vmcs::GUEST_SS_ACCESS_RIGHTS) & DPL == 0
 }
 
+/// Carries out hypercall `number`.
+#[inline]
 fn dispatch(number: u64, call: &Call<'_, '_>) -> Reply {
-    let number = u32::try_from(number).ok().and_then(Hypercall::new).ok_or(Errno::ENOSYS)?;
-    match number {
-        Hypercall::XenVersion => xen_version::handle(call),
-        Hypercall::ConsoleIo => console_io::handle(call),
-        Hypercall::SchedOp => sched_op::handle(call),
-        _ => Err(Errno::ENOSYS),
+    let index = usize::try_from(number).unwrap_or(NUMBERS);
+    let entry = TABLE.get(index).copied().flatten().ok_or(Errno::ENOSYS)?;
+    if entry.caller == Caller::Dom0 && !call.vcpu.domain().is_privileged() {
+        return Err(Errno::EPERM);
     }
+    (entry.handler)(call)
 }

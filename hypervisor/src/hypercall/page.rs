@@ -21,6 +21,7 @@ const UD2: [u8; 2] = [0x0f, 0x0b];
 
 /// Writes the page at the guest-physical address `value`, whose low bits number
 /// the page. `false` if there is no such page, or no memory.
+#[inline(never)]
 pub fn write(confines: &Confines, value: u64) -> bool {
     let (address, index) = (value & !(PAGE_SIZE - 1), value & (PAGE_SIZE - 1));
     let Some(address) = GuestPhysAddr::new(address).filter(|_| index == 0) else { return false };

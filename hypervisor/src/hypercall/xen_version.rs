@@ -1,7 +1,10 @@
 //! `xen_version`: what hypervisor this is.
 
+use core::mem::offset_of;
+
 use xen_abi::errno::Errno;
 use xen_abi::features::Features;
+use xen_abi::handle::GuestHandle;
 use xen_abi::version::{
     CapabilitiesInfo, ChangesetInfo, CommandLine, CompileInfo, ExtraVersion, FeatureInfo, PlatformParameters,
     VersionOp,
@@ -19,7 +22,21 @@ const PAGE_SIZE: u64 = 4096;
 /// Errors: `EFAULT`, `EINVAL` for a feature word that does not exist, `ENOSYS`.
 pub fn handle(call: &Call<'_, '_>) -> Reply {
     let [op, ..] = call.arguments;
-    match u32::try_from(op).ok().and_then(VersionOp::new).ok_or(Errno::ENOSYS)? {
+    // Guests make this call for its side effect, too: events that wait are delivered.
+    if op == VersionOp::Version as u64 {
+        return Ok(Answer::Value(u64::from(VERSION)));
+    }
+    let op = u32::try_from(op).ok().and_then(VersionOp::new).ok_or(Errno::ENOSYS)?;
+    if op == VersionOp::GetFeatures {
+        return features(call);
+    }
+    describe(call, op)
+}
+
+/// What takes large structures.
+#[inline(never)]
+fn describe(call: &Call<'_, '_>, op: VersionOp) -> Reply {
+    match op {
         VersionOp::Version => Ok(Answer::Value(u64::from(VERSION))),
         VersionOp::Pagesize => Ok(Answer::Value(PAGE_SIZE)),
         VersionOp::ExtraVersion => fill(call, &text::<{ size_of::<ExtraVersion>() }>(".0-kigumi")),
@@ -58,9 +75,10 @@ fn compile_info() -> CompileInfo {
     }
 }
 
+#[inline(never)]
 fn features(call: &Call<'_, '_>) -> Reply {
-    let mut info = FeatureInfo::new_zeroed();
-    guest_copy::read(call.cpu, call.vcpu, call.arguments[1], info.as_mut_bytes())?;
+    let argument = GuestHandle::<FeatureInfo>::new(call.arguments[1]);
+    let info = guest_copy::read_obj(call.cpu, call.vcpu, argument)?;
     if info.submap_idx != 0 {
         return Err(Errno::EINVAL);
     }
@@ -74,6 +92,7 @@ fn features(call: &Call<'_, '_>) -> Reply {
     } else {
         Features::NOT_DIRECT_MAPPED
     };
-    info.submap = features.bits();
-    fill(call, info.as_bytes())
+    let submap = offset_of!(FeatureInfo, submap);
+    guest_copy::write_field(call.cpu, call.vcpu, argument, submap, &features.bits())?;
+    Ok(Answer::Value(0))
 }

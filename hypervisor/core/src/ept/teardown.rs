@@ -17,12 +17,12 @@ pub enum Progress {
     Done,
 }
 
-/// A tree that is being taken down, by [`Ept::teardown`](super::Ept::teardown).
+/// Tables that [`Ept::cut`](super::Ept::cut) cut off a tree.
 #[derive(Debug)]
 #[must_use = "what is not taken down is leaked"]
 pub struct Teardown {
-    /// The tables from the root down to the one in work.
-    path: ArrayVec<Place, 4>,
+    /// The tables from the one that was cut off down to the one in work.
+    path: ArrayVec<Place, 3>,
     /// First frame of the next entry.
     gfn: u64,
 }
@@ -41,8 +41,8 @@ impl Place {
 }
 
 impl Teardown {
-    pub(super) fn new(root: Mfn) -> Self {
-        Self { path: core::iter::once(Place::start(root, Level::Pml4)).collect(), gfn: 0 }
+    pub(super) fn new(table: Mfn, gfn: u64) -> Self {
+        Self { path: core::iter::once(Place::start(table, Level::Pdpt)).collect(), gfn }
     }
 
     /// Does `budget` small steps: one for each entry and one for each table. Each

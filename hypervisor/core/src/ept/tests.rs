@@ -347,14 +347,21 @@ fn a_tree_is_taken_down_in_slices() {
     assert_eq!(ept.map(&mut memory, extent(FRAMES - 1, 0), ram(9)), Ok(Flush::Nothing));
     let expected: Vec<_> = ept.mapped(&memory, gfn(0)).collect();
     let tables = memory.live();
-    let (mut gone, mut slices) = (Vec::new(), 1);
-    let mut teardown = ept.teardown();
-    while teardown.step(&mut memory, 100, &mut |m| gone.push(m)) == Progress::More {
-        slices += 1;
+    let (mut gone, mut slices) = (Vec::new(), 1_usize);
+    let mut parts = 0;
+    while let Some(mut teardown) = ept.cut(&mut memory) {
+        parts += 1;
+        while teardown.step(&mut memory, 100, &mut |m| gone.push(m)) == Progress::More {
+            slices += 1;
+        }
+        assert_eq!(teardown.step(&mut memory, 100, &mut |_| ()), Progress::Done);
     }
     assert_eq!(gone, expected);
-    assert_eq!((memory.live(), slices), (0, (tables * (ENTRIES + 1)).div_ceil(100)));
-    assert_eq!(teardown.step(&mut memory, 100, &mut |_| ()), Progress::Done);
+    assert_eq!(ept.mapped(&memory, gfn(0)).next(), None);
+    assert_eq!((memory.live(), parts), (1, 2));
+    assert!(slices.abs_diff((tables - 1) * (ENTRIES + 1) / 100) <= parts);
+    ept.release(&mut memory);
+    assert_eq!(memory.live(), 0);
 }
 
 #[test]
@@ -557,8 +564,10 @@ proptest! {
         }
         prop_assert_eq!(Model::of(ept.mapped(&memory, gfn(0))), model.merged());
         let mut gone = Vec::new();
-        let mut teardown = ept.teardown();
-        while teardown.step(&mut memory, 1000, &mut |m| gone.push(m)) == Progress::More {}
+        while let Some(mut teardown) = ept.cut(&mut memory) {
+            while teardown.step(&mut memory, 1000, &mut |m| gone.push(m)) == Progress::More {}
+        }
+        ept.release(&mut memory);
         prop_assert_eq!(Model::of(gone.into_iter()), model.merged());
         prop_assert_eq!(memory.live(), 0);
     }

@@ -17,12 +17,12 @@
 //! neighbours dirty. Scrubbing brings them together again.
 //!
 //! Cost: `alloc` and `free` take O(order) steps of about a dozen instructions,
-//! whatever the amount of memory (plus one store for each frame where a domain
-//! gets more than one).
+//! whatever the amount of memory; `disown` takes that for each block that the
+//! frames have come to be in.
 
 use core::fmt;
 
-use super::{Cleanliness, FrameTable, NO_FRAME, Order, Owner, Record};
+use super::{Cleanliness, FrameTable, NO_FRAME, Order, Owner, Put, Record};
 use crate::addr::{Mfn, PAGE_SIZE, PhysRange};
 use crate::id::DomId;
 
@@ -110,8 +110,11 @@ pub enum FreeError {
     NotAllocated,
     /// The block that starts there has another size.
     WrongSize,
-    /// References to the frame are held.
+    /// References to the frame are held, or the frame is a domain's and was not
+    /// disowned.
     Referenced,
+    /// A frame of the block is not that domain's.
+    NotOwned,
 }
 
 impl fmt::Display for FreeError {
@@ -121,6 +124,7 @@ impl fmt::Display for FreeError {
             Self::NotAllocated => "no allocated block starts at the frame",
             Self::WrongSize => "the block has another size",
             Self::Referenced => "references to the frame are held",
+            Self::NotOwned => "the frame is not the domain's",
         })
     }
 }
@@ -214,8 +218,7 @@ impl<'a> Buddy<'a> {
     }
 
     /// Gives the whole frames of `range`, which were never added, to a domain at
-    /// once: memory that must lie at just these addresses. Each starts with one
-    /// reference; steps for each frame.
+    /// once: memory that must lie at just these addresses.
     ///
     /// # Errors
     /// [`AddError`], with nothing changed; an overlap is found as by [`Buddy::add`].
@@ -224,7 +227,7 @@ impl<'a> Buddy<'a> {
         if (Pieces { start, end }).any(|(index, _)| self.table.head_of(index).is_some()) {
             return Err(AddError::AlreadyAdded);
         }
-        (start..end).for_each(|index| self.assign(index, Order::FRAME, Owner::Domain(owner)));
+        (Pieces { start, end }).for_each(|(index, order)| self.assign(index, order, Owner::Domain(owner)));
         self.total = self.total.saturating_add(u64::from(end - start));
         Ok(())
     }
@@ -266,8 +269,8 @@ impl<'a> Buddy<'a> {
         Ok(block(index, frames, cleanliness))
     }
 
-    /// Frees a block of [`Buddy::alloc`], or one frame of a domain after its last
-    /// [`FrameTable::put`]. It is dirty from now on.
+    /// Frees a hypervisor's block of [`Buddy::alloc`], or one frame of a domain after
+    /// its last [`FrameTable::put`]. It is dirty from now on.
     ///
     /// # Errors
     /// [`FreeError`], with nothing changed.
@@ -276,6 +279,72 @@ impl<'a> Buddy<'a> {
         self.check_freeable(index, order)?;
         self.release(index, order, Cleanliness::Dirty);
         Ok(())
+    }
+
+    /// Gives a frame of a domain, which may be in a block, a record of its own, so
+    /// that references to it can be counted.
+    pub fn isolate(&mut self, mfn: Mfn) {
+        if let Some(index) = self.table.index(mfn) {
+            self.split_owned(index, Order::FRAME);
+        }
+    }
+
+    /// Drops the references that stand for the allocation of 2^`order` frames to
+    /// `owner`: they are dirty and free from now on, but for those to which others
+    /// hold references. Of these the last [`FrameTable::put`] finds out.
+    ///
+    /// # Errors
+    /// [`FreeError`], with nothing changed.
+    pub fn disown(&mut self, mfn: Mfn, order: Order, owner: DomId) -> Result<(), FreeError> {
+        let start = self.table.index(mfn).ok_or(FreeError::OutsideTable)?;
+        let end = start.checked_add(order.span()).filter(|&end| end <= self.table.len());
+        let end = end.ok_or(FreeError::OutsideTable)?;
+        if start & (order.span() - 1) != 0 {
+            return Err(FreeError::WrongSize);
+        }
+        self.split_owned(start, order);
+        let mut index = start;
+        while index < end {
+            index += self.check_owned(index, owner)?.span();
+        }
+        index = start;
+        while index < end {
+            // Counts may have changed meanwhile, kinds and orders not.
+            let piece = self.table.record(index).order().unwrap_or(Order::FRAME);
+            if piece > Order::FRAME || self.table.put(mfn_of(index)) == Ok(Put::Last) {
+                self.release(index, piece, Cleanliness::Dirty);
+            }
+            index += piece.span();
+        }
+        Ok(())
+    }
+
+    /// Order of the block of `owner` that starts there.
+    fn check_owned(&self, index: u32, owner: DomId) -> Result<Order, FreeError> {
+        match self.table.record(index) {
+            Record::Domain { owner: found, order, references } if found == owner && references != 0 => {
+                Ok(order)
+            }
+            _ => Err(FreeError::NotOwned),
+        }
+    }
+
+    /// Halves a block of a domain until the one that holds `index` has at most
+    /// 2^`order` frames.
+    fn split_owned(&self, index: u32, order: Order) {
+        let Some(head) = self.table.head_of(index) else { return };
+        let Record::Domain { owner, order: found, references } = self.table.record(head) else { return };
+        let mut head = head;
+        for half in (order.0..found.0).rev().map(Order) {
+            // The other half first: a reader that still finds the whole block is right.
+            let upper = head + half.span();
+            let record = Record::Domain { owner, order: half, references };
+            self.table.set_record(upper, record);
+            self.table.set_record(head, record);
+            if index >= upper {
+                head = upper;
+            }
+        }
     }
 
     /// Frees a hypervisor's block of [`Buddy::alloc_exact`].
@@ -365,8 +434,7 @@ impl<'a> Buddy<'a> {
         match owner {
             Owner::Hypervisor(usage) => self.table.set_record(index, Record::Hypervisor { usage, order }),
             Owner::Domain(owner) => {
-                let record = Record::Domain { owner, references: 1 };
-                (index..index + order.span()).for_each(|index| self.table.set_record(index, record));
+                self.table.set_record(index, Record::Domain { owner, order, references: 1 });
             }
         }
     }
@@ -613,8 +681,9 @@ impl Seen {
                 self.blocks[Class::of(index, cleanliness).0][order.index()] += 1;
             }
             Record::Scrubbing { order } => self.scrubbing += order.frames(),
-            Record::Hypervisor { order, .. } => self.allocated += order.frames(),
-            Record::Domain { .. } => self.allocated += 1,
+            Record::Hypervisor { order, .. } | Record::Domain { order, .. } => {
+                self.allocated += order.frames()
+            }
         }
     }
 }

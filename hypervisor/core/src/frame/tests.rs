@@ -158,7 +158,7 @@ fn references_keep_a_frame_with_its_owner() {
 fn the_reference_count_never_wraps() {
     let records = records(1);
     let table = FrameTable::new(&records);
-    table.set_record(0, Record::Domain { owner: DomId::DOM0, references: u32::MAX });
+    table.set_record(0, Record::Domain { owner: DomId::DOM0, order: Order::FRAME, references: u32::MAX });
     assert_eq!(table.try_get(mfn(0), DomId::DOM0), Err(GetError::TooMany));
     assert_eq!(table.put(mfn(0)), Ok(Put::Held));
     assert_eq!(table.try_get(mfn(0), DomId::DOM0), Ok(()));
@@ -182,18 +182,44 @@ fn a_hypervisor_frame_is_never_referenced() {
 }
 
 #[test]
-fn each_frame_of_a_domains_block_lives_alone() {
+fn each_frame_of_a_domains_block_can_live_alone() {
     let records = records(16);
     let mut buddy = buddy(&records);
-    let table = FrameTable::new(&records);
     let block = buddy.alloc(Order::new(2).unwrap(), Reach::Anywhere, D0).unwrap();
     for i in 0..block.frames() {
         let at = block.mfn().checked_add(i).unwrap();
-        assert_eq!(table.put(at), Ok(Put::Last));
-        buddy.free(at, Order::FRAME).unwrap();
+        buddy.disown(at, Order::FRAME, DomId::DOM0).unwrap();
         assert_eq!(buddy.verify(), Ok(()));
     }
     assert_eq!(buddy.counts(), Counts { total: 16, clean: 12, dirty: 4, scrubbing: 0 });
+}
+
+#[test]
+fn a_block_of_a_domain_is_one_record_until_a_frame_is_isolated() {
+    let records = records(16);
+    let mut buddy = buddy(&records);
+    let table = FrameTable::new(&records);
+    let order = Order::new(3).unwrap();
+    let block = buddy.alloc(order, Reach::Anywhere, D0).unwrap();
+    let fifth = block.mfn().checked_add(5).unwrap();
+    assert_eq!(table.try_get(fifth, DomId::DOM0), Err(GetError::InBlock));
+    assert_eq!(table.try_get(block.mfn(), DomId::DOM0), Err(GetError::InBlock));
+    assert_eq!(table.try_get(fifth, DomId::new(1).unwrap()), Err(GetError::NotOwned));
+    assert_eq!(table.put(block.mfn()), Err(NotHeld));
+    assert_eq!(buddy.free(block.mfn(), order), Err(FreeError::Referenced));
+    buddy.isolate(fifth);
+    assert_eq!(buddy.verify(), Ok(()));
+    assert_eq!(table.try_get(fifth, DomId::DOM0), Ok(()));
+    assert_eq!(buddy.disown(block.mfn(), order, DomId::new(1).unwrap()), Err(FreeError::NotOwned));
+    assert_eq!(buddy.disown(fifth, order, DomId::DOM0), Err(FreeError::WrongSize));
+    assert_eq!(buddy.disown(block.mfn(), order, DomId::DOM0), Ok(()));
+    assert_eq!(buddy.verify(), Ok(()));
+    assert_eq!(buddy.counts(), Counts { total: 16, clean: 8, dirty: 7, scrubbing: 0 });
+    assert_eq!(table.state(fifth), FrameState::Domain { owner: DomId::DOM0, references: 1 });
+    assert_eq!(table.put(fifth), Ok(Put::Last));
+    buddy.free(fifth, Order::FRAME).unwrap();
+    assert_eq!(buddy.counts().dirty, 8);
+    assert_eq!(buddy.verify(), Ok(()));
 }
 
 #[test]
@@ -341,11 +367,16 @@ impl<'a> Model<'a> {
 
     fn free_live(&mut self, (start, frames, domain): Live) {
         if domain {
-            for at in (start..start + frames).map(mfn) {
-                assert_eq!(self.buddy.free(at, Order::FRAME), Err(FreeError::Referenced));
-                assert_eq!(self.table.put(at), Ok(Put::Last));
-                self.buddy.free(at, Order::FRAME).unwrap();
-            }
+            // One frame is kept for a while by a reference of someone else.
+            let kept = mfn(start + frames / 2);
+            self.buddy.isolate(kept);
+            assert_eq!(self.buddy.verify(), Ok(()));
+            assert_eq!(self.table.try_get(kept, DomId::DOM0), Ok(()));
+            let order = Order::covering(frames).unwrap();
+            self.buddy.disown(mfn(start), order, DomId::DOM0).unwrap();
+            assert_eq!(self.buddy.verify(), Ok(()));
+            assert_eq!(self.table.put(kept), Ok(Put::Last));
+            self.buddy.free(kept, Order::FRAME).unwrap();
         } else {
             self.buddy.free_exact(mfn(start), frames).unwrap();
         }
@@ -473,6 +504,21 @@ proptest! {
 }
 
 #[test]
+fn reserved_is_what_no_block_reaches_into() {
+    let records = records(64);
+    let table = FrameTable::new(&records);
+    let mut buddy = Buddy::new(table);
+    buddy.add(frames(16, 32), Cleanliness::Clean).unwrap();
+    for (start, end, reserved) in
+        [(0, 16, true), (0, 17, false), (31, 40, false), (20, 21, false), (32, 64, true), (40, 1000, true)]
+    {
+        assert_eq!(table.is_reserved(frames(start, end)), reserved, "{start}..{end}");
+    }
+    assert!(table.is_reserved(frames(100, 200)));
+    assert!(!table.is_reserved(PhysRange::new(32 * PAGE_SIZE - 1, 33 * PAGE_SIZE).unwrap()));
+}
+
+#[test]
 fn claimed_frames_are_the_domains_with_one_reference_each() {
     let records = records(64);
     let table = FrameTable::new(&records);
@@ -487,8 +533,7 @@ fn claimed_frames_are_the_domains_with_one_reference_each() {
     assert_eq!(buddy.claim(frames(32, 40), DomId::DOM0), Err(AddError::AlreadyAdded));
     assert_eq!(buddy.claim(frames(60, 70), DomId::DOM0), Err(AddError::OutsideTable));
     assert_eq!(buddy.verify(), Ok(()));
-    assert_eq!(table.put(mfn(3)), Ok(Put::Last));
-    assert_eq!(buddy.free(mfn(3), Order::FRAME), Ok(()));
+    assert_eq!(buddy.disown(mfn(9), Order::FRAME, DomId::DOM0), Ok(()));
     assert_eq!(buddy.counts().dirty, 1);
     assert_eq!(buddy.verify(), Ok(()));
 }

@@ -30,7 +30,7 @@ pub fn decode(code: &[u8], mode: Mode) -> Result<Access, Error> {
     translate(&instruction)
 }
 
-/// Has the decoder build its tables: 80 KiB of heap and a million instructions, which
+/// Has the decoder build its tables: 80 KiB of heap and 740,000 instructions, which
 /// the first [`decode`] would take otherwise.
 pub fn prime() {
     const NOP: [u8; 1] = [0x90];

@@ -112,6 +112,28 @@ fn four_levels_with_each_page_size() {
 }
 
 #[test]
+fn the_kernel_s_walk_leaves_the_rest_to_the_whole_one() {
+    let kernel = |registers: &Registers| KernelWalk::new(39, registers);
+    let find = |memory: &Memory, at, write| {
+        let purpose = if write { Purpose::Write } else { Purpose::Read };
+        kernel(&LONG).and_then(|walk| walk.find(memory, virt(at), purpose)).map(GuestPhysAddr::get)
+    };
+    let own = with(&[(4, 0x2000 | ALL & !USER)]);
+    assert_eq!(find(&own, VIRT, true), Some(0x12_3456_789a));
+    let large = with(&[(2, 0x12_3460_1000 | LARGE | ALL & !USER)]);
+    assert_eq!(find(&large, VIRT, false), Some(0x12_3460_789a));
+    assert_eq!(find(&with(&[]), VIRT, false), None, "a user's page");
+    assert_eq!(find(&own, VIRT | 0xffff << 48, false), None, "not canonical");
+    let constant = with(&[(1, 0x12_3456_7000 | ALL & !(USER | WRITABLE))]);
+    assert_eq!((find(&constant, VIRT, false), find(&constant, VIRT, true)), (Some(0x12_3456_789a), None));
+    assert_eq!(find(&with(&[(1, 1 << 39 | ALL & !USER)]), VIRT, false), None, "past MAXPHYADDR");
+    assert_eq!(find(&Memory { missing: Some(3), ..own }, VIRT, false), None);
+    for other in [PAE, BITS_32, Registers { cr4: CR4_PAE | CR4_LA57, ..LONG }, Registers { cr0: 0, ..LONG }] {
+        assert_eq!(kernel(&other), None);
+    }
+}
+
+#[test]
 fn pae_starts_from_its_registers() {
     // PDPTE 2, PD 5, PT 7.
     let at = 2 << 30 | 5 << 21 | 7 << 12 | 0x89a;
@@ -384,6 +406,33 @@ proptest! {
             Ok(walk) => prop_assert_eq!(Ok((walk.addr.get(), walk.order.get())), expected),
             Err(Fault::Page { code, .. }) => prop_assert_eq!(Err(code), expected),
             Err(other) => prop_assert!(false, "{:?}", other),
+        }
+    }
+
+    /// What the quick walk finds, the whole one finds at the same place, whatever the
+    /// entries and the protections; and of an ordinary kernel page it finds all.
+    #[test]
+    fn the_kernel_s_walk_is_never_wrong(
+        levels in any::<[u64; 4]>(), ordinary in any::<[bool; 4]>(), control in any::<[u64; 3]>(), access in accesses(),
+    ) {
+        let entry = |i: usize| {
+            let next = TABLES.get(i).map_or(0, |&(_, entry)| entry & FRAME);
+            let flags = if ordinary[i] { levels[i] & (USER | LARGE | WRITABLE) | PRESENT } else { levels[i] & !FRAME };
+            (TABLES[i].0, next | flags)
+        };
+        let memory = Memory { words: (0..4).map(entry).collect(), noise: Some(noise), ..Memory::default() };
+        let [cr0, cr4, rflags] = control;
+        let registers = Registers { cr0: cr0 | CR0_PG, cr4: cr4 & !(CR4_LA57 | CR4_PKE), rflags, ..LONG };
+        let access = Access { privilege: Privilege::Supervisor, ..access };
+        let quick = KernelWalk::new(39, &registers).unwrap().find(&memory, virt(VIRT), access.purpose);
+        let whole = walk(&memory, &registers, VIRT, access).map(|walk| walk.addr);
+        if let Some(found) = quick {
+            prop_assert_eq!(whole, Ok(found));
+        }
+        let entries = memory.words.values().copied();
+        let (all, any) = (entries.clone().fold(!0, |a, b| a & b), entries.fold(0, |a, b| a | b));
+        if all & PRESENT != 0 && any & (LARGE | NO_EXECUTE) == 0 && all & USER == 0 && all & WRITABLE != 0 {
+            prop_assert!(quick.is_some());
         }
     }
 
