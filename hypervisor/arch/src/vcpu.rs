@@ -148,6 +148,30 @@ impl Vcpu {
         loaded
     }
 
+    /// Has the CPU answer for the registers of a local APIC in `mode`, as far as it can.
+    ///
+    /// # Safety
+    ///
+    /// The VMCS is current, and its other controls are written.
+    unsafe fn write_apic_mode(&self, mode: Mode) {
+        const BOTH: SecondaryControls =
+            SecondaryControls::VIRTUALIZE_APIC_ACCESSES.union(SecondaryControls::VIRTUALIZE_X2APIC_MODE);
+        let (control, access) = match mode {
+            _ if !self.apic.delivers() => return,
+            Mode::X2Apic => (SecondaryControls::VIRTUALIZE_X2APIC_MODE, X2apicAccess::Virtualized),
+            Mode::XApic if self.apic.covers_memory() => {
+                (SecondaryControls::VIRTUALIZE_APIC_ACCESSES, X2apicAccess::Exits)
+            }
+            Mode::XApic | Mode::Disabled => (SecondaryControls::empty(), X2apicAccess::Exits),
+        };
+        let others = SecondaryControls::from_bits_retain(read_field(vmcs::SECONDARY_CONTROLS)) - BOTH;
+        // SAFETY: the CPU has the controls that `covers_memory` and `delivers` stand for,
+        // and the address of the page is written.
+        unsafe { write_field(vmcs::SECONDARY_CONTROLS, (others | control).bits()) };
+        // SAFETY: the bitmap goes with the controls.
+        unsafe { write_field(vmcs::MSR_BITMAPS, self.confines.msr_bitmap(access)) };
+    }
+
     /// Writes the VMCS back to memory and makes it inactive.
     fn clear(&self) {
         let operand = self.region.mfn().start().get();
@@ -360,22 +384,8 @@ impl Loaded<'_> {
     /// The local APIC is in `mode` from now on: the CPU answers for its registers there,
     /// as far as it can.
     pub fn set_apic_mode(&mut self, mode: Mode) {
-        const BOTH: SecondaryControls =
-            SecondaryControls::VIRTUALIZE_APIC_ACCESSES.union(SecondaryControls::VIRTUALIZE_X2APIC_MODE);
-        let (control, access) = match mode {
-            _ if !self.vcpu.apic.delivers() => return,
-            Mode::X2Apic => (SecondaryControls::VIRTUALIZE_X2APIC_MODE, X2apicAccess::Virtualized),
-            Mode::XApic if self.vcpu.apic.covers_memory() => {
-                (SecondaryControls::VIRTUALIZE_APIC_ACCESSES, X2apicAccess::Exits)
-            }
-            Mode::XApic | Mode::Disabled => (SecondaryControls::empty(), X2apicAccess::Exits),
-        };
-        let others = SecondaryControls::from_bits_retain(self.read(vmcs::SECONDARY_CONTROLS)) - BOTH;
-        // SAFETY: the CPU has the controls that `covers_memory` and `delivers` stand for,
-        // and the address of the page was written with the other controls.
-        unsafe { write_field(vmcs::SECONDARY_CONTROLS, (others | control).bits()) };
-        // SAFETY: the bitmap goes with the controls.
-        unsafe { write_field(vmcs::MSR_BITMAPS, self.vcpu.confines.msr_bitmap(access)) };
+        // SAFETY: the VMCS is current.
+        unsafe { self.vcpu.write_apic_mode(mode) };
         // What the CPU remembers of the page may be from before (SDM "Virtualizing
         // Memory-Mapped APIC Accesses").
         self.vcpu.confines.forget_here();
