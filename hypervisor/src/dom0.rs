@@ -51,6 +51,8 @@ pub enum Dom0Error {
     TooSmall,
     /// The hypervisor has no memory for its tables.
     OutOfMemory,
+    /// Its memory is not free.
+    Claim(AddError),
     /// A mapping failed.
     Access(AccessError),
 }
@@ -74,6 +76,7 @@ impl fmt::Display for Dom0Error {
                 f.write_str("Dom0: its memory cannot hold kernel and initial RAM disk: raise dom0_mem=")
             }
             Self::OutOfMemory => f.write_str("Dom0: out of memory for its tables: lower dom0_mem="),
+            Self::Claim(error) => write!(f, "Dom0: its memory could not be claimed: {error}"),
             Self::Access(error) => write!(f, "Dom0: its memory could not be mapped: {error:?}"),
         }
     }
@@ -86,8 +89,8 @@ impl From<OutOfFrames> for Dom0Error {
 }
 
 impl From<AddError> for Dom0Error {
-    fn from(_: AddError) -> Self {
-        Self::TooSmall
+    fn from(error: AddError) -> Self {
+        Self::Claim(error)
     }
 }
 

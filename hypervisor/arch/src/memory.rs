@@ -143,7 +143,7 @@ impl Layout {
     /// [`AddError::AlreadyAdded`] the second time.
     pub fn claim_dom0(&self, map: &MemoryMap) -> Result<Vec<PhysRange>, AddError> {
         let mut others = OWN.lock().clone().into_iter().collect::<Vec<_>>();
-        others.extend(PhysRange::new(LOW_MEMORY.end(), u64::MAX));
+        others.extend(PhysRange::new(LOW_MEMORY.end(), HostPhysAddr::LIMIT));
         let ranges: Vec<_> = map.usable_minus(&others).chain(self.dom0.iter().copied()).collect();
         ranges.iter().try_for_each(|&range| frames::claim_for_dom0(range))?;
         Ok(ranges)

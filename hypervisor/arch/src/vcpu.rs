@@ -24,7 +24,7 @@ use hv_core::id::PcpuId;
 use hv_core::msr::Msr;
 use hv_core::msr_policy::X2apicAccess;
 use hv_core::vlapic::Mode;
-use hv_core::vmcs::{self, Field, Group, Guest, Width, Writable};
+use hv_core::vmcs::{self, Control, Field, Group, Guest, Width, Writable};
 use hv_core::vmx_caps::{
     ApicVirtualization, EntryControls, PinControls, PrimaryControls, SecondaryControls, VmxConfig,
 };
@@ -61,6 +61,10 @@ pub(crate) const SWITCHED_MSRS: [Msr; 12] = [
     Msr::IA32_EFER,
     Msr::IA32_PAT,
 ];
+
+/// EOI-exit bitmaps, vector 0 first.
+const EOI_EXITS: [Field<u64, Control>; 4] =
+    [vmcs::EOI_EXIT_BITMAP_0, vmcs::EOI_EXIT_BITMAP_1, vmcs::EOI_EXIT_BITMAP_2, vmcs::EOI_EXIT_BITMAP_3];
 
 /// DR6 after reset.
 const DR6_RESET: u64 = 0xffff_0ff0;
@@ -121,7 +125,7 @@ impl Vcpu {
             tpr_threshold: 0,
         };
         vcpu.clear();
-        vcpu.load().write_controls(config);
+        vcpu.inspect(|parked| parked.write_controls(config));
         Ok(vcpu)
     }
 
@@ -406,14 +410,8 @@ impl Loaded<'_> {
     /// Sets for which vectors an EOI causes a VM exit, vector 0 first, where the CPU
     /// delivers interrupts.
     pub fn set_eoi_exits(&mut self, vectors: [u64; 4]) {
-        let fields = [
-            vmcs::EOI_EXIT_BITMAP_0,
-            vmcs::EOI_EXIT_BITMAP_1,
-            vmcs::EOI_EXIT_BITMAP_2,
-            vmcs::EOI_EXIT_BITMAP_3,
-        ];
         if self.vcpu.apic.delivers() {
-            for (field, value) in fields.into_iter().zip(vectors) {
+            for (field, value) in EOI_EXITS.into_iter().zip(vectors) {
                 // SAFETY: only causes VM exits.
                 unsafe { write_field(field, value) };
             }
@@ -593,7 +591,7 @@ unsafe extern "C" {
     fn guest_exit();
 }
 
-impl Loaded<'_> {
+impl Parked<'_> {
     /// Writes the controls that stay as they are (SDM "VM-Execution Control
     /// Fields" and following).
     fn write_controls(&mut self, config: &VmxConfig) {
@@ -677,11 +675,16 @@ impl Loaded<'_> {
         }
         if self.vcpu.apic.delivers() {
             self.write(vmcs::GUEST_INTERRUPT_STATUS, 0);
-            self.set_eoi_exits([0; 4]);
+            for field in EOI_EXITS {
+                // SAFETY: only causes VM exits.
+                unsafe { write_field(field, 0) };
+            }
             self.set_apic_mode(Mode::XApic);
         }
     }
+}
 
+impl Loaded<'_> {
     /// Puts into the CPU what the VMCS does not hold.
     fn restore(&mut self) {
         for (register, value) in GUEST_MSRS.into_iter().zip(self.vcpu.msrs) {
