@@ -120,8 +120,7 @@ pub fn create(wanted: Option<DomId>, config: Config, handle: DomainHandle) -> Re
 
 fn build(id: DomId, config: Config, handle: DomainHandle) -> Result<Arc<Domain>, OutOfFrames> {
     let vmx = init::vmx_config();
-    let mut confines = Confines::new(id, vmx)?;
-    confines.pass_switched_msrs();
+    let confines = Confines::new(id, vmx)?;
     let policy = cpuid::policy(id, config.max_vcpus, vmx, dom0::tsc());
     Domain::new(id, config, handle, confines, 0, policy)
 }
