@@ -30,6 +30,7 @@ mod expect;
 mod guest;
 mod host;
 mod test;
+mod timing;
 
 use guest_rt::boot::Boot;
 

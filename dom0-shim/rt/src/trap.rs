@@ -225,7 +225,8 @@ pub(crate) fn load() {
 extern "C" fn trap(frame: &mut Frame) {
     let vector = frame.vector;
     COUNTS[(vector & 0xff) as usize].fetch_add(1, Ordering::AcqRel);
-    if vector < FIRST_INTERRUPT && fixup(frame) {
+    // An NMI is no answer to an instruction.
+    if vector < FIRST_INTERRUPT && vector != NMI && fixup(frame) {
         return;
     }
     let handler = HANDLERS[(vector & 0xff) as usize].load(Ordering::Acquire);

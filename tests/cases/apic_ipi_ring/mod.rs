@@ -23,6 +23,7 @@ pub const TEST: Test = Test {
 
 const VECTOR: u8 = 0x50;
 const ROUNDS: u64 = 20;
+static READY: AtomicU64 = AtomicU64::new(0);
 static COUNTS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 fn run(_: &Guest) -> Check {
@@ -38,12 +39,15 @@ fn run(_: &Guest) -> Check {
         smp::run(vcpu, || {
             let _ = Apic::enable(mode());
             trap::enable();
+            READY.fetch_add(1, Ordering::AcqRel);
             while count(smp::current()) < ROUNDS {
                 hypercall::yield_now();
             }
             trap::disable();
         });
     }
+    // An APIC that is not enabled yet takes nothing.
+    ensure!(until(2_000, || READY.load(Ordering::Acquire) == 3), "not all vcpus are ready");
     for round in 1..=ROUNDS {
         for vcpu in 1..4 {
             apic.send_interrupt(vcpu << step, VECTOR);

@@ -43,16 +43,16 @@ fn in_mode(mode: Mode) -> Check {
     apic.write(Register::TPR, 0x60);
     trap::enable();
     let _ = cpu::cpuid(0, 0);
-    ensure_eq!(ORDER.load(Ordering::Acquire), 3, "{mode:?}: order with TPR 0x60");
+    ensure_eq!(ORDER.load(Ordering::Acquire), 0x3, "{mode:?}: order with TPR 0x60");
     apic.write(Register::TPR, 0);
     let _ = cpu::cpuid(0, 0);
     trap::disable();
-    ensure_eq!(ORDER.load(Ordering::Acquire), 0x321, "{mode:?}: order in the end");
+    ensure_eq!(ORDER.load(Ordering::Acquire), 0x123, "{mode:?}: order in the end");
     ensure_eq!(apic.read(Register(Register::ISR.0 + 2)), 0, "{mode:?}: ISR in the end");
     Ok(())
 }
 
-/// Notes a digit, and ends the interrupt.
+/// Notes a digit above those before, and ends the interrupt.
 fn note(digit: u64) {
     let place = ORDER.load(Ordering::Acquire);
     let shift = (64 - place.leading_zeros()).div_ceil(4) * 4;
