@@ -8,11 +8,12 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
+use guest_rt::boot::Boot;
 use guest_rt::hypercall;
 
 guest_rt::guest_main!(main);
 
-fn main(_start_info: u64) -> ! {
+fn main(_boot: &'static Boot) -> ! {
     guest_rt::println!("Kigumi dom0-shim {}", env!("CARGO_PKG_VERSION"));
     loop {
         hypercall::block();

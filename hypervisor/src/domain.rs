@@ -14,12 +14,13 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hv_arch::confines::Confines;
-use hv_arch::sync::{Lock, Rank};
+use hv_arch::sync::{Guard, Lock, Rank};
 use hv_core::cpuid;
 use hv_core::frame::OutOfFrames;
 use hv_core::id::DomId;
 use hv_core::msr_policy::{HostValues, MsrPolicy};
 use hv_core::vmx_caps::VmxConfig;
+use hv_core::watchdog::Watchdogs;
 use spin::{Once, RwLock, RwLockReadGuard};
 use xen_abi::arch_x86::{ArchDomainConfig, Emulation, MiscFlags};
 use xen_abi::domctl::{
@@ -154,6 +155,9 @@ pub struct Domain {
     controller_pauses: AtomicU32,
     /// The vector by which it hears of events (`HVM_PARAM_CALLBACK_IRQ`); 0 for none.
     callback: AtomicU8,
+    /// A reason that it has announced for its end; [`RUNNING`] if none.
+    announced: AtomicU32,
+    watchdogs: Lock<Watchdogs>,
     /// Bit n: `vm_assist` number n is on.
     assists: AtomicU32,
     /// `SHUTDOWN_*` of `sched.h`, or [`RUNNING`].
@@ -214,6 +218,8 @@ impl Domain {
             pauses: AtomicU32::new(paused),
             controller_pauses: AtomicU32::new(paused),
             callback: AtomicU8::new(0),
+            announced: AtomicU32::new(RUNNING),
+            watchdogs: Lock::new(Rank::Lapic, Watchdogs::new()),
             assists: AtomicU32::new(0),
             shutdown: AtomicU32::new(RUNNING),
             held: AtomicBool::new(false),
@@ -431,6 +437,7 @@ impl Domain {
 
     /// Undoes a shutdown, as after a suspend that was called off.
     pub fn resume(&self) {
+        self.announced.store(RUNNING, Ordering::Relaxed);
         self.shutdown.store(RUNNING, Ordering::SeqCst);
         self.vcpus().iter().for_each(sched::resume);
     }
@@ -523,8 +530,28 @@ impl Domain {
         }
     }
 
-    /// Ends the domain with a `SHUTDOWN_*` code; the first one counts.
+    /// Notes why the domain will end, whatever it says when it does.
+    pub fn announce_shutdown(&self, code: u32) {
+        let _first = self.announced.compare_exchange(RUNNING, code, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Its watchdogs, which the timers of its first vcpu look after.
+    pub fn watchdogs(&self) -> Guard<'_, Watchdogs> {
+        self.watchdogs.lock()
+    }
+
+    /// Has the first vcpu look at the watchdogs' times again.
+    pub fn watchdogs_changed(&self) {
+        if let Some(first) = self.vcpu(0) {
+            first.notify(Work::TIMERS);
+        }
+    }
+
+    /// Ends the domain with a `SHUTDOWN_*` code, or with the one announced; the first
+    /// one counts.
     pub fn shut_down(&self, code: u32) {
+        let announced = Some(self.announced.load(Ordering::Relaxed)).filter(|&code| code != RUNNING);
+        let code = announced.unwrap_or(code);
         let first = self.shutdown.compare_exchange(RUNNING, code, Ordering::SeqCst, Ordering::SeqCst);
         if first.is_ok() {
             self.vcpus().iter().for_each(sched::suspend);

@@ -24,6 +24,8 @@ use hv_core::vcpu_state::CR0_PE;
 use hv_core::vlapic::{Delivery, Destination, Effect, Message, Signal, Trigger, Vector, Vlapic};
 use hv_core::vmcs;
 
+use xen_abi::sched::ShutdownReason;
+
 use crate::clock;
 use crate::domain::Domain;
 use crate::shared;
@@ -157,7 +159,19 @@ pub fn expire(vcpu: &Vcpu) {
     if expired.poll {
         vcpu.owe(Work::ROUSE);
     }
-    vcpu.set_deadline(apic.into_iter().chain(timers).min());
+    let watchdog = if vcpu.id() == 0 { check_watchdogs(vcpu.domain()) } else { None };
+    vcpu.set_deadline(apic.into_iter().chain(timers).chain(watchdog).min());
+}
+
+/// Ends the domain if a watchdog bites; returns when the next one will.
+fn check_watchdogs(domain: &Domain) -> Option<u64> {
+    let at = domain.watchdogs().deadline()?;
+    if at <= clock::now() {
+        log::error!("d{}: watchdog fired", domain.id());
+        domain.shut_down(ShutdownReason::Watchdog as u32);
+        return None;
+    }
+    Some(clock::tsc_at(at))
 }
 
 /// Takes the most urgent of INIT, start-up and NMI.

@@ -86,11 +86,14 @@ fn config(scenario: &Scenario, emulator: Emulator, iso: PathBuf) -> Config {
 fn boot_set(scenario: &Scenario, built: &Built, work: &Path) -> Result<BootSet> {
     let folder = scenario.file.parent().unwrap_or(Path::new("."));
     let machine = &scenario.machine;
+    let initrd = machine.initrd.as_ref().map(|file| folder.join(file));
     Ok(BootSet {
         hypervisor: built.hypervisor.clone(),
         cmdline: machine.cmdline.clone(),
         dom0: dom0(&machine.dom0, built, folder, work)?,
-        initrd: machine.initrd.as_ref().map(|file| folder.join(file)),
+        dom0_args: machine.dom0_args.clone(),
+        initrd: if machine.dom0.is_guest_tests() { built.guest_tests.clone() } else { initrd },
+        modules: Vec::new(),
     })
 }
 
@@ -99,6 +102,7 @@ fn dom0(payload: &Payload, built: &Built, folder: &Path, work: &Path) -> Result<
     Ok(match payload {
         Payload::Named(name) if name == "default" => built.dom0_shim.clone(),
         Payload::Named(name) if name == "none" => None,
+        payload if payload.is_guest_tests() => built.guest_tests.clone(),
         Payload::Named(file) => Some(folder.join(file)),
         Payload::Text(text) => {
             let file = work.join("dom0");
@@ -115,11 +119,16 @@ mod tests {
 
     #[test]
     fn dom0_of_a_scenario() {
-        let built = Built { hypervisor: "k".into(), dom0_shim: Some("shim".into()) };
+        let built = Built {
+            hypervisor: "k".into(),
+            dom0_shim: Some("shim".into()),
+            guest_tests: Some("tests".into()),
+        };
         let work = tempfile::tempdir().unwrap();
         let image = |payload| dom0(&payload, &built, Path::new("tests/boot"), work.path()).unwrap();
         assert_eq!(image(Payload::Named("default".into())), Some("shim".into()));
         assert_eq!(image(Payload::Named("none".into())), None);
+        assert_eq!(image(Payload::Named("guest-tests".into())), Some("tests".into()));
         assert_eq!(image(Payload::Named("a.elf".into())), Some("tests/boot/a.elf".into()));
         let garbage = image(Payload::Text(Text { text: "x".into() })).unwrap();
         assert_eq!(fs::read_to_string(garbage).unwrap(), "x");

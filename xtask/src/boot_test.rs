@@ -14,9 +14,10 @@ use regex::Regex;
 use crate::boot::{self, Options};
 use crate::build::{self, Built};
 use crate::cli::{GuestTestArgs, RunnerArgs, TestArgs};
+use crate::guest_tests;
 use crate::machine::Emulator;
 use crate::process::{self, Group};
-use crate::report::{Outcome, Totals, Verdict, guest_tests};
+use crate::report::{self, Outcome, Totals, Verdict};
 use crate::run::indent;
 use crate::scenario::{self, Scenario};
 use crate::setup::{self, Need};
@@ -28,7 +29,10 @@ const MOST_JOBS: usize = 2;
 
 pub(crate) fn run_all(args: &TestArgs) -> Result<ExitCode> {
     // Mistakes in scenarios show before anything is built.
-    let scenarios = read_scenarios(&args.runner)?;
+    let mut scenarios = read_scenarios(&args.runner)?;
+    if args.runner.scenarios.is_none() {
+        scenarios.extend(guest_tests::scenarios()?);
+    }
     let boot_only = args.boot || args.filter.is_some();
     let host = if boot_only { Totals::default() } else { host_tests()? };
     let boot = if args.host {
@@ -43,17 +47,35 @@ pub(crate) fn run_all(args: &TestArgs) -> Result<ExitCode> {
 }
 
 pub(crate) fn run_named(args: &GuestTestArgs) -> Result<ExitCode> {
-    let scenarios = read_scenarios(&args.runner)?;
+    let mut scenarios = read_scenarios(&args.runner)?;
+    let declared = guest_tests::declared()?;
+    if args.list {
+        list(&scenarios, &declared);
+        return Ok(ExitCode::SUCCESS);
+    }
     for name in &args.names {
-        ensure_known(name, &scenarios)?;
+        ensure_known(name, &scenarios, &declared)?;
     }
     let all = scenarios.len();
-    let chosen: Vec<_> = scenarios
-        .into_iter()
-        .filter(|s| args.names.iter().any(|name| *name == s.name || s.tests.contains(name)))
-        .collect();
-    let filtered = all - chosen.len();
-    run_scenarios(chosen, filtered, Some(&args.names), &args.runner).map(conclude)
+    scenarios.retain(|s| args.names.iter().any(|name| *name == s.name || s.tests.contains(name)));
+    let filtered = all - scenarios.len();
+    let is_guest_test = |name: &&String| declared.iter().any(|test| test.is_named(name));
+    let guest_tests: Vec<_> = args.names.iter().filter(is_guest_test).map(String::as_str).collect();
+    if !guest_tests.is_empty() {
+        scenarios.push(guest_tests::scenario(args.cpus, !args.no_apicv, &guest_tests)?);
+    }
+    run_scenarios(scenarios, filtered, Some(&args.names), &args.runner).map(conclude)
+}
+
+fn list(scenarios: &[Scenario], declared: &[guest_tests::Declared]) {
+    println!("guest tests:");
+    for test in declared {
+        println!("{test}");
+    }
+    println!("boot scenarios:");
+    for scenario in scenarios {
+        println!("  {}: {}", scenario.name, about(scenario));
+    }
 }
 
 fn read_scenarios(args: &RunnerArgs) -> Result<Vec<Scenario>> {
@@ -75,12 +97,13 @@ fn filter(scenarios: Vec<Scenario>, pattern: Option<&Regex>) -> Result<Vec<Scena
     Ok(chosen)
 }
 
-fn ensure_known(name: &str, scenarios: &[Scenario]) -> Result<()> {
-    let known = || scenarios.iter().flat_map(|s| s.tests.iter().chain([&s.name]));
-    if known().any(|k| k == name) {
+fn ensure_known(name: &str, scenarios: &[Scenario], declared: &[guest_tests::Declared]) -> Result<()> {
+    let in_scenarios = || scenarios.iter().flat_map(|s| s.tests.iter().chain([&s.name]));
+    if in_scenarios().any(|k| k == name) || declared.iter().any(|test| test.is_named(name)) {
         return Ok(());
     }
-    let near = near_matches(name, known().map(String::as_str));
+    let known = in_scenarios().chain(declared.iter().map(|test| &test.name));
+    let near = near_matches(name, known.map(String::as_str));
     match near.as_slice() {
         [] => bail!("there is no test named `{name}`"),
         near => bail!("there is no test named `{name}`; did you mean {}?", near.join(", ")),
@@ -127,7 +150,9 @@ fn run_scenarios(
     let built = if scenarios.is_empty() {
         None
     } else {
-        Some(build::build_or(args.hypervisor.as_deref(), args.profile)?)
+        let built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
+        let guests = scenarios.iter().any(|scenario| scenario.machine.dom0.is_guest_tests());
+        Some(if guests { built.with_guest_tests(args.profile)? } else { built })
     };
     let mut outcomes = Vec::new();
     if let Some(built) = built {
@@ -155,7 +180,10 @@ fn run_scenarios(
 fn is_wanted(outcome: &Outcome, only: Option<&[String]>) -> bool {
     let Some(only) = only else { return true };
     match outcome.name.split_once('/') {
-        Some((scenario, test)) => only.iter().any(|name| name == scenario || name == test),
+        Some((scenario, test)) => {
+            let test = guest_tests::plain_name(test);
+            only.iter().any(|name| name == scenario || guest_tests::plain_name(name) == test)
+        }
         None => only.contains(&outcome.name) || matches!(outcome.verdict, Verdict::Failed(_)),
     }
 }
@@ -230,7 +258,7 @@ impl Runner<'_> {
         let time = console.is_some().then(|| started.elapsed());
         let mut outcomes = vec![Outcome { name: scenario.name.clone(), verdict, time }];
         if let Some(console) = console {
-            outcomes.extend(guest_tests(&scenario.name, &console, &scenario.tests));
+            outcomes.extend(report::guest_tests(&scenario.name, &console, &scenario.tests));
         }
         outcomes
     }

@@ -20,6 +20,15 @@ pub(crate) struct Built {
     pub(crate) hypervisor: PathBuf,
     /// `None` as long as the workspace has no such package.
     pub(crate) dom0_shim: Option<PathBuf>,
+    /// `None` where nothing asked for it.
+    pub(crate) guest_tests: Option<PathBuf>,
+}
+
+impl Built {
+    /// The same, with the kernel of the guest tests.
+    pub(crate) fn with_guest_tests(self, profile: ProfileArgs) -> Result<Self> {
+        Ok(Self { guest_tests: Some(binary("guest-tests", "guest-tests", profile)?), ..self })
+    }
 }
 
 pub(crate) fn run(args: &BuildArgs) -> Result<()> {
@@ -33,7 +42,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<()> {
 /// The hypervisor in the caller's file, alone, or else what the workspace builds.
 pub(crate) fn build_or(hypervisor: Option<&Path>, profile: ProfileArgs) -> Result<Built> {
     let built = match hypervisor {
-        Some(file) => Built { hypervisor: file.to_owned(), dom0_shim: None },
+        Some(file) => Built { hypervisor: file.to_owned(), dom0_shim: None, guest_tests: None },
         None => build(profile)?,
     };
     ensure_bootable(&built.hypervisor)?;
@@ -54,7 +63,7 @@ pub(crate) fn build(profile: ProfileArgs) -> Result<Built> {
     let hypervisor = binary("hypervisor", "kigumi", profile)?;
     let dom0_shim =
         has_package("dom0-shim").then(|| binary("dom0-shim", "dom0-shim", profile)).transpose()?;
-    Ok(Built { hypervisor, dom0_shim })
+    Ok(Built { hypervisor, dom0_shim, guest_tests: None })
 }
 
 pub(crate) fn has_package(folder: &str) -> bool {

@@ -41,10 +41,10 @@ pub(crate) enum Command {
     /// Boot in an emulator, with the machine's COM1 on this terminal
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
-    /// Run the tests of the host crates and the boot scenarios of tests/boot
+    /// Run the tests of the host crates, the boot scenarios of tests/boot and the guest tests of tests/cases
     #[command(after_help = TEST_HELP)]
     Test(TestArgs),
-    /// Run boot scenarios, or single guest tests in them, by name
+    /// Run guest tests or boot scenarios by name
     GuestTest(GuestTestArgs),
     /// Measure boots and compare them with the budgets in tests/bench.toml
     Bench(BenchArgs),
@@ -64,11 +64,15 @@ Scenarios are [[scenario]] tables in tests/boot/*.toml:
   tests        names of the guest tests that report in it (optional)
   timeout      seconds that an `expect` without `within` waits (optional)
   script       the dialogue; `cargo xtask run --help` shows its language
-  machine      platform, cpus, memory, cpu_model, firmware, cmdline (optional, as the options of `run`),
-               dom0 = \"default\" | \"none\" | \"FILE\" | { text = \"...\" }, initrd = \"FILE\"
+  machine      platform, cpus, memory, cpu_model, firmware, cmdline, dom0_args (optional, as the options of
+               `run`), dom0 = \"default\" | \"none\" | \"guest-tests\" | \"FILE\" | { text = \"...\" },
+               initrd = \"FILE\"
 Files are named from the scenario's folder. A guest reports its tests on the console:
   TESTS planned: N
-  TEST name: SUCCESS | SKIP reason | ERROR reason | FAILURE reason | CRASH reason";
+  TESTS plan: name name name ...
+  TEST name: START
+  TEST name: SUCCESS | SKIP reason | ERROR reason | FAILURE reason | CRASH reason
+Guest tests run in four boots: with 1 and 4 processors, with and without APIC virtualization.";
 
 const RUN_HELP: &str = "\
 Keys, without --script:
@@ -78,7 +82,9 @@ Keys, without --script:
   Ctrl-A h           list these keys
 
 Script language, one directive per line, `#` begins a comment:
-  expect /REGEX/ [within SECONDS]   wait for a match after the previous one
+  expect /REGEX/ [within SECONDS] [silence SECONDS]
+                                    wait for a match after the previous one; fail when the console is
+                                    silent for longer
   send \"TEXT\"                       type; escapes: \\r \\n \\t \\e \\\\ \\\" \\xHH
   never /REGEX/                     fail when this is seen from here on
   sleep SECONDS
@@ -130,9 +136,17 @@ pub(crate) struct BootArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) dom0: Option<PathBuf>,
 
+    /// Dom0's own command line
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) dom0_args: String,
+
     /// Dom0's initial RAM disk
     #[arg(long, value_name = "FILE")]
     pub(crate) initrd: Option<PathBuf>,
+
+    /// One more module for Dom0, with its command line; may be given several times
+    #[arg(long = "module", value_name = "FILE[=TEXT]", value_parser = parse_module)]
+    pub(crate) modules: Vec<(PathBuf, String)>,
 }
 
 #[derive(Args)]
@@ -241,9 +255,21 @@ pub(crate) struct TestArgs {
 
 #[derive(Args)]
 pub(crate) struct GuestTestArgs {
-    /// Scenarios, or tests that scenarios declare
-    #[arg(required = true, value_name = "NAME")]
+    /// Guest tests, scenarios, or tests that scenarios declare
+    #[arg(required_unless_present = "list", value_name = "NAME")]
     pub(crate) names: Vec<String>,
+
+    /// List guest tests and scenarios
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// Processors of the machine in which guest tests run
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=15))]
+    pub(crate) cpus: u16,
+
+    /// Run guest tests without the CPU's APIC virtualization
+    #[arg(long)]
+    pub(crate) no_apicv: bool,
 
     #[command(flatten)]
     pub(crate) runner: RunnerArgs,
@@ -322,6 +348,16 @@ pub(crate) fn parse_mebibytes(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "expected a size such as 512, 512M or 2G".to_owned())
 }
 
+/// A file, and a command line behind the first `=`.
+fn parse_module(text: &str) -> Result<(PathBuf, String), String> {
+    let (file, command_line) = text.split_once('=').unwrap_or((text, ""));
+    if file.is_empty() {
+        Err("expected a file".to_owned())
+    } else {
+        Ok((file.into(), command_line.to_owned()))
+    }
+}
+
 /// A positive number of seconds, fractions allowed.
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     text.parse::<f64>()
@@ -349,6 +385,13 @@ mod tests {
         for bad in ["", "0", "G", "1T", "-1", "5000000G"] {
             assert!(parse_mebibytes(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn modules() {
+        assert_eq!(parse_module("a.elf"), Ok(("a.elf".into(), String::new())));
+        assert_eq!(parse_module("a.elf=x y=z"), Ok(("a.elf".into(), "x y=z".to_owned())));
+        assert!(parse_module("=x").is_err());
     }
 
     #[test]

@@ -28,7 +28,11 @@ pub(crate) struct BootSet {
     pub(crate) hypervisor: PathBuf,
     pub(crate) cmdline: String,
     pub(crate) dom0: Option<PathBuf>,
+    /// Dom0's own command line.
+    pub(crate) dom0_args: String,
     pub(crate) initrd: Option<PathBuf>,
+    /// More modules, with their command lines.
+    pub(crate) modules: Vec<(PathBuf, String)>,
 }
 
 /// Which Dom0 to boot.
@@ -73,7 +77,9 @@ pub(crate) fn boot_set(args: &BootArgs) -> Result<BootSet> {
         hypervisor: built.hypervisor,
         cmdline: args.cmdline.clone(),
         dom0: dom0.image(built.dom0_shim),
+        dom0_args: args.dom0_args.clone(),
         initrd: args.initrd.clone(),
+        modules: args.modules.clone(),
     })
 }
 
@@ -97,15 +103,37 @@ fn lay_out(set: &BootSet, tree: &Path) -> Result<()> {
     let grub = tree.join("boot/grub");
     fs::create_dir_all(&grub)?;
     fs::write(grub.join("grub.cfg"), grub_cfg(set))?;
-    let files =
-        [("kigumi", Some(&set.hypervisor)), ("dom0", set.dom0.as_ref()), ("initrd", set.initrd.as_ref())];
-    for (name, source) in files {
-        if let Some(source) = source {
-            fs::copy(source, tree.join("boot").join(name))
-                .with_context(|| format!("cannot read {}", source.display()))?;
-        }
+    copy(&set.hypervisor, &tree.join("boot/kigumi"))?;
+    for module in modules(set) {
+        copy(module.file, &tree.join("boot").join(module.name))?;
     }
     Ok(())
+}
+
+fn copy(source: &Path, to: &Path) -> Result<()> {
+    fs::copy(source, to).with_context(|| format!("cannot read {}", source.display()))?;
+    Ok(())
+}
+
+/// A module on the medium.
+struct Module<'a> {
+    name: String,
+    file: &'a Path,
+    command_line: &'a str,
+}
+
+/// The modules in the order in which the hypervisor gets them.
+fn modules(set: &BootSet) -> impl Iterator<Item = Module<'_>> {
+    let named = [("dom0", &set.dom0, set.dom0_args.as_str()), ("initrd", &set.initrd, "")];
+    let named = named.into_iter().filter_map(|(name, file, command_line)| {
+        Some(Module { name: name.to_owned(), file: file.as_deref()?, command_line })
+    });
+    let others = set.modules.iter().enumerate().map(|(n, (file, command_line))| Module {
+        name: format!("module{}", n + 1),
+        file,
+        command_line,
+    });
+    named.chain(others)
 }
 
 /// The menu's only entry boots at once. On BIOS the kernel starts in text mode, on UEFI in the
@@ -123,10 +151,10 @@ fn grub_cfg(set: &BootSet) -> String {
          menuentry Kigumi {\n",
     );
     cfg += &format!("  multiboot2 /boot/kigumi {}\n", quote(&set.cmdline));
-    for (name, source) in [("dom0", &set.dom0), ("initrd", &set.initrd)] {
-        if source.is_some() {
-            cfg += &format!("  module2 /boot/{name} {name}\n");
-        }
+    for Module { name, command_line, .. } in modules(set) {
+        // The first word stands for the file, as in Xen's configurations.
+        let words = [&name, command_line].join(" ");
+        cfg += &format!("  module2 /boot/{name} {}\n", quote(&words));
     }
     cfg + "}\n"
 }
@@ -146,7 +174,9 @@ mod tests {
             hypervisor: "k".into(),
             cmdline: cmdline.into(),
             dom0: dom0.map(PathBuf::from),
+            dom0_args: "filter=a,b x".into(),
             initrd: None,
+            modules: vec![("m".into(), "role=disk".into())],
         }
     }
 
@@ -154,14 +184,16 @@ mod tests {
     fn configuration_names_the_files_and_the_command_line() {
         let cfg = grub_cfg(&set("console=com1,vga  loglvl=all", Some("d")));
         assert!(cfg.contains(
-            "  multiboot2 /boot/kigumi 'console=com1,vga' 'loglvl=all'\n  module2 /boot/dom0 dom0\n}"
+            "  multiboot2 /boot/kigumi 'console=com1,vga' 'loglvl=all'\n  module2 /boot/dom0 'dom0' 'filter=a,b' 'x'\n  \
+             module2 /boot/module1 'module1' 'role=disk'\n}"
         ));
         assert!(!cfg.contains("initrd"));
     }
 
     #[test]
     fn no_module_without_dom0() {
-        assert!(!grub_cfg(&set("", None)).contains("module2"));
+        let set = BootSet { modules: Vec::new(), ..set("", None) };
+        assert!(!grub_cfg(&set).contains("module2"));
     }
 
     #[test]

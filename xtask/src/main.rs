@@ -14,6 +14,7 @@ mod check;
 mod clean;
 mod cli;
 mod gdb;
+mod guest_tests;
 mod iso;
 mod machine;
 mod process;

@@ -108,8 +108,13 @@ pub(crate) fn guest_tests(scenario: &str, console: &str, declared: &[String]) ->
         };
         outcomes.push(Outcome::new(format!("{scenario}/{name}"), verdict));
     }
-    let silent = declared.iter().filter(|name| !reported.contains(name.as_str()));
-    outcomes.extend(silent.map(|name| no_verdict(format!("{scenario}/{name}"))));
+    let (plan, running) = (plan(console), running(console));
+    let owed = declared.iter().map(String::as_str).chain(plan).collect::<BTreeSet<_>>();
+    let silent = owed.into_iter().filter(|name| !reported.contains(*name));
+    outcomes.extend(silent.map(|name| {
+        let why = if running == Some(name) { RAN_LAST } else { NO_VERDICT };
+        Outcome::new(format!("{scenario}/{name}"), Verdict::Failed(why.to_owned()))
+    }));
     let planned = planned(console).max(declared.len());
     outcomes.extend(
         (outcomes.len()..planned).map(|n| no_verdict(format!("{scenario}/test-{}-of-{planned}", n + 1))),
@@ -117,8 +122,26 @@ pub(crate) fn guest_tests(scenario: &str, console: &str, declared: &[String]) ->
     outcomes
 }
 
+const NO_VERDICT: &str = "no verdict";
+/// Of the test that had begun when the console ended.
+const RAN_LAST: &str = "CRASH the machine ended, or hung, while it ran";
+
 fn no_verdict(name: String) -> Outcome {
-    Outcome::new(name, Verdict::Failed("no verdict".to_owned()))
+    Outcome::new(name, Verdict::Failed(NO_VERDICT.to_owned()))
+}
+
+/// The names that guests announced.
+fn plan(console: &str) -> impl Iterator<Item = &str> {
+    static LINE: LazyLock<Regex> =
+        LazyLock::new(|| regex(r"^(?:\(\w+\) )*TESTS plan:((?: [a-z0-9-]+)+)\s*$"));
+    let lists = console.lines().filter_map(|line| Some(LINE.captures(line)?.get(1)?.as_str()));
+    lists.flat_map(str::split_whitespace)
+}
+
+/// The test that began last.
+fn running(console: &str) -> Option<&str> {
+    static LINE: LazyLock<Regex> = LazyLock::new(|| regex(r"^(?:\(\w+\) )*TEST ([a-z0-9-]+): START\s*$"));
+    console.lines().filter_map(|line| Some(LINE.captures(line)?.get(1)?.as_str())).next_back()
 }
 
 /// `TEST name: VERDICT reason`, behind any prefixes such as `(XEN) ` and `(d1) `.
@@ -173,6 +196,16 @@ mod tests {
                 failed("s/d", "CRASH no reason given"),
                 failed("s/test-5-of-5", "no verdict"),
             ]
+        );
+    }
+
+    #[test]
+    fn a_hang_has_a_verdict_for_each_test_of_the_plan() {
+        let console = "(XEN) (d0) TESTS planned: 3\n(XEN) (d0) TESTS plan: a b\nTESTS plan: c\n\
+                       TEST a: START\nTEST a: SUCCESS\nTEST b: START\n(XEN) Panic on CPU 0\n";
+        assert_eq!(
+            guest_tests("s", console, &[]),
+            [Outcome::new("s/a", Verdict::Passed), failed("s/b", RAN_LAST), failed("s/c", NO_VERDICT)]
         );
     }
 

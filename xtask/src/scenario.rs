@@ -41,6 +41,7 @@ pub(crate) struct Setup {
     pub(crate) firmware: Firmware,
     pub(crate) cmdline: String,
     pub(crate) dom0: Payload,
+    pub(crate) dom0_args: String,
     pub(crate) initrd: Option<PathBuf>,
 }
 
@@ -54,6 +55,7 @@ impl Default for Setup {
             firmware: Firmware::Bios,
             cmdline: DEFAULT_CMDLINE.to_owned(),
             dom0: Payload::Named("default".to_owned()),
+            dom0_args: String::new(),
             initrd: None,
         }
     }
@@ -61,11 +63,21 @@ impl Default for Setup {
 
 /// Dom0 in a scenario.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(untagged, expecting = "expected \"default\", \"none\", a file name or { text = \"...\" }")]
+#[serde(
+    untagged,
+    expecting = "expected \"default\", \"none\", \"guest-tests\", a file name or { text = \"...\" }"
+)]
 pub(crate) enum Payload {
-    /// `default`, `none`, or a file.
+    /// `default`, `none`, `guest-tests`, or a file.
     Named(String),
     Text(Text),
+}
+
+impl Payload {
+    /// The kernel of the guest tests, which is also its own first module.
+    pub(crate) fn is_guest_tests(&self) -> bool {
+        matches!(self, Self::Named(name) if name == "guest-tests")
+    }
 }
 
 /// A module that holds just this text.

@@ -1,7 +1,7 @@
 //! The language of dialogues with a machine: one directive per line, `#` begins a comment.
 //!
 //! ```text
-//! expect /REGEX/ [within SECONDS]
+//! expect /REGEX/ [within SECONDS] [silence SECONDS]
 //! send "TEXT"                          \r \n \t \e \\ \" \xHH
 //! never /REGEX/
 //! sleep SECONDS
@@ -32,11 +32,19 @@ pub(crate) struct Step {
 
 #[derive(Debug)]
 pub(crate) enum Action {
-    Expect { pattern: Regex, within: Option<Duration> },
+    Expect {
+        pattern: Regex,
+        within: Option<Duration>,
+        /// The machine may write nothing for so long.
+        silence: Option<Duration>,
+    },
     Never(Regex),
     Send(Vec<u8>),
     Sleep(Duration),
-    ExpectEnd { end: End, within: Option<Duration> },
+    ExpectEnd {
+        end: End,
+        within: Option<Duration>,
+    },
 }
 
 /// How a machine is expected to end.
@@ -97,7 +105,11 @@ impl<'a> Cursor<'a> {
         }
         let start = self.at;
         let action = match self.word() {
-            "expect" => Action::Expect { pattern: self.regex()?, within: self.within()? },
+            "expect" => Action::Expect {
+                pattern: self.regex()?,
+                within: self.within()?,
+                silence: self.limit("silence", "expected `silence SECONDS` or the end of the line")?,
+            },
             "never" => Action::Never(self.regex()?),
             "send" => Action::Send(self.string()?),
             "sleep" => Action::Sleep(self.seconds()?),
@@ -214,15 +226,24 @@ impl<'a> Cursor<'a> {
 
     /// `[within SECONDS]`.
     fn within(&mut self) -> Result<Option<Duration>, ParseError> {
+        if self.peeks("silence") {
+            return Ok(None);
+        }
+        self.limit("within", "expected `within SECONDS` or the end of the line")
+    }
+
+    fn peeks(&mut self, word: &str) -> bool {
+        self.skip_space();
+        self.rest().split(char::is_whitespace).next() == Some(word)
+    }
+
+    /// `[NAME SECONDS]`.
+    fn limit(&mut self, name: &str, expected: &str) -> Result<Option<Duration>, ParseError> {
         if self.at_end() {
             return Ok(None);
         }
         let start = self.at;
-        if self.word() == "within" {
-            self.seconds().map(Some)
-        } else {
-            Err(self.error(start, "expected `within SECONDS` or the end of the line"))
-        }
+        if self.word() == name { self.seconds().map(Some) } else { Err(self.error(start, expected)) }
     }
 
     fn seconds(&mut self) -> Result<Duration, ParseError> {
@@ -270,7 +291,7 @@ mod tests {
             "# a comment\n\n  expect /4 CPUs/ within 20 # why\nnever /panic/\nsend \"a b\\r\"\nsleep 0.5\n\
              expect-end poweroff within 3\nexpect /x/",
         );
-        assert!(matches!(&parsed[0], Action::Expect { pattern, within: Some(w) }
+        assert!(matches!(&parsed[0], Action::Expect { pattern, within: Some(w), silence: None }
             if pattern.as_str() == "4 CPUs" && w.as_secs() == 20));
         assert!(matches!(&parsed[1], Action::Never(pattern) if pattern.as_str() == "panic"));
         assert!(matches!(&parsed[2], Action::Send(bytes) if bytes == b"a b\r"));

@@ -138,8 +138,8 @@ impl<'a, P: Peer> Session<'a, P> {
 
     fn step(&mut self, step: &Step) -> Result<(), Stop> {
         match &step.action {
-            Action::Expect { pattern, within } => {
-                self.expect(pattern, within.unwrap_or(self.default_timeout))
+            Action::Expect { pattern, within, silence } => {
+                self.expect(pattern, within.unwrap_or(self.default_timeout), *silence)
             }
             Action::ExpectEnd { end, within } => {
                 self.expect_end(*end, within.unwrap_or(self.default_timeout))
@@ -154,12 +154,16 @@ impl<'a, P: Peer> Session<'a, P> {
         }
     }
 
-    fn expect(&mut self, pattern: &Regex, within: Duration) -> Result<(), Stop> {
+    fn expect(&mut self, pattern: &Regex, within: Duration, silence: Option<Duration>) -> Result<(), Stop> {
+        self.last_output = Instant::now();
         self.wait(within, |session| {
             let found = pattern.find_at(&session.seen, session.position);
             if let Some(found) = found {
                 session.position = found.end();
                 return Ok(true);
+            }
+            if let Some(limit) = silence.filter(|limit| session.last_output.elapsed() > *limit) {
+                return Err(format!("the console was silent for {} s", limit.as_secs_f64()));
             }
             session.still_running().map(|()| false)
         })
@@ -387,6 +391,13 @@ mod tests {
     #[test]
     fn a_talking_machine_is_not_halted() {
         assert!(why("expect-end halt within 0.1", [says("x")]).contains("not seen"));
+    }
+
+    #[test]
+    fn silence_ends_a_wait_early() {
+        let silent = why("expect /x/ within 100 silence 0.05", [says("a")]);
+        assert!(silent.contains("the console was silent for 0.05 s"), "{silent}");
+        assert!(run("expect /x/ silence 0.05", [says("x")]).is_ok());
     }
 
     #[test]

@@ -1,23 +1,103 @@
-//! Output by `console_io` (`xen.h`): the hypervisor's console.
+//! Output: Dom0's goes to the hypervisor's console by `console_io`, a DomU's to its
+//! ring (`io/console.h`), which the toolstack empties; without either, to port 0xE9.
 
 use core::fmt::{self, Write};
+use core::mem::offset_of;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicU32, Ordering};
 
+use spin::{Mutex, Once};
+use xen_abi::hvm_params::HvmParam;
+use xen_abi::io::console::{OUT_BYTES, XenconsInterface};
 use xen_abi::xen::{ConsoleIo, Hypercall};
 
-struct Console;
+use crate::boot::Boot;
+use crate::paging::PAGE_SIZE;
+use crate::{cpu, hypercall};
+
+#[derive(Clone, Copy)]
+enum Sink {
+    Hypervisor,
+    /// Address of the ring's page.
+    Ring(u64),
+    Port,
+}
+
+const DEBUG_PORT: u16 = 0xe9;
+
+static SINK: Once<Sink> = Once::new();
+/// Keeps lines of several vcpus apart.
+static LOCK: Mutex<()> = Mutex::new(());
+
+/// Finds out where output goes.
+pub(crate) fn init(boot: &Boot) {
+    SINK.call_once(|| {
+        if boot.is_dom0() {
+            return Sink::Hypervisor;
+        }
+        match hypercall::hvm_param(HvmParam::ConsolePfn) {
+            Ok(frame @ 1..) if frame < 1 << 20 => Sink::Ring(frame * PAGE_SIZE),
+            _ => Sink::Port,
+        }
+    });
+}
+
+struct Console(Sink);
 
 impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let arguments = [ConsoleIo::Write as u64, text.len() as u64, text.as_ptr() as u64, 0, 0];
-        // SAFETY: the text is valid for its length, and only read.
-        let result = unsafe { crate::hypercall::call(Hypercall::ConsoleIo, arguments) };
-        if result < 0 { Err(fmt::Error) } else { Ok(()) }
+        match self.0 {
+            Sink::Hypervisor => to_hypervisor(text),
+            Sink::Ring(page) => text.bytes().for_each(|byte| to_ring(page, byte)),
+            Sink::Port => text.bytes().for_each(to_port),
+        }
+        Ok(())
     }
 }
 
-/// Prints, as far as the hypervisor lets this domain.
+fn to_hypervisor(text: &str) {
+    let arguments = [ConsoleIo::Write as u64, text.len() as u64, text.as_ptr() as u64, 0, 0];
+    // As far as the hypervisor lets this domain.
+    let _ = hypercall::raw(Hypercall::ConsoleIo as u64, arguments);
+}
+
+fn to_port(byte: u8) {
+    // A domain whose port faults is mute.
+    let _ = cpu::outb(DEBUG_PORT, byte);
+}
+
+/// Appends a byte to the ring; waits while it is full.
+fn to_ring(page: u64, byte: u8) {
+    let index = |offset: usize| {
+        let place = (crate::to_usize(page) + offset) as *mut u32;
+        // SAFETY: the page that the hypervisor named holds the ring; only atomically
+        // is this index used.
+        unsafe { AtomicU32::from_ptr(place) }
+    };
+    let consumer = index(offset_of!(XenconsInterface, out_cons));
+    let producer = index(offset_of!(XenconsInterface, out_prod));
+    let produced = producer.load(Ordering::Relaxed);
+    while produced.wrapping_sub(consumer.load(Ordering::Acquire)) as usize >= OUT_BYTES {
+        hypercall::yield_now();
+    }
+    let place = crate::to_usize(page) + offset_of!(XenconsInterface, output) + produced as usize % OUT_BYTES;
+    // SAFETY: in the ring, and the place is free.
+    unsafe { (place as *mut u8).write_volatile(byte) };
+    producer.store(produced.wrapping_add(1), Ordering::Release);
+}
+
+/// Prints.
 pub fn print(text: fmt::Arguments<'_>) {
-    let _ = Console.write_fmt(text);
+    let Some(sink) = SINK.get() else { return };
+    let _guard = LOCK.lock();
+    // No sink fails.
+    let _ = Console(*sink).write_fmt(text);
+}
+
+/// Prints the report of a panic, whoever holds the lock.
+pub(crate) fn print_panic(info: &PanicInfo<'_>) {
+    let sink = SINK.get().copied().unwrap_or(Sink::Port);
+    let _ = writeln!(Console(sink), "{info}");
 }
 
 /// Prints a line.

@@ -9,7 +9,8 @@ use core::arch::global_asm;
 
 use xen_abi::elfnote;
 
-const STACK_SIZE: usize = 64 * 1024;
+use crate::boot::{self, Boot};
+use crate::{console, heap, hypercall, segments, smp, trap};
 
 global_asm!(
     r#"
@@ -90,23 +91,30 @@ guest_gdt_pointer:
     .popsection
 
     .pushsection .bss.start, "aw", @nobits
+    .balign {stack_size}                    # its base tells the vcpu's number: 0
+guest_stack:    .skip {stack_size}
+guest_stack_end:
     .balign 4096
+    .global guest_pml4
 guest_pml4:     .skip 4096
 guest_pdpt:     .skip 4096
 guest_pd:       .skip 4 * 4096
-guest_stack:    .skip {stack_size}
-guest_stack_end:
     .popsection
 "#,
     phys32_entry = const elfnote::PHYS32_ENTRY,
-    stack_size = const STACK_SIZE,
+    stack_size = const smp::STACK_SIZE,
     start = sym start,
 );
 
 extern "C" fn start(start_info: u64) -> ! {
-    unsafe extern "C" {
-        safe fn guest_main(start_info: u64) -> !;
+    unsafe extern "Rust" {
+        safe fn guest_main(boot: &'static Boot) -> !;
     }
-    crate::hypercall::init();
-    guest_main(start_info)
+    hypercall::init();
+    let boot = boot::init(start_info);
+    heap::init(boot);
+    segments::load(0);
+    trap::init();
+    console::init(boot);
+    guest_main(boot)
 }

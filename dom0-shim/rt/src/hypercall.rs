@@ -9,8 +9,22 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use xen_abi::cpuid;
+use xen_abi::errno::Errno;
+use xen_abi::event_channel::EventChannelOp;
+use xen_abi::grant_table::GrantTableOp;
+use xen_abi::hvm_op::{HvmOp, HvmParamArg};
+use xen_abi::hvm_params::HvmParam;
+use xen_abi::memory::MemoryOp;
+use xen_abi::physdev::PhysdevOp;
 use xen_abi::sched::{SchedOp, SchedShutdown, ShutdownReason};
-use xen_abi::xen::Hypercall;
+use xen_abi::vcpu::VcpuOp;
+use xen_abi::version::VersionOp;
+use xen_abi::xen::{ConsoleIo, DOMID_SELF, Hypercall, MulticallEntry};
+use zerocopy::FromZeros;
+
+/// Bytes of an entry of the hypercall page.
+const ENTRY: u64 = 32;
+const PAGE_ENTRIES: u64 = 4096 / ENTRY;
 
 #[repr(C, align(4096))]
 struct Page(UnsafeCell<[u8; 4096]>);
@@ -41,31 +55,41 @@ fn is_xen(leaf: u32) -> bool {
     [id.ebx, id.ecx, id.edx] == [cpuid::SIGNATURE_EBX, cpuid::SIGNATURE_ECX, cpuid::SIGNATURE_EDX]
 }
 
-/// Makes a hypercall; arguments that it does not have are ignored. Without a
-/// hypervisor the answer is -38, `-ENOSYS`.
+/// What the hypervisor wrote into the hypercall page.
+#[must_use]
+pub fn page_bytes() -> [u8; 4096] {
+    // SAFETY: the page is written before `READY` is set only.
+    unsafe { PAGE.0.get().read_volatile() }
+}
+
+/// Makes a hypercall: any number, any arguments. Without a hypervisor the answer
+/// is -38, `-ENOSYS`.
 ///
-/// # Safety
-///
-/// What the arguments point to is valid for what this hypercall does with it.
-pub unsafe fn call(number: Hypercall, arguments: [u64; 5]) -> i64 {
+/// It is a safe function although the hypervisor may write to addresses among the
+/// arguments: like a file that shows a process' memory it is outside of what the
+/// language speaks about. Who passes an address passes that of memory which stays
+/// borrowed for the call; tests also pass addresses of nothing, on purpose.
+pub fn raw(number: u64, arguments: [u64; 5]) -> i64 {
     if !READY.load(Ordering::Acquire) {
         return -38;
     }
-    let entry = PAGE.0.get() as u64 + u64::from(number as u32) * 32;
     let [a, b, c, d, e] = arguments;
+    let entry = PAGE.0.get() as u64 + number * ENTRY;
     let result: i64;
+    // Numbers beyond the page have no entry in it.
+    let entry = if number < PAGE_ENTRIES { entry } else { vmcall as *const () as u64 };
     // SAFETY: the page is filled in; the hypervisor changes RAX, and of the
     // argument registers what it likes.
     unsafe {
         asm!(
             "call {entry}",
             entry = in(reg) entry,
+            inout("rax") number => result,
             inout("rdi") a => _,
             inout("rsi") b => _,
             inout("rdx") c => _,
             inout("r10") d => _,
             inout("r8") e => _,
-            out("rax") result,
             out("rcx") _,
             out("r11") _,
         );
@@ -73,18 +97,151 @@ pub unsafe fn call(number: Hypercall, arguments: [u64; 5]) -> i64 {
     result
 }
 
+/// Entry of [`raw`] for numbers that the page has no entry for.
+#[unsafe(naked)]
+extern "C" fn vmcall() {
+    core::arch::naked_asm!("vmcall", "ret")
+}
+
+/// The value of a hypercall's RAX: a result, or an error. An error that the interface
+/// does not have is `EBADMSG`.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn result(value: i64) -> Result<u64, Errno> {
+    match u64::try_from(value) {
+        Ok(value) => Ok(value),
+        Err(_) => {
+            Err(u32::try_from(value.unsigned_abs()).ok().and_then(Errno::new).unwrap_or(Errno::EBADMSG))
+        }
+    }
+}
+
+/// Makes a hypercall of the form `op(command, argument)`.
+fn with<T>(number: Hypercall, command: u32, argument: &mut T) -> Result<u64, Errno> {
+    result(raw(u64::from(number.get()), [command.into(), core::ptr::from_mut(argument) as u64, 0, 0, 0]))
+}
+
+/// `memory_op`.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn memory_op<T>(op: MemoryOp, argument: &mut T) -> Result<u64, Errno> {
+    with(Hypercall::MemoryOp, op.get(), argument)
+}
+
+/// `sched_op`.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn sched_op<T>(op: SchedOp, argument: &mut T) -> Result<u64, Errno> {
+    with(Hypercall::SchedOp, op.get(), argument)
+}
+
+/// `hvm_op`.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn hvm_op<T>(op: HvmOp, argument: &mut T) -> Result<u64, Errno> {
+    with(Hypercall::HvmOp, op.get(), argument)
+}
+
+/// `event_channel_op`.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn event_channel_op<T>(op: EventChannelOp, argument: &mut T) -> Result<u64, Errno> {
+    with(Hypercall::EventChannelOp, op.get(), argument)
+}
+
+/// `physdev_op`.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn physdev_op<T>(op: PhysdevOp, argument: &mut T) -> Result<u64, Errno> {
+    with(Hypercall::PhysdevOp, op.get(), argument)
+}
+
+/// `xen_version`.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn xen_version<T>(op: VersionOp, argument: &mut T) -> Result<u64, Errno> {
+    with(Hypercall::XenVersion, op.get(), argument)
+}
+
+/// `grant_table_op` with several operations.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn grant_table_op<T>(op: GrantTableOp, arguments: &mut [T]) -> Result<u64, Errno> {
+    let list = [u64::from(op.get()), arguments.as_mut_ptr() as u64, arguments.len() as u64, 0, 0];
+    result(raw(u64::from(Hypercall::GrantTableOp.get()), list))
+}
+
+/// `vcpu_op` on `vcpu`.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn vcpu_op<T>(op: VcpuOp, vcpu: u32, argument: &mut T) -> Result<u64, Errno> {
+    let list = [u64::from(op.get()), vcpu.into(), core::ptr::from_mut(argument) as u64, 0, 0];
+    result(raw(u64::from(Hypercall::VcpuOp.get()), list))
+}
+
+/// `multicall`.
+///
+/// # Errors
+///
+/// What the hypervisor says of all; each entry has a result of its own.
+pub fn multicall(calls: &mut [MulticallEntry]) -> Result<u64, Errno> {
+    let list = [calls.as_mut_ptr() as u64, calls.len() as u64, 0, 0, 0];
+    result(raw(u64::from(Hypercall::Multicall.get()), list))
+}
+
+/// `console_io` write.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn console_write(text: &[u8]) -> Result<u64, Errno> {
+    let list = [ConsoleIo::Write as u64, text.len() as u64, text.as_ptr() as u64, 0, 0];
+    result(raw(u64::from(Hypercall::ConsoleIo.get()), list))
+}
+
+/// The value of a parameter of this domain.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn hvm_param(param: HvmParam) -> Result<u64, Errno> {
+    let mut argument = HvmParamArg { domid: DOMID_SELF, index: param.get(), ..HvmParamArg::new_zeroed() };
+    hvm_op(HvmOp::GetParam, &mut argument)?;
+    Ok(argument.value)
+}
+
 /// Ends the domain.
 pub fn shutdown(reason: ShutdownReason) -> ! {
-    let argument = SchedShutdown { reason: reason as u32 };
-    let pointer = (&raw const argument) as u64;
     loop {
-        // SAFETY: the argument outlives the call.
-        unsafe { call(Hypercall::SchedOp, [SchedOp::Shutdown as u64, pointer, 0, 0, 0]) };
+        // There is nothing to do about a refusal but to ask again.
+        let _ = sched_op(SchedOp::Shutdown, &mut SchedShutdown { reason: reason as u32 });
     }
 }
 
 /// Gives the pcpu away until an event is pending.
 pub fn block() {
-    // SAFETY: the operation has no argument.
-    unsafe { call(Hypercall::SchedOp, [SchedOp::Block as u64, 0, 0, 0, 0]) };
+    let _ = sched_op(SchedOp::Block, &mut ());
+}
+
+/// Lets others run first.
+pub fn yield_now() {
+    let _ = sched_op(SchedOp::Yield, &mut ());
 }

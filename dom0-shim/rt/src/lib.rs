@@ -1,22 +1,50 @@
-//! Runtime of the small PVH kernels that come with the hypervisor: from the PVH
-//! entry point to a Rust main function, hypercalls, console.
+//! Runtime of the small PVH kernels that come with the hypervisor: Dom0's shim and
+//! the test guests.
 //!
-//! Like every guest it knows the hypervisor by Xen's public interface only.
+//! | module | |
+//! |---|---|
+//! | `entry` | from the PVH entry point to Rust |
+//! | [`boot`] | start information: command line, modules, memory map |
+//! | `heap` | the global allocator, on the memory behind the image |
+//! | [`trap`] | exceptions and interrupts; faults that are expected |
+//! | [`cpu`] | instructions, as functions that return the fault they raise |
+//! | [`paging`] | pages that a test takes the access rights of |
+//! | [`window`] | guest frames for other domains' memory |
+//! | [`apic`] | the local APIC, by MMIO or by MSRs |
+//! | [`smp`] | further vcpus, by INIT/SIPI or by hypercall |
+//! | [`hypercall`] | Xen's interface |
+//! | [`clock`] | TSC and PV clock |
+//! | [`console`] | the hypervisor's console, or the domain's own ring |
+//!
+//! Like every guest it knows the hypervisor by Xen's public interface only. All
+//! unsafe code of those kernels is here.
 
 #![no_std]
 
-pub mod console;
-mod entry;
-pub mod hypercall;
+extern crate alloc;
 
+pub mod apic;
+pub mod boot;
+pub mod clock;
+pub mod console;
+pub mod cpu;
+mod entry;
+mod heap;
+pub mod hypercall;
+pub mod paging;
+pub mod segments;
+pub mod smp;
+pub mod trap;
+pub mod window;
+
+pub use heap::free as heap_free;
 pub use xen_abi;
 
 use core::panic::PanicInfo;
 
 use xen_abi::sched::ShutdownReason;
 
-/// Names the kernel's main function, `fn(start_info: u64) -> !`, which gets the
-/// guest-physical address of `struct hvm_start_info`.
+/// Names the kernel's main function, `fn(boot: &'static Boot) -> !`.
 ///
 /// It runs on the first vcpu, in 64-bit mode, with interrupts off and the lowest
 /// 4 GiB mapped at their own addresses.
@@ -25,9 +53,9 @@ macro_rules! guest_main {
     ($main:path) => {
         const _: () = {
             #[unsafe(no_mangle)]
-            extern "C" fn guest_main(start_info: u64) -> ! {
-                let main: fn(u64) -> ! = $main;
-                main(start_info)
+            fn guest_main(boot: &'static $crate::boot::Boot) -> ! {
+                let main: fn(&'static $crate::boot::Boot) -> ! = $main;
+                main(boot)
             }
 
             #[panic_handler]
@@ -38,9 +66,18 @@ macro_rules! guest_main {
     };
 }
 
+/// Addresses are 64 bits wide here.
+pub(crate) const fn to_usize(value: u64) -> usize {
+    const { assert!(usize::BITS == 64) };
+    #[expect(clippy::cast_possible_truncation, reason = "checked above")]
+    {
+        value as usize
+    }
+}
+
 /// Reports a panic and ends the domain as crashed.
 #[doc(hidden)]
 pub fn panic(info: &PanicInfo<'_>) -> ! {
-    console::print(format_args!("{info}\n"));
+    console::print_panic(info);
     hypercall::shutdown(ShutdownReason::Crash)
 }

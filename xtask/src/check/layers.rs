@@ -29,8 +29,18 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { package: "hv-boot", uses: &["xen-abi", "hv-core"], unsafe_code: Unsafe::Allowed },
     Layer { package: "hv-arch", uses: &["xen-abi", "hv-core", "hv-boot"], unsafe_code: Unsafe::Allowed },
     Layer { package: "hypervisor", uses: &["xen-abi", "hv-core", "hv-arch"], unsafe_code: Unsafe::Forbidden },
+    Layer { package: "xen-control", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "guest-rt", uses: &["xen-abi"], unsafe_code: Unsafe::Allowed },
-    Layer { package: "dom0-shim", uses: &["xen-abi", "guest-rt"], unsafe_code: Unsafe::Forbidden },
+    Layer {
+        package: "dom0-shim",
+        uses: &["xen-abi", "xen-control", "guest-rt"],
+        unsafe_code: Unsafe::Forbidden,
+    },
+    Layer {
+        package: "guest-tests",
+        uses: &["xen-abi", "xen-control", "guest-rt"],
+        unsafe_code: Unsafe::Forbidden,
+    },
     Layer { package: "xtask", uses: &["hv-core", "xen-abi"], unsafe_code: Unsafe::Forbidden },
 ];
 

@@ -15,6 +15,7 @@ use hv_core::image::KernelImage;
 
 use crate::build;
 use crate::cli::CheckArgs;
+use crate::guest_tests;
 use crate::process;
 use crate::report::{Outcome, Totals, Verdict};
 use crate::setup::{self, Need};
@@ -28,12 +29,13 @@ const LICENCE_EXPRESSION: &str = "MIT OR Apache-2.0";
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     setup::ensure_all(&[Need::Target])?;
     let metadata = metadata()?;
-    let parts: [(&str, &dyn Fn() -> Result<()>); 7] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 8] = [
         ("format", &format),
         ("clippy, host", &|| clippy_host(&metadata)),
         ("clippy, bare metal", &|| clippy_bare_metal(&metadata)),
         ("layers", &|| layers::check(&metadata)),
         ("sources", &|| sources::check(&metadata)),
+        ("guest tests", &guest_tests::check),
         ("licences", &|| licences(&metadata)),
         ("image", &|| images(args)),
     ];
@@ -111,10 +113,11 @@ fn images(args: &CheckArgs) -> Result<()> {
     if let Some(file) = &args.image {
         return image(file, |_, image| image.header());
     }
-    let built = build::build(args.profile)?;
+    let built = build::build(args.profile)?.with_guest_tests(args.profile)?;
     let hypervisor = image(&built.hypervisor, |_, image| image.header());
-    let shim = built.dom0_shim.map(|file| image(&file, |bytes, _| pvh(bytes)));
-    let results = [Some(hypervisor), shim].into_iter().flatten();
+    let guests = [built.dom0_shim, built.guest_tests].into_iter().flatten();
+    let guests = guests.map(|file| image(&file, |bytes, _| pvh(bytes)));
+    let results = [hypervisor].into_iter().chain(guests);
     let complaints: Vec<_> = results.filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     if complaints.is_empty() { Ok(()) } else { bail!("{}", complaints.join("\n")) }
 }

@@ -1,0 +1,343 @@
+//! A PVH domain from kernel, modules and command line.
+//!
+//! ```text
+//!  guest-physical
+//!  0          kernel ...   modules, start information | end of low RAM ... | special pages | 4 GiB  high RAM
+//!             its own      downwards from the end                            0xfeff8000
+//! ```
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use xen_abi::RawDomid;
+use xen_abi::arch_x86::Emulation;
+use xen_abi::domctl::{CreateDomain, CreateFlags};
+use xen_abi::hvm_params::HvmParam;
+use xen_abi::hvm_start_info::{
+    HvmMemmapTableEntry, HvmMemmapType, HvmModlistEntry, HvmStartInfo, START_MAGIC,
+};
+use xen_abi::memory::E820Entry;
+use xen_abi::xen::DomainHandle;
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::foreign::{MOST_FRAMES, Window};
+use crate::image::Image;
+use crate::{Error, Host, PAGE_SIZE, calls, context};
+
+/// Frames that the toolstack and the guest share, below the last 16 MiB before 4 GiB
+/// where devices are.
+const SPECIAL_FIRST: u64 = 0xf_eff8;
+const SPECIAL_COUNT: u64 = 8;
+/// Frame of the XenStore's ring.
+const STORE: u64 = SPECIAL_FIRST + 4;
+/// Frame of the console's ring.
+const CONSOLE: u64 = SPECIAL_FIRST + 7;
+/// First frame above low RAM: the rest of the lowest 4 GiB is for devices.
+const LOW_END: u64 = 0xf_0000;
+/// First frame of high RAM.
+const HIGH_START: u64 = 1 << 20;
+/// Sizes of extents to try: 1 GiB, 2 MiB, 4 KiB.
+const ORDERS: [u32; 3] = [18, 9, 0];
+/// Extents in one call.
+const BATCH: u64 = 512;
+
+/// A file for the guest.
+#[derive(Clone, Copy, Debug)]
+pub struct Module<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Its command line.
+    pub command_line: &'a str,
+}
+
+/// What a domain is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Config<'a> {
+    /// PVH kernel, an ELF file.
+    pub kernel: &'a [u8],
+    /// Its command line.
+    pub command_line: &'a str,
+    /// Its modules.
+    pub modules: &'a [Module<'a>],
+    /// Memory, in pages.
+    pub pages: u64,
+    /// Vcpus.
+    pub vcpus: u32,
+    /// Name for the toolstack.
+    pub handle: DomainHandle,
+    /// Highest event channel port.
+    pub max_port: u32,
+    /// Most frames of its grant table.
+    pub grant_frames: i32,
+    /// Most frames of its grant mappings.
+    pub maptrack_frames: i32,
+}
+
+impl Config<'_> {
+    /// A domain with one vcpu and `mib` MiB, without a kernel yet.
+    #[must_use]
+    pub fn new(mib: u64) -> Self {
+        Self {
+            kernel: &[],
+            command_line: "",
+            modules: &[],
+            pages: mib << 8,
+            vcpus: 1,
+            handle: [0; 16],
+            max_port: 1023,
+            grant_frames: 4,
+            maptrack_frames: 4,
+        }
+    }
+}
+
+/// A domain that was built. It is paused, and stays when this is dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Built {
+    /// Its number.
+    pub id: RawDomid,
+    /// Guest frame of its console's ring.
+    pub console: u64,
+    /// Guest frame of its XenStore ring.
+    pub store: u64,
+}
+
+/// Builds a domain; it waits to be unpaused. After an error nothing is left of it.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn build<H: Host>(window: &Window<H>, config: &Config<'_>) -> Result<Built, Error> {
+    // A kernel that cannot be loaded costs no domain.
+    let image = Image::parse(config.kernel)?;
+    let unfinished = create(window, config)?;
+    let id = unfinished.id;
+    let layout = Layout::new(config.pages);
+    layout.low.iter().chain(&layout.high).try_for_each(|ram| populate(window.host(), id, *ram))?;
+    populate(window.host(), id, (SPECIAL_FIRST, SPECIAL_FIRST + SPECIAL_COUNT))?;
+    calls::set_memory_map(window.host(), id, &mut layout.e820())?;
+    let memory = Memory { window, id };
+    memory.load(&image, &layout)?;
+    let start_info = memory.write_start_info(config, &image, &layout)?;
+    memory.clear(&(SPECIAL_FIRST..SPECIAL_FIRST + SPECIAL_COUNT).collect::<Vec<_>>())?;
+    calls::set_param(window.host(), id, HvmParam::ConsolePfn, CONSOLE)?;
+    calls::set_param(window.host(), id, HvmParam::StorePfn, STORE)?;
+    let current = calls::get_context(window.host(), id)?;
+    let mut records = context::pvh_start(&current, image.entry, start_info)?;
+    calls::set_context(window.host(), id, &mut records)?;
+    Ok(unfinished.finish())
+}
+
+/// Creates the domain with its vcpus and its limit of memory.
+fn create<'a, H: Host>(window: &'a Window<H>, config: &Config<'_>) -> Result<Unfinished<'a, H>, Error> {
+    let host = window.host();
+    let mut create = CreateDomain {
+        handle: config.handle,
+        flags: (CreateFlags::HVM | CreateFlags::HAP).bits(),
+        max_vcpus: config.vcpus,
+        max_evtchn_port: config.max_port,
+        max_grant_frames: config.grant_frames,
+        max_maptrack_frames: config.maptrack_frames,
+        grant_opts: 1,
+        ..CreateDomain::new_zeroed()
+    };
+    create.arch.emulation_flags = Emulation::LAPIC.bits();
+    let unfinished = Unfinished { host, id: calls::create(host, &create)? };
+    calls::max_vcpus(host, unfinished.id, config.vcpus)?;
+    calls::max_mem(host, unfinished.id, (config.pages + SPECIAL_COUNT) * (PAGE_SIZE / 1024))?;
+    Ok(unfinished)
+}
+
+/// A domain that is destroyed unless it is finished.
+struct Unfinished<'a, H: Host> {
+    host: &'a H,
+    id: RawDomid,
+}
+
+impl<H: Host> Unfinished<'_, H> {
+    fn finish(self) -> Built {
+        let built = Built { id: self.id, console: CONSOLE, store: STORE };
+        core::mem::forget(self);
+        built
+    }
+}
+
+impl<H: Host> Drop for Unfinished<'_, H> {
+    fn drop(&mut self) {
+        // The error that brought us here is the one to report.
+        let _ = calls::destroy(self.host, self.id);
+    }
+}
+
+/// Where a domain has RAM: ranges of frames.
+struct Layout {
+    low: Option<(u64, u64)>,
+    high: Option<(u64, u64)>,
+}
+
+impl Layout {
+    fn new(pages: u64) -> Self {
+        let low = pages.min(LOW_END);
+        let range = |start, count| (count > 0).then_some((start, start + count));
+        Self { low: range(0, low), high: range(HIGH_START, pages - low) }
+    }
+
+    /// End of low RAM, in bytes.
+    fn low_end(&self) -> u64 {
+        self.low.map_or(0, |(_, end)| end * PAGE_SIZE)
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = (u64, u64, HvmMemmapType)> {
+        let special = (SPECIAL_FIRST, SPECIAL_FIRST + SPECIAL_COUNT, HvmMemmapType::Reserved);
+        let ram = |range: Option<(u64, u64)>| range.map(|(start, end)| (start, end, HvmMemmapType::Ram));
+        ram(self.low).into_iter().chain([special]).chain(ram(self.high))
+    }
+
+    fn e820(&self) -> Vec<E820Entry> {
+        let entry = |(start, end, kind): (u64, u64, HvmMemmapType)| E820Entry {
+            addr: start * PAGE_SIZE,
+            size: (end - start) * PAGE_SIZE,
+            kind: kind.get(),
+        };
+        self.ranges().map(entry).collect()
+    }
+
+    fn memory_map(&self) -> Vec<HvmMemmapTableEntry> {
+        let entry = |(start, end, kind): (u64, u64, HvmMemmapType)| HvmMemmapTableEntry {
+            addr: start * PAGE_SIZE,
+            size: (end - start) * PAGE_SIZE,
+            kind: kind.get(),
+            reserved: 0,
+        };
+        self.ranges().map(entry).collect()
+    }
+}
+
+/// Gives the domain the frames from `range.0` up to `range.1`, in extents as large as
+/// their place and the host's memory allow.
+fn populate(host: &impl Host, id: RawDomid, range: (u64, u64)) -> Result<(), Error> {
+    let (mut next, end) = range;
+    let mut largest = 0;
+    while next < end {
+        let fits = |order: u32| next.is_multiple_of(1 << order) && next + (1 << order) <= end;
+        let (index, order) = (largest..)
+            .zip(ORDERS.into_iter().skip(largest))
+            .find(|(_, order)| fits(*order))
+            .ok_or(Error::OutOfMemory)?;
+        let step = 1 << order;
+        let wanted = ((end - next) / step).min(until_larger_fits(next, end, order, largest)).min(BATCH);
+        let mut extents: Vec<u64> = (0..wanted).map(|n| next + n * step).collect();
+        let given = calls::populate(host, id, &mut extents, order)? as u64;
+        next += given * step;
+        if given < wanted {
+            // No more extents of this size: smaller ones, from here on.
+            largest = index + 1;
+        }
+    }
+    Ok(())
+}
+
+/// Extents of 2^`order` pages from `next` on until one of a larger size could follow.
+fn until_larger_fits(next: u64, end: u64, order: u32, largest: usize) -> u64 {
+    let larger = ORDERS.into_iter().skip(largest).rfind(|larger| *larger > order);
+    let Some(larger) = larger else { return u64::MAX };
+    let boundary = next.next_multiple_of(1 << larger);
+    if boundary > next && boundary + (1 << larger) <= end { (boundary - next) >> order } else { u64::MAX }
+}
+
+/// The memory of a domain that is being built.
+struct Memory<'a, H: Host> {
+    window: &'a Window<H>,
+    id: RawDomid,
+}
+
+impl<H: Host> Memory<'_, H> {
+    fn load(&self, image: &Image<'_>, layout: &Layout) -> Result<(), Error> {
+        if image.end() > layout.low_end() {
+            return Err(Error::TooSmall);
+        }
+        // Memory that the hypervisor gives is zero: the rest of a segment needs no write.
+        image.segments.iter().try_for_each(|segment| self.write(segment.address, segment.data))
+    }
+
+    /// Writes `bytes` from `address` on.
+    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Error> {
+        let most = (MOST_FRAMES as u64 - 1) * PAGE_SIZE;
+        for (at, piece) in (address..).step_by(to_usize(most)).zip(bytes.chunks(to_usize(most))) {
+            let frames = at / PAGE_SIZE..(at + piece.len() as u64).div_ceil(PAGE_SIZE);
+            let mapping = self.window.map(self.id, &frames.collect::<Vec<_>>())?;
+            mapping.write(at % PAGE_SIZE, piece)?;
+        }
+        Ok(())
+    }
+
+    /// Writes zeros to frames.
+    fn clear(&self, frames: &[u64]) -> Result<(), Error> {
+        let mapping = self.window.map(self.id, frames)?;
+        mapping.write(0, &vec![0; frames.len() * to_usize(PAGE_SIZE)])
+    }
+
+    /// Writes modules and start information below the end of low RAM; returns the
+    /// address of the latter.
+    fn write_start_info(
+        &self,
+        config: &Config<'_>,
+        image: &Image<'_>,
+        layout: &Layout,
+    ) -> Result<u32, Error> {
+        let mut top = Top { memory: self, next: layout.low_end(), floor: image.end() };
+        let mut modules = Vec::new();
+        for module in config.modules {
+            modules.push(HvmModlistEntry {
+                paddr: top.place(module.bytes, PAGE_SIZE)?,
+                size: module.bytes.len() as u64,
+                cmdline_paddr: top.place_text(module.command_line)?,
+                reserved: 0,
+            });
+        }
+        let memory_map = layout.memory_map();
+        let start_info = HvmStartInfo {
+            magic: START_MAGIC,
+            version: 1,
+            nr_modules: u32::try_from(modules.len()).map_err(|_| Error::TooSmall)?,
+            modlist_paddr: top.place(modules.as_bytes(), 8)?,
+            cmdline_paddr: top.place_text(config.command_line)?,
+            memmap_paddr: top.place(memory_map.as_bytes(), 8)?,
+            memmap_entries: u32::try_from(memory_map.len()).map_err(|_| Error::TooSmall)?,
+            ..HvmStartInfo::new_zeroed()
+        };
+        let address = top.place(start_info.as_bytes(), 8)?;
+        u32::try_from(address).map_err(|_| Error::TooSmall)
+    }
+}
+
+/// Places things downwards from the end of low RAM.
+struct Top<'a, H: Host> {
+    memory: &'a Memory<'a, H>,
+    next: u64,
+    floor: u64,
+}
+
+impl<H: Host> Top<'_, H> {
+    /// Copies `bytes` there, aligned to `align`; returns where.
+    fn place(&mut self, bytes: &[u8], align: u64) -> Result<u64, Error> {
+        let start = self.next.checked_sub(bytes.len() as u64).ok_or(Error::TooSmall)? & !(align - 1);
+        if start < self.floor {
+            return Err(Error::TooSmall);
+        }
+        self.memory.write(start, bytes)?;
+        self.next = start;
+        Ok(start)
+    }
+
+    fn place_text(&mut self, text: &str) -> Result<u64, Error> {
+        let mut bytes = Vec::from(text);
+        bytes.push(0);
+        self.place(&bytes, 8)
+    }
+}
+
+/// Sizes of pieces of a window; on a narrower host they would still fit.
+fn to_usize(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}

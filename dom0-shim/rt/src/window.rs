@@ -1,0 +1,141 @@
+//! Guest frames without memory of this domain's, in which a toolstack maps that of others.
+
+use alloc::alloc::{alloc, handle_alloc_error};
+use alloc::vec::Vec;
+use core::alloc::Layout;
+use core::ops::Range;
+
+use xen_abi::errno::Errno;
+use xen_abi::handle::GuestHandle;
+use xen_abi::memory::{MemoryOp, MemoryReservation};
+use xen_abi::xen::DOMID_SELF;
+use zerocopy::FromZeros;
+
+use crate::hypercall;
+use crate::paging::PAGE_SIZE;
+
+/// log2 of the pages of a window: it is one large page, so that no other is split.
+const ORDER: u32 = 9;
+
+/// A window, taken from the heap for ever.
+#[derive(Debug)]
+pub struct Window {
+    frames: Range<u64>,
+}
+
+impl Window {
+    /// Gives 2 MiB of the heap back to the hypervisor; their frames are the window.
+    ///
+    /// # Errors
+    ///
+    /// What the hypervisor says. The frames are then nobody's.
+    pub fn new() -> Result<Self, Errno> {
+        let bytes = crate::to_usize(PAGE_SIZE << ORDER);
+        let layout = Layout::from_size_align(bytes, bytes).map_err(|_| Errno::EINVAL)?;
+        // SAFETY: the layout is not empty.
+        let block = unsafe { alloc(layout) };
+        if block.is_null() {
+            handle_alloc_error(layout);
+        }
+        let first = block as u64 / PAGE_SIZE;
+        let frames = first..first + (1 << ORDER);
+        if give_back(&mut [first], ORDER) != Ok(1) {
+            let mut all: Vec<u64> = frames.clone().collect();
+            let count = all.len() as u64;
+            if give_back(&mut all, 0)? != count {
+                return Err(Errno::ENOMEM);
+            }
+        }
+        Ok(Self { frames })
+    }
+
+    /// Its frames.
+    #[must_use]
+    pub fn frames(&self) -> Range<u64> {
+        self.frames.clone()
+    }
+
+    /// Copies from what is mapped at `frame`, `offset` bytes in.
+    ///
+    /// # Panics
+    ///
+    /// When that is not in the window; by a fault, when nothing is mapped there.
+    pub fn read(&self, frame: u64, offset: usize, to: &mut [u8]) {
+        let from = self.place(frame, offset, to.len());
+        for (piece, word) in Pieces::new(from, to.len()) {
+            let target = &mut to[piece.clone()];
+            let place = from + piece.start;
+            if word {
+                // SAFETY: in the window, and aligned.
+                let value = unsafe { (place as *const u32).read_volatile() };
+                target.copy_from_slice(&value.to_le_bytes());
+            } else {
+                // SAFETY: in the window.
+                target[0] = unsafe { (place as *const u8).read_volatile() };
+            }
+        }
+    }
+
+    /// Copies to what is mapped at `frame`, `offset` bytes in.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::read`].
+    pub fn write(&self, frame: u64, offset: usize, from: &[u8]) {
+        let to = self.place(frame, offset, from.len());
+        for (piece, word) in Pieces::new(to, from.len()) {
+            let source = &from[piece.clone()];
+            let place = to + piece.start;
+            match <[u8; 4]>::try_from(source) {
+                // SAFETY: in the window, and aligned.
+                Ok(bytes) if word => unsafe { (place as *mut u32).write_volatile(u32::from_le_bytes(bytes)) },
+                // SAFETY: in the window.
+                _ => unsafe { (place as *mut u8).write_volatile(source[0]) },
+            }
+        }
+    }
+
+    fn place(&self, frame: u64, offset: usize, length: usize) -> usize {
+        let end = (self.frames.end - frame.max(self.frames.start)) * PAGE_SIZE;
+        let fits = self.frames.contains(&frame) && offset + length <= crate::to_usize(end);
+        assert!(fits, "frame {frame:#x} is not in the window");
+        crate::to_usize(frame * PAGE_SIZE) + offset
+    }
+}
+
+fn give_back(frames: &mut [u64], order: u32) -> Result<u64, Errno> {
+    let mut argument = MemoryReservation {
+        extent_start: GuestHandle::new(frames.as_mut_ptr() as u64),
+        nr_extents: frames.len() as u64,
+        extent_order: order,
+        domid: DOMID_SELF,
+        ..MemoryReservation::new_zeroed()
+    };
+    hypercall::memory_op(MemoryOp::DecreaseReservation, &mut argument)
+}
+
+/// Aligned words of memory that another domain may change meanwhile, and single bytes
+/// around them: the place in the buffer, and whether it is a word.
+struct Pieces {
+    base: usize,
+    next: usize,
+    length: usize,
+}
+
+impl Pieces {
+    fn new(base: usize, length: usize) -> Self {
+        Self { base, next: 0, length }
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = (Range<usize>, bool);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.next;
+        let left = self.length.checked_sub(start).filter(|left| *left > 0)?;
+        let word = (self.base + start).is_multiple_of(4) && left >= 4;
+        self.next = start + if word { 4 } else { 1 };
+        Some((start..self.next, word))
+    }
+}
