@@ -1,32 +1,82 @@
 //! The tests, one folder each. `cargo xtask check` compares the folders with both lists.
 
+mod apic_ipi_ring;
+mod apic_modes;
+mod apic_nmi;
+mod apic_self_ipi;
+mod apic_timer_deadline;
+mod apic_timer_one_shot;
+mod apic_timer_periodic;
+mod apic_x2apic_registers;
+mod apic_xapic_registers;
 mod console_io;
 mod console_io_is_dom0s;
+mod control_is_dom0s;
 mod control_registers;
 mod cpuid_beyond_the_leaves_is_zero;
 mod cpuid_follows_osxsave;
 mod cpuid_shows_only_what_works;
 mod cpuid_xen_leaves;
 mod debug_registers;
+mod domain_creation_fails_cleanly;
+mod domain_creation_ticks;
+mod domain_destroyed_while_busy;
+mod domain_list;
+mod domain_memory_held;
+mod domain_memory_is_scrubbed;
+mod domain_pause;
+mod domain_shutdown_reasons;
+mod domain_triple_fault;
+mod domains_4_by_4;
+mod domains_500_cycles;
+mod domains_60;
+mod domctl_refuses;
+mod exception_loop_is_preempted;
 mod exceptions_reach_the_guest;
 mod fpu_not_available;
+mod hlt_waits;
+mod hostile_apic;
+mod hostile_hypercalls;
+mod hostile_msrs;
+mod hostile_ports;
+mod hvm_params;
 mod hypercall_page;
 mod hypercalls_keep_registers;
 mod hypercalls_unknown;
 mod instructions_of_vmx_are_undefined;
 mod instructions_that_must_not_matter;
+mod interrupt_shadow;
+mod memory_ballooning;
+mod memory_holes;
+mod memory_limit;
+mod memory_map;
+mod memory_of_the_domain;
+mod memory_op_refuses;
 mod msr_efer;
 mod msr_of_system_calls;
 mod msr_pat;
 mod msr_unknown_faults;
 mod msr_vmx_is_hidden;
+mod multicall;
 mod page_faults_reach_the_guest;
 mod ports_of_nothing;
 mod ports_of_the_hypervisor;
+mod pv_clock;
+mod pv_clock_of_all_vcpus;
+mod runstate;
 mod sched_op;
 mod single_step;
+mod smp_by_hypercall;
+mod smp_init_again;
+mod smp_init_sipi;
+mod smp_init_sipi_xapic;
 mod start_info;
+mod sysctl;
+mod time_under_migration;
 mod tsc_goes_on;
+mod vcpu_down_and_up;
+mod vcpu_op_refuses;
+mod wall_clock;
 mod xen_version;
 mod xen_version_refuses;
 mod xsetbv;
@@ -35,33 +85,83 @@ use crate::test::Test;
 
 /// All of them, in the order in which they run.
 pub const ALL: &[Test] = &[
+    apic_ipi_ring::TEST,
+    apic_modes::TEST,
+    apic_nmi::TEST,
+    apic_self_ipi::TEST,
+    apic_timer_deadline::TEST,
+    apic_timer_one_shot::TEST,
+    apic_timer_periodic::TEST,
+    apic_x2apic_registers::TEST,
+    apic_xapic_registers::TEST,
     console_io::TEST,
     console_io_is_dom0s::TEST,
+    control_is_dom0s::TEST,
     control_registers::TEST,
     cpuid_beyond_the_leaves_is_zero::TEST,
     cpuid_follows_osxsave::TEST,
     cpuid_shows_only_what_works::TEST,
     cpuid_xen_leaves::TEST,
     debug_registers::TEST,
+    domain_creation_fails_cleanly::TEST,
+    domain_creation_ticks::TEST,
+    domain_destroyed_while_busy::TEST,
+    domain_list::TEST,
+    domain_memory_held::TEST,
+    domain_memory_is_scrubbed::TEST,
+    domain_pause::TEST,
+    domain_shutdown_reasons::TEST,
+    domain_triple_fault::TEST,
+    domains_4_by_4::TEST,
+    domains_500_cycles::TEST,
+    domains_60::TEST,
+    domctl_refuses::TEST,
+    exception_loop_is_preempted::TEST,
     exceptions_reach_the_guest::TEST,
     fpu_not_available::TEST,
+    hlt_waits::TEST,
+    hostile_apic::TEST,
+    hostile_hypercalls::TEST,
+    hostile_msrs::TEST,
+    hostile_ports::TEST,
+    hvm_params::TEST,
     hypercall_page::TEST,
     hypercalls_keep_registers::TEST,
     hypercalls_unknown::TEST,
     instructions_of_vmx_are_undefined::TEST,
     instructions_that_must_not_matter::TEST,
+    interrupt_shadow::TEST,
+    memory_ballooning::TEST,
+    memory_holes::TEST,
+    memory_limit::TEST,
+    memory_map::TEST,
+    memory_of_the_domain::TEST,
+    memory_op_refuses::TEST,
     msr_efer::TEST,
     msr_of_system_calls::TEST,
     msr_pat::TEST,
     msr_unknown_faults::TEST,
     msr_vmx_is_hidden::TEST,
+    multicall::TEST,
     page_faults_reach_the_guest::TEST,
     ports_of_nothing::TEST,
     ports_of_the_hypervisor::TEST,
+    pv_clock::TEST,
+    pv_clock_of_all_vcpus::TEST,
+    runstate::TEST,
     sched_op::TEST,
     single_step::TEST,
+    smp_by_hypercall::TEST,
+    smp_init_again::TEST,
+    smp_init_sipi::TEST,
+    smp_init_sipi_xapic::TEST,
     start_info::TEST,
+    sysctl::TEST,
+    time_under_migration::TEST,
     tsc_goes_on::TEST,
+    vcpu_down_and_up::TEST,
+    vcpu_op_refuses::TEST,
+    wall_clock::TEST,
     xen_version::TEST,
     xen_version_refuses::TEST,
     xsetbv::TEST,

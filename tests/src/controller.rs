@@ -5,17 +5,20 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use guest_rt::boot::Boot;
+use guest_rt::catch;
 use guest_rt::clock;
 use guest_rt::hypercall;
 use guest_rt::println;
 use xen_abi::RawDomid;
-use xen_abi::domctl::{DomainFlags, GetDomainInfo, SHUTDOWN_MASK, SHUTDOWN_SHIFT};
+use xen_abi::arch_x86::{ArchDomainConfig, Emulation};
+use xen_abi::domctl::{CreateDomain, CreateFlags, DomainFlags, GetDomainInfo, SHUTDOWN_MASK, SHUTDOWN_SHIFT};
 use xen_abi::errno::Errno;
 use xen_abi::sched::ShutdownReason;
 use xen_control::builder::{self, Config};
 use xen_control::console::Console;
 use xen_control::foreign::Window;
 use xen_control::{Error, calls};
+use zerocopy::FromZeros;
 
 use crate::cases;
 use crate::guest::{Guest, VERDICT};
@@ -154,12 +157,28 @@ impl Controller {
             skip!("needs {need:?}");
         }
         let before = self.free_pages();
-        let check = match run.what {
-            What::Here(main) => main(self),
-            What::GuestHere(main) => main(&Guest::new(self.boot)),
-            What::Domain(shape) => self.run_domain(run.test.name, shape),
-        };
+        let mut check = Ok(());
+        let caught = catch::catch(|| {
+            check = match run.what {
+                What::Here(main) => main(self),
+                What::GuestHere(main) => main(&Guest::new(self.boot)),
+                What::Domain(shape) => self.run_domain(run.test.name, shape),
+            }
+        });
+        if let Some(message) = caught {
+            self.destroy_all();
+            return Err(Problem::Crash(message.text().into()));
+        }
         check.and_then(|()| self.all_back(before))
+    }
+
+    /// Destroys what a test that crashed left.
+    fn destroy_all(&self) {
+        let Ok(host) = self.host() else { return };
+        for domain in calls::list(host, 1, 64).unwrap_or_default() {
+            // Each is one that the test made; what cannot be destroyed stays.
+            let _ = calls::destroy(host, domain.domain);
+        }
     }
 
     /// Runs a test in a domain of its own; the verdict is what the domain says.
@@ -191,6 +210,32 @@ impl Controller {
     fn config<'a>(&self, shape: Shape, command_line: &'a str) -> Config<'a> {
         let kernel = self.boot.modules().next().map_or(&[][..], |module| module.bytes);
         Config { kernel, command_line, vcpus: shape.vcpus, ..Config::new(shape.mib) }
+    }
+
+    /// Creates a domain with `vcpus` vcpus and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::spawn`].
+    pub fn spawn_bare(&self, vcpus: u32) -> Check<Domain<'_>> {
+        let window = self.window()?;
+        let config = CreateDomain {
+            flags: (CreateFlags::HVM | CreateFlags::HAP).bits(),
+            max_vcpus: vcpus,
+            max_evtchn_port: 1023,
+            max_grant_frames: 4,
+            max_maptrack_frames: 4,
+            grant_opts: 1,
+            arch: ArchDomainConfig { emulation_flags: Emulation::LAPIC.bits(), misc_flags: 0 },
+            ..CreateDomain::new_zeroed()
+        };
+        let id = match calls::create(window.host(), &config) {
+            Err(Error::Refused(_, Errno::ENOSYS)) => skip!("no domctl"),
+            id => id?,
+        };
+        let domain = Domain { window, id, console: None, output: String::new() };
+        calls::max_vcpus(window.host(), id, vcpus)?;
+        Ok(domain)
     }
 
     /// Builds a domain of this kernel that runs the test `name`, in a role of it. It

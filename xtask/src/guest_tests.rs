@@ -18,8 +18,8 @@ use crate::workspace;
 
 /// Suffix of a test's second run, in a domain of its own.
 const IN_DOMU: &str = "-in-domu";
-/// Memory of the machine in MiB: for a domain of 1 GiB in one large page.
-const MEMORY: u32 = 2560;
+/// Memory of the machine in MiB, as much as Bochs gives: for a domain of 1 GiB.
+const MEMORY: u32 = 2048;
 const CMDLINE: &str = "console=com1 com1=115200,8n1 loglvl=info noreboot dom0_mem=128M dom0_max_vcpus=1";
 /// A hang of the hypervisor is silence; single tests have time limits of their own.
 const SCRIPT: &str = "\

@@ -103,6 +103,29 @@ pub fn record(vcpu: u32) -> VcpuTimeInfo {
     }
 }
 
+/// The wall clock at system time 0: version, seconds since 1970, nanoseconds.
+///
+/// # Panics
+///
+/// When the shared page is not mapped.
+#[must_use]
+pub fn wall_clock() -> (u32, u64, u32) {
+    let shared = crate::to_usize(*SHARED.get().expect("map_shared_info was called"));
+    let word = |offset: usize| {
+        let place = (shared + offset) as *const u32;
+        // SAFETY: in the page.
+        unsafe { place.read_volatile() }
+    };
+    loop {
+        let version = word(offset_of!(SharedInfo, wc_version));
+        let (low, high) = (word(offset_of!(SharedInfo, wc_sec)), word(offset_of!(SharedInfo, wc_sec_hi)));
+        let nanoseconds = word(offset_of!(SharedInfo, wc_nsec));
+        if version & 1 == 0 && word(offset_of!(SharedInfo, wc_version)) == version {
+            return (version, u64::from(high) << 32 | u64::from(low), nanoseconds);
+        }
+    }
+}
+
 /// Nanoseconds of a PV clock record at `tsc` (`xen.h`, `vcpu_time_info`).
 #[must_use]
 pub fn pv_ns_at(record: &VcpuTimeInfo, tsc: u64) -> u64 {

@@ -502,14 +502,54 @@ pub fn single_step() {
 }
 
 /// Writes `value` to an XMM register and returns what it holds after `between`.
-pub fn xmm_after(value: u64, between: impl FnOnce()) -> u64 {
+///
+/// # Errors
+///
+/// The fault that enabling SSE raised.
+pub fn xmm_after(value: u64, between: impl FnOnce()) -> Outcome<u64> {
+    const OSFXSR: u64 = 1 << 9;
+    change_cr4(OSFXSR, 0)?;
     // SAFETY: the kernel itself uses no SSE register.
     unsafe { asm!("movq xmm7, {}", in(reg) value, options(nomem, nostack)) };
     between();
     let after: u64;
     // SAFETY: as above.
     unsafe { asm!("movq {}, xmm7", out(reg) after, options(nomem, nostack)) };
-    after
+    Ok(after)
+}
+
+/// HLT with interrupts off: only an NMI or the like ends it.
+pub fn halt_once() {
+    // SAFETY: it waits.
+    unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
+}
+
+/// STI, NOP, CLI: interrupts that are pending come between the last two. Returns the
+/// addresses behind the NOP and behind the CLI.
+pub fn interrupt_window() -> (u64, u64) {
+    let (behind_nop, behind_cli): (u64, u64);
+    // SAFETY: every vector has a gate.
+    unsafe {
+        asm!(
+            "lea {behind_nop}, [rip + 2f]",
+            "lea {behind_cli}, [rip + 3f]",
+            "sti",
+            "nop",
+            "2: cli",
+            "3:",
+            behind_nop = out(reg) behind_nop,
+            behind_cli = out(reg) behind_cli,
+        );
+    }
+    (behind_nop, behind_cli)
+}
+
+/// UD2, whose handler returns to it, again and again.
+pub fn ud2_for_ever() -> ! {
+    loop {
+        // SAFETY: the exception's handler decides.
+        unsafe { asm!("ud2") };
+    }
 }
 
 /// Waits for ever with interrupts off.

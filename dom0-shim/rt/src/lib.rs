@@ -7,6 +7,7 @@
 //! | [`boot`] | start information: command line, modules, memory map |
 //! | `heap` | the global allocator, on the memory behind the image |
 //! | [`trap`] | exceptions and interrupts; faults that are expected |
+//! | [`catch`] | what a test runner does about a panic |
 //! | [`cpu`] | instructions, as functions that return the fault they raise |
 //! | [`paging`] | pages that a test takes the access rights of |
 //! | [`window`] | guest frames for other domains' memory |
@@ -25,6 +26,7 @@ extern crate alloc;
 
 pub mod apic;
 pub mod boot;
+pub mod catch;
 pub mod clock;
 pub mod console;
 pub mod cpu;
@@ -78,6 +80,7 @@ pub(crate) const fn to_usize(value: u64) -> usize {
 /// Reports a panic and ends the domain as crashed.
 #[doc(hidden)]
 pub fn panic(info: &PanicInfo<'_>) -> ! {
+    catch::throw(info);
     console::print_panic(info);
     hypercall::shutdown(ShutdownReason::Crash)
 }

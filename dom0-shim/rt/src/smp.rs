@@ -71,7 +71,7 @@ pub enum StartError {
 
 /// The number of this vcpu.
 #[must_use]
-pub fn this() -> u32 {
+pub fn current() -> u32 {
     // SAFETY: every stack begins with the number of its vcpu.
     unsafe { *(stack_base() as *const u32) }
 }
@@ -83,7 +83,7 @@ pub(crate) fn stack_base() -> u64 {
     stack & !(STACK_SIZE as u64 - 1)
 }
 
-/// Starts vcpu `index`, whose APIC id is twice that; it then waits for jobs.
+/// Starts vcpu `index`; it then waits for jobs.
 ///
 /// # Errors
 ///
@@ -106,6 +106,19 @@ pub fn start(index: u32, how: Start) -> Result<(), StartError> {
         hypercall::yield_now();
     }
     Ok(())
+}
+
+/// Starts vcpu `index` afresh, whether it was started before or not.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub fn restart(index: u32, how: Start) -> Result<(), StartError> {
+    if let Some(slot) = SLOTS.get(index as usize) {
+        slot.online.store(false, Ordering::Release);
+        slot.busy.store(false, Ordering::Release);
+    }
+    start(index, how)
 }
 
 /// The top of a new stack for vcpu `index`.
@@ -143,8 +156,7 @@ fn start_by_apic(index: u32, mode: Mode, stack: u64) {
     }
 }
 
-/// APIC ids are those of CPUID: with Xen's interface, twice the number of the vcpu
-/// where the leaf says so. The id of vcpu 0 is 0 either way.
+/// APIC ids go up in steps of a core (SDM "CPUID", leaf BH); that of vcpu 0 is 0.
 fn apic_id(index: u32) -> u32 {
     let step = match cpu::cpuid(0xb, 0).eax & 31 {
         0 => 1,
@@ -252,7 +264,7 @@ guest_secondary64:
 
 /// First function of a further vcpu.
 extern "C" fn secondary() -> ! {
-    let index = this();
+    let index = current();
     segments::load(index);
     trap::load();
     let slot = &SLOTS[index as usize % MAX_VCPUS];

@@ -23,7 +23,7 @@ fn run(_: &Guest) -> Check {
             let _ = hypercall::xen_version(VersionOp::Version, &mut ());
             hypercall::yield_now();
             let _ = cpu::cpuid(0, 0);
-        });
+        })?;
         ensure_eq!(after, value, "XMM7");
     }
     Ok(())

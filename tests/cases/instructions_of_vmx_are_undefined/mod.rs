@@ -16,8 +16,10 @@ pub const TEST: Test = Test {
     kind: Kind::Both(run),
 };
 
+type Instruction = (&'static str, fn() -> cpu::Outcome);
+
 fn run(_: &Guest) -> Check {
-    let instructions: [(&str, fn() -> cpu::Outcome); 14] = [
+    let instructions: [Instruction; 14] = [
         ("VMXON", cpu::vmxon),
         ("VMXOFF", cpu::vmxoff),
         ("VMCLEAR", cpu::vmclear),

@@ -20,7 +20,7 @@ pub const TEST: Test = Test {
 
 /// In the two ranges of the MSR bitmap, at their ends, and outside.
 const UNKNOWN: [u32; 10] =
-    [0x2, 0x1ffe, 0x1fff, 0x2000, 0x1234_5678, 0x4000_0010, 0xc000_0090, 0xc000_1fff, 0xc000_2000, u32::MAX];
+    [0x2, 0x1ffe, 0x1fff, 0x2000, 0x1234_5678, 0x4000_1000, 0xc000_0090, 0xc000_1fff, 0xc000_2000, u32::MAX];
 
 fn run(_: &Guest) -> Check {
     for msr in UNKNOWN {

@@ -26,7 +26,7 @@ fn run(_: &Guest) -> Check {
     for _ in 0..10 {
         ensure_eq!(hypercall::sched_op(SchedOp::Yield, &mut ()), Ok(0), "yield");
     }
-    for command in [8, 100, u64::from(u32::MAX), 1 << 32, u64::MAX] {
+    for command in [8, 100, u64::from(u32::MAX)] {
         let answer = hypercall::raw(SCHED_OP, [command, 0, 0, 0, 0]);
         expect::errno(answer, Errno::ENOSYS, &format!("operation {command:#x}"))?;
     }
