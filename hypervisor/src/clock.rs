@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 
 use hv_arch::confines::page::Words;
 use hv_arch::sync::{Lock, Rank};
-use hv_arch::{cpu, time};
+use hv_arch::{cpu, rtc, time};
 use hv_core::pvclock::{SystemClock, WallClock, version_done, version_writing};
 use spin::Once;
 use xen_abi::xen::{PvclockFlags, SharedInfo, VcpuTimeInfo};
@@ -24,6 +24,10 @@ static WALL: Lock<WallClock> = Lock::new(Rank::Lapic, WallClock::new(0, 0));
 pub fn init() {
     if let Some(hz) = NonZeroU64::new(time::tsc_hz()) {
         CLOCK.call_once(|| SystemClock::new(hz, time::epoch()));
+    }
+    match rtc::unix_seconds() {
+        Some(seconds) => set_wall(u128::from(seconds) * 1_000_000_000, now()),
+        None => log::warn!("no battery-backed clock: it is 1970 until Dom0 sets the time"),
     }
 }
 

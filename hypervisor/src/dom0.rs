@@ -8,6 +8,8 @@
 //!   ... | initial RAM disk | start info, module list, memory map, command line | end
 //! ```
 
+mod space;
+
 use core::fmt;
 use core::ops::RangeInclusive;
 
@@ -24,14 +26,15 @@ use hv_core::id::DomId;
 use hv_core::image::{ImageError, KernelImage};
 use hv_core::vcpu_state::VcpuState;
 use hv_core::vmx_caps::VmxConfig;
-use xen_abi::hvm_start_info::{
-    HvmMemmapTableEntry, HvmMemmapType, HvmModlistEntry, HvmStartInfo, START_MAGIC,
-};
+use xen_abi::hvm_start_info::{HvmMemmapTableEntry, HvmModlistEntry, HvmStartInfo, START_MAGIC};
+use xen_abi::memory::E820Entry;
 use xen_abi::xen::StartFlags;
 use zerocopy::{FromZeros, IntoBytes};
 
+pub use space::map_on_demand;
+
 use crate::domain::{Config, Domain};
-use crate::{cpuid, domains, vcpu};
+use crate::{cpuid, domains, init, vcpu};
 
 /// Why there is no Dom0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +51,8 @@ pub enum Dom0Error {
     TooSmall,
     /// The hypervisor has no memory for its tables.
     OutOfMemory,
+    /// Its memory is not free.
+    Claim(AddError),
     /// A mapping failed.
     Access(AccessError),
 }
@@ -71,6 +76,7 @@ impl fmt::Display for Dom0Error {
                 f.write_str("Dom0: its memory cannot hold kernel and initial RAM disk: raise dom0_mem=")
             }
             Self::OutOfMemory => f.write_str("Dom0: out of memory for its tables: lower dom0_mem="),
+            Self::Claim(error) => write!(f, "Dom0: its memory could not be claimed: {error}"),
             Self::Access(error) => write!(f, "Dom0: its memory could not be mapped: {error:?}"),
         }
     }
@@ -83,8 +89,8 @@ impl From<OutOfFrames> for Dom0Error {
 }
 
 impl From<AddError> for Dom0Error {
-    fn from(_: AddError) -> Self {
-        Self::TooSmall
+    fn from(error: AddError) -> Self {
+        Self::Claim(error)
     }
 }
 
@@ -121,17 +127,22 @@ pub fn build(
     let mut confines = Confines::new(DomId::DOM0, config)?;
     confines.pass_switched_msrs();
     confines.pass_ports_except(own_ports);
-    for range in layout.claim_dom0()? {
+    let map = init::memory_map();
+    let own = layout.claim_dom0(map)?;
+    for range in &own {
         confines.map_ram(address(range.start())?, *range)?;
     }
+    space::map(&confines, map)?;
+    let told = space::memory_map(map, &own);
     load(&confines, layout, &image)?;
-    let start_info = write_start_info(&confines, info, layout, &image)?;
+    let start_info = write_start_info(&confines, info, layout, &image, &told)?;
     let memory: u64 = layout.dom0().iter().map(|range| range.len()).sum();
     let policy = cpuid::policy(DomId::DOM0, vcpus, config, tsc());
     let config0 = Config::dom0(vcpus);
     let domain = Domain::new(DomId::DOM0, config0, [0; 16], confines, memory / PAGE_SIZE, policy)?;
     // The first of its number.
     domains::insert(&domain);
+    *domain.memory().map().lock() = told;
     domain.create_vcpus(vcpus, config)?;
     if let Some(first) = domain.vcpus().first() {
         let start_info = u32::try_from(start_info).map_err(|_| Dom0Error::TooSmall)?;
@@ -205,6 +216,7 @@ fn write_start_info(
     info: &BootInfo,
     layout: &Layout,
     image: &KernelImage<'_>,
+    told: &[E820Entry],
 ) -> Result<u64, Dom0Error> {
     let kernel = image.load();
     let ram = layout.dom0().iter().find(|ram| ram.contains(kernel)).ok_or(Dom0Error::TooSmall)?;
@@ -222,16 +234,11 @@ fn write_start_info(
             reserved: 0,
         });
     }
-    let memory_map: Vec<_> = layout
-        .dom0()
-        .iter()
-        .map(|ram| HvmMemmapTableEntry {
-            addr: ram.start(),
-            size: ram.len(),
-            kind: HvmMemmapType::Ram as u32,
-            reserved: 0,
-        })
-        .collect();
+    let memory_map: Vec<_> = told.iter().map(start_info_entry).collect();
+    let rsdp = match init::rsdp(info) {
+        Some(rsdp) => top.place(&rsdp.to_bytes(), 16)?,
+        None => 0,
+    };
     let start_info = HvmStartInfo {
         magic: START_MAGIC,
         version: 1,
@@ -239,9 +246,14 @@ fn write_start_info(
         nr_modules: u32::try_from(modules.len()).unwrap_or(0),
         modlist_paddr: top.place(modules.as_slice().as_bytes(), 8)?,
         cmdline_paddr: top.place_text(command_line(0))?,
+        rsdp_paddr: rsdp,
         memmap_paddr: top.place(memory_map.as_slice().as_bytes(), 8)?,
         memmap_entries: u32::try_from(memory_map.len()).unwrap_or(0),
         ..HvmStartInfo::new_zeroed()
     };
     top.place(start_info.as_bytes(), 8)
+}
+
+fn start_info_entry(entry: &E820Entry) -> HvmMemmapTableEntry {
+    HvmMemmapTableEntry { addr: entry.addr, size: entry.size, kind: entry.kind, reserved: 0 }
 }

@@ -276,7 +276,8 @@ fn wanted<T>(table: Result<T, AcpiError>) -> Option<T> {
     table.inspect_err(|error| log::warn!("ACPI: {error}")).ok()
 }
 
-fn rsdp(info: &BootInfo) -> Option<Rsdp> {
+/// Root pointer of the ACPI tables.
+pub fn rsdp(info: &BootInfo) -> Option<Rsdp> {
     let copy = info.rsdp.as_ref().and_then(|bytes| Rsdp::parse(bytes).ok());
     copy.or_else(|| Rsdp::scan(&FirmwareMemory))
 }

@@ -17,7 +17,7 @@ use hv_core::vmcs;
 use crate::devices::IOAPIC_ADDRESS;
 use crate::exit::{CrashReason, Outcome};
 use crate::vcpu::Vcpu;
-use crate::{guest_copy, interrupts};
+use crate::{dom0, guest_copy, interrupts};
 
 /// What answers at an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +29,11 @@ enum Target {
 
 /// Handles an EPT violation.
 pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Outcome {
+    let page = violation.address & !(PAGE_SIZE - 1);
+    let is_model = page == APIC_ADDRESS || page == IOAPIC_ADDRESS;
+    if !is_model && vcpu.domain().is_privileged() && dom0::map_on_demand(vcpu.domain(), page) {
+        return Outcome::Resume;
+    }
     let lost = Outcome::Crash(CrashReason::Unhandled(Exit::EptViolation(violation)));
     // Code, page tables and stacks have to be in RAM.
     let is_data = violation.access.contains(EptAccess::TRANSLATED | EptAccess::LINEAR_ADDRESS_VALID)

@@ -38,6 +38,7 @@ pub mod msr;
 pub mod percpu;
 pub mod power;
 mod register;
+pub mod rtc;
 pub mod screen;
 pub mod serial;
 pub mod smp;

@@ -19,6 +19,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use hv_boot::{EARLY_IDENTITY_LIMIT, Image};
 use hv_core::acpi::PhysMemory;
@@ -48,6 +49,11 @@ pub(crate) const HEAP: u64 = 0xffff_e000_0000_0000;
 const DIRECT_MAP_LEN: u64 = DEVICES - DIRECT_MAP;
 const LOW_MEMORY: PhysRange = range(0, 0xa_0000);
 const BIOS_AREA: PhysRange = range(0xe_0000, 0x10_0000);
+/// Registers of local APICs and the addresses of interrupt messages (SDM "Message
+/// Address Register Format"), and where PCs have the first I/O APIC: Dom0 gets models
+/// of both there, also if the hypervisor does not use these addresses.
+const LOCAL_APICS: PhysRange = range(0xfee0_0000, 0xfef0_0000);
+const IO_APIC: PhysRange = range(0xfec0_0000, 0xfec0_1000);
 const FIRST_MIB: PhysRange = range(0, 0x10_0000);
 
 const fn range(start: u64, end: u64) -> PhysRange {
@@ -106,7 +112,8 @@ static SPACE: Lock<Space> =
 static PHYS_TO_VIRT: AtomicU64 = AtomicU64::new(0);
 
 /// Memory that is the hypervisor's own but not the allocator's.
-static OWN: Lock<ArrayVec<PhysRange, 4>> = Lock::new(Rank::Frames, ArrayVec::new_const());
+const OWN_RANGES: usize = 4;
+static OWN: Lock<ArrayVec<PhysRange, OWN_RANGES>> = Lock::new(Rank::Frames, ArrayVec::new_const());
 
 /// Pieces of RAM that Dom0 may consist of at the most.
 const MAX_DOM0_RANGES: usize = 32;
@@ -128,14 +135,18 @@ impl Layout {
         self.symbols.as_ref()
     }
 
-    /// Gives Dom0 its RAM, once: it is Dom0's in the frame table from now on.
+    /// Gives Dom0 its RAM, once, and what there is below 640 KiB: it is Dom0's in the
+    /// frame table from now on. The ranges ascend.
     ///
     /// # Errors
     ///
     /// [`AddError::AlreadyAdded`] the second time.
-    pub fn claim_dom0(&self) -> Result<&[PhysRange], AddError> {
-        self.dom0.iter().try_for_each(|&range| frames::claim_for_dom0(range))?;
-        Ok(&self.dom0)
+    pub fn claim_dom0(&self, map: &MemoryMap) -> Result<Vec<PhysRange>, AddError> {
+        let mut others = OWN.lock().clone().into_iter().collect::<Vec<_>>();
+        others.extend(PhysRange::new(LOW_MEMORY.end(), HostPhysAddr::LIMIT));
+        let ranges: Vec<_> = map.usable_minus(&others).chain(self.dom0.iter().copied()).collect();
+        ranges.iter().try_for_each(|&range| frames::claim_for_dom0(range))?;
+        Ok(ranges)
     }
 
     /// Dom0's RAM, at the addresses where Dom0 sees it, in ascending order.
@@ -462,9 +473,8 @@ pub(crate) unsafe fn write_table(table: Mfn, index: usize, entry: u64) {
 ///
 /// # Safety
 ///
-/// `from` and the bytes after it, up to the end of their frame, are RAM of a domain.
-pub(crate) unsafe fn copy_from_guest(from: HostPhysAddr, to: &mut [u8]) {
-    let from = phys_to_virt(from.get());
+/// `from` leads to that many bytes of RAM of a domain, in the direct map.
+pub(crate) unsafe fn copy_from_guest(from: *const u8, to: &mut [u8]) {
     // SAFETY: by the caller. `rep movsb` makes no assumption about what it reads.
     unsafe {
         asm!("rep movsb", inout("rsi") from => _, inout("rdi") to.as_mut_ptr() => _,
@@ -476,10 +486,10 @@ pub(crate) unsafe fn copy_from_guest(from: HostPhysAddr, to: &mut [u8]) {
 ///
 /// # Safety
 ///
-/// `from` is a multiple of 8 in RAM of a domain.
+/// `from` is a multiple of 8 and leads to RAM of a domain, in the direct map.
 #[inline]
-pub(crate) unsafe fn read_guest_u64(from: HostPhysAddr) -> u64 {
-    let word = phys_to_virt(from.get()).cast::<AtomicU64>();
+pub(crate) unsafe fn read_guest_u64(from: *const u8) -> u64 {
+    let word = from.cast::<AtomicU64>();
     // SAFETY: by the caller; the guest may write it at the same time.
     unsafe { &*word }.load(Ordering::Relaxed)
 }
@@ -489,8 +499,7 @@ pub(crate) unsafe fn read_guest_u64(from: HostPhysAddr) -> u64 {
 /// # Safety
 ///
 /// As for [`copy_from_guest`].
-pub(crate) unsafe fn copy_to_guest(to: HostPhysAddr, from: &[u8]) {
-    let to = phys_to_virt(to.get());
+pub(crate) unsafe fn copy_to_guest(to: *mut u8, from: &[u8]) {
     // SAFETY: as above.
     unsafe {
         asm!("rep movsb", inout("rsi") from.as_ptr() => _, inout("rdi") to => _,
@@ -501,9 +510,35 @@ pub(crate) unsafe fn copy_to_guest(to: HostPhysAddr, from: &[u8]) {
 /// Whether Dom0 may have these physical addresses: neither the allocator's RAM
 /// nor the hypervisor's own, nor a device that it drives.
 pub(crate) fn may_pass_through(range: PhysRange) -> bool {
-    let overlaps = |own: &PhysRange| own.overlaps(range);
-    let own = OWN.lock().iter().any(overlaps) || DRIVEN.lock().iter().any(overlaps);
-    !own && frames::is_reserved(range)
+    frames::is_reserved(range) && !exceptions().iter().any(|own| own.overlaps(range))
+}
+
+/// Memory and devices of the hypervisor's own.
+fn exceptions() -> ArrayVec<PhysRange, { OWN_RANGES + DRIVEN_RANGES + 2 }> {
+    let mut all: ArrayVec<_, _> = OWN.lock().iter().copied().collect();
+    all.extend(DRIVEN.lock().iter().copied());
+    all.extend([LOCAL_APICS, IO_APIC]);
+    all
+}
+
+/// `range` without memory and devices of the hypervisor's own, in ascending order.
+#[must_use]
+pub fn passable(range: PhysRange) -> Vec<PhysRange> {
+    let mut own = exceptions();
+    own.sort_unstable_by_key(|own| own.start());
+    let (mut next, mut pieces) = (range.start(), Vec::new());
+    for own in own.iter().map(|own| own.round_out()).filter(|own| own.overlaps(range)) {
+        pieces.extend(PhysRange::new(next, own.start()).filter(|piece| !piece.is_empty()));
+        next = next.max(own.end());
+    }
+    pieces.extend(PhysRange::new(next, range.end()).filter(|piece| !piece.is_empty()));
+    pieces
+}
+
+/// Keeps a page of RAM that the allocator never had for the hypervisor.
+pub(crate) fn keep(page: PhysRange) {
+    let kept = OWN.lock().try_push(page);
+    debug_assert!(kept.is_ok());
 }
 
 fn live_tables() -> Tables<impl FnMut() -> Option<Mfn>> {
@@ -559,7 +594,8 @@ impl DeviceMemory {
 }
 
 /// Registers that the hypervisor drives itself.
-static DRIVEN: Lock<ArrayVec<PhysRange, 64>> = Lock::new(Rank::Frames, ArrayVec::new_const());
+const DRIVEN_RANGES: usize = 64;
+static DRIVEN: Lock<ArrayVec<PhysRange, DRIVEN_RANGES>> = Lock::new(Rank::Frames, ArrayVec::new_const());
 
 /// Maps device registers, whose first must be at a multiple of `align`. `None`
 /// also if the hypervisor's or the domains' RAM is said to be there.
@@ -568,13 +604,24 @@ static DRIVEN: Lock<ArrayVec<PhysRange, 64>> = Lock::new(Rank::Frames, ArrayVec:
 ///
 /// `phys` holds nothing but registers of a device that the caller drives.
 pub(crate) unsafe fn map_device(phys: PhysRange, align: u64) -> Option<DeviceMemory> {
+    // SAFETY: by the caller.
+    let device = unsafe { map_shared_device(phys, align) }?;
+    DRIVEN.lock().try_push(phys.round_out()).ok()?;
+    Some(device)
+}
+
+/// As [`map_device`], but Dom0 may use the device as well.
+///
+/// # Safety
+///
+/// As for [`map_device`], and nothing depends on what Dom0 does with it.
+pub(crate) unsafe fn map_shared_device(phys: PhysRange, align: u64) -> Option<DeviceMemory> {
     if !phys.start().is_multiple_of(align) || is_in_use(phys) {
         return None;
     }
     let pages = phys.round_out();
     let virt = SPACE.lock().devices.take(pages)?;
     map(virt, pages, Rights::WRITE | Rights::UNCACHED).ok()?;
-    DRIVEN.lock().try_push(pages).ok()?;
     let start = (virt + (phys.start() - pages.start())) as *mut u8;
     Some(DeviceMemory { start: NonNull::new(start)?, len: to_usize(phys.len()) })
 }

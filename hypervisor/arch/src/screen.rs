@@ -40,8 +40,9 @@ impl Screen {
         let mut cells = Vec::new();
         cells.try_reserve_exact(columns * rows).ok()?;
         cells.resize(columns * rows, 0);
-        // SAFETY: the loader's display memory, which nothing else drives.
-        let memory = unsafe { memory::map_device(memory, 1) }?;
+        // SAFETY: the loader's display memory, which nothing else of the hypervisor
+        // drives, and which only holds what is seen.
+        let memory = unsafe { memory::map_shared_device(memory, 1) }?;
         let (format, pitch) = (display.format, display.pitch as usize);
         let mut screen = Self { memory, format, pitch, columns, rows, cells, column: 0 };
         for cell in 0..screen.cells.len() {

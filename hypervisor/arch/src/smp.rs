@@ -203,6 +203,8 @@ struct Prepared {
 
 fn prepare(others: &[ApicId], map: &MemoryMap, info: &BootInfo) -> Result<Prepared, StartError> {
     let page = trampoline_page(map, info).ok_or(StartError::NoLowMemory)?;
+    // For good: a CPU may come late.
+    memory::keep(page);
     let mut stacks = Vec::with_capacity(others.len());
     for (index, &apic_id) in others.iter().enumerate() {
         let id = PcpuId::new(index + 1).ok_or(StartError::OutOfMemory)?;

@@ -112,7 +112,7 @@ impl Vcpu {
             apic_page,
         };
         vcpu.clear();
-        vcpu.load().write_controls(config);
+        vcpu.inspect(|parked| parked.write_controls(config));
         Ok(vcpu)
     }
 
@@ -514,7 +514,7 @@ unsafe extern "C" {
     fn guest_exit();
 }
 
-impl Loaded<'_> {
+impl Parked<'_> {
     /// Writes the controls that stay as they are (SDM "VM-Execution Control
     /// Fields" and following).
     fn write_controls(&mut self, config: &VmxConfig) {
@@ -570,7 +570,9 @@ impl Loaded<'_> {
             unsafe { write_field(vmcs::ENCLV_EXITING_BITMAP, u64::MAX) };
         }
     }
+}
 
+impl Loaded<'_> {
     /// Puts into the CPU what the VMCS does not hold.
     fn restore(&mut self) {
         for (register, value) in GUEST_MSRS.into_iter().zip(self.vcpu.msrs) {

@@ -9,7 +9,8 @@ mod calendar;
 use core::num::NonZeroU64;
 
 use crate::rate::Rate;
-use calendar::{Calendar, DAY};
+pub(crate) use calendar::Calendar;
+use calendar::DAY;
 
 /// A register in the I/O space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

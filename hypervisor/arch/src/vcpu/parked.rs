@@ -19,7 +19,7 @@ const NONE: u64 = u64::MAX;
 /// A vcpu whose VMCS is current, though it is not loaded.
 #[derive(Debug)]
 pub struct Parked<'a> {
-    vcpu: &'a mut Vcpu,
+    pub(super) vcpu: &'a mut Vcpu,
     /// Address of the VMCS that was current before.
     outer: u64,
 }

@@ -30,6 +30,9 @@ struct RawV2 {
 
 const V1_LEN: usize = size_of::<RawV1>();
 const V2_LEN: usize = size_of::<RawV2>();
+/// The length as the pointer states it.
+const V2_LEN_WORD: u32 = 36;
+const _: () = assert!(V2_LEN == V2_LEN_WORD as usize);
 /// Longest pointer that is believed; the specification never made it longer than 36 bytes.
 const MAX_LEN: usize = 4096;
 const SIGNATURE: &[u8; 8] = b"RSD PTR ";
@@ -85,6 +88,23 @@ impl Rsdp {
         Self::parse(bytes_at(v2.len().ok_or(bad_length)?)?)
     }
 
+    /// A pointer of revision 2 to the same tables, for an operating system that is to
+    /// find it elsewhere.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; V2_LEN] {
+        let mut bytes = [0; V2_LEN];
+        bytes[..8].copy_from_slice(SIGNATURE);
+        bytes[9..15].copy_from_slice(b"KIGUMI");
+        bytes[15] = REVISION_2;
+        bytes[16..20].copy_from_slice(&self.rsdt.to_le_bytes());
+        bytes[20..24].copy_from_slice(&V2_LEN_WORD.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.xsdt.unwrap_or(0).to_le_bytes());
+        let sum = |bytes: &[u8]| bytes.iter().fold(0_u8, |sum, &byte| sum.wrapping_add(byte));
+        bytes[8] = sum(&bytes[..V1_LEN]).wrapping_neg();
+        bytes[32] = sum(&bytes).wrapping_neg();
+        bytes
+    }
+
     /// Looks for the pointer where a BIOS puts it: in the first KiB of the
     /// extended BIOS data area or between E0000H and FFFFFH, on a 16-byte
     /// boundary ("Finding the RSDP on IA-PC Systems").
@@ -132,6 +152,13 @@ mod tests {
         let both = rsdp(0x1000, Some(0x1_0000_2000));
         assert_eq!(Rsdp::parse(&both), Ok(Rsdp { rsdt: 0x1000, xsdt: Some(0x1_0000_2000) }));
         assert_eq!(Rsdp::parse(&rsdp(0x1000, Some(0))), Ok(Rsdp { rsdt: 0x1000, xsdt: None }));
+    }
+
+    #[test]
+    fn a_copy_says_the_same() {
+        for pointer in [Rsdp { rsdt: 0x1000, xsdt: None }, Rsdp { rsdt: 0, xsdt: Some(0x1_0000_2000) }] {
+            assert_eq!(Rsdp::parse(&pointer.to_bytes()), Ok(pointer));
+        }
     }
 
     #[test]

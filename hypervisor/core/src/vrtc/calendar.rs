@@ -9,14 +9,14 @@ const EPOCH: i64 = 719_468;
 
 /// A moment. Years are counted from 0, weekdays from Sunday = 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Calendar {
-    pub(super) second: i64,
-    pub(super) minute: i64,
-    pub(super) hour: i64,
-    pub(super) weekday: i64,
-    pub(super) day: i64,
-    pub(super) month: i64,
-    pub(super) year: i64,
+pub(crate) struct Calendar {
+    pub(crate) second: i64,
+    pub(crate) minute: i64,
+    pub(crate) hour: i64,
+    pub(crate) weekday: i64,
+    pub(crate) day: i64,
+    pub(crate) month: i64,
+    pub(crate) year: i64,
 }
 
 impl Calendar {
@@ -38,7 +38,7 @@ impl Calendar {
 
     /// Seconds since the start of 1970. The weekday follows from the rest;
     /// fields out of range (at most 255, years 25755) count on: 61 s are 1 min 1 s.
-    pub(super) fn seconds(&self) -> i64 {
+    pub(crate) fn seconds(&self) -> i64 {
         // Months from March on, so that the day that leaps is the year's last.
         let months = self.year * 12 + self.month - 3;
         let (year, month) = (months.div_euclid(12), months.rem_euclid(12));

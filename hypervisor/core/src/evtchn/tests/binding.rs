@@ -230,7 +230,7 @@ fn a_reset_can_be_interrupted_but_not_doubled() {
         assert_eq!(channels.reset_begin(true), Err(Errno::EBUSY), "none to resume");
         assert_eq!(channels.reset_begin(false), Ok(1));
         assert_eq!(channels.reset_begin(false), Err(Errno::EBUSY));
-        channels.reset_pause(port(77));
+        channels.reset_pause(77);
         assert_eq!(channels.reset_begin(true), Ok(77));
         let mut from = 77;
         while let Some(bound) = channels.table.next_bound(from) {
@@ -450,7 +450,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn two_domains_are_what_the_model_says(ops in prop::collection::vec(any_op(), 1..300)) {
+    fn two_domains_are_what_the_model_says(ops in prop::collection::vec(any_op(), 1..steps(300))) {
         let domains = [Domain::new(0, LIMIT), Domain::new(1, LIMIT)];
         let mut model = Model::default();
         for op in ops {
