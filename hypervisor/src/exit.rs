@@ -276,7 +276,7 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, exit: Exit) -> Outcome {
         Exit::Vmcall => hypercall::handle(cpu, vcpu),
         Exit::Cpuid => cpuid::handle(cpu, vcpu),
         Exit::CrAccess(access) => control::handle(cpu, vcpu, init::vmx_config(), access),
-        Exit::Io(access) => io::handle(cpu, access),
+        Exit::Io(access) => io::handle(cpu, vcpu, access),
         Exit::Rdmsr => msr::read(cpu, vcpu),
         Exit::Wrmsr => msr::write(cpu, vcpu),
         Exit::Xsetbv => xsetbv(cpu, vcpu),
