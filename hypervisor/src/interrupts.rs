@@ -28,8 +28,8 @@ use hv_core::rate::Rate;
 use hv_core::vcpu_state::CR0_PE;
 use hv_core::vlapic::{Delivery, Destination, Effect, Message, Signal, Trigger, Vector, Vlapic};
 use hv_core::vmcs;
-use xen_abi::xen::Virq;
 use hv_core::vmx_caps::ApicVirtualization;
+use xen_abi::xen::Virq;
 
 use xen_abi::sched::ShutdownReason;
 
