@@ -403,10 +403,12 @@ impl Domain {
 
     /// Pauses it for the toolstack; `false` if that has been done too often.
     pub fn pause_by_controller(&self) -> bool {
+        // Before it is counted: who finds it counted may undo it.
+        self.pause();
         let more = |pauses: u32| (pauses < MOST_PAUSES).then_some(pauses + 1);
         let counted = self.controller_pauses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok();
-        if counted {
-            self.pause();
+        if !counted {
+            self.unpause();
         }
         counted
     }

@@ -227,6 +227,11 @@ pub fn resume(vcpu: &Arc<Vcpu>) {
 pub fn suspend(vcpu: &Arc<Vcpu>) {
     vcpu.owe(Work::LEAVE);
     let mut schedule = vcpu.schedule().lock();
+    // The reason may be gone again, and who took it away found the vcpu where it was: nobody
+    // would put it back. Who takes it away from now on waits for the lock.
+    if vcpu.may_run() {
+        return;
+    }
     match schedule.at {
         At::Pcpu(pcpu) => {
             drop(schedule);
