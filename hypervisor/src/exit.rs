@@ -107,7 +107,7 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
     let State { cpu, pending, activity } = &mut *state;
     let mut cpu = cpu.load();
     let mut turn = Turn::new();
-    write_runstate(vcpu);
+    vcpu.shared().write_runstate(vcpu);
     vcpu.owe(Work::TIMERS | Work::EVENTS);
     loop {
         if vcpu.owed().any()
@@ -128,13 +128,6 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
             Outcome::Resume => {}
             other => conclude(&mut cpu, vcpu, pending, activity, other),
         }
-    }
-}
-
-fn write_runstate(vcpu: &Vcpu) {
-    if vcpu.shared().has_runstate() {
-        let account = *vcpu.schedule().lock().account();
-        vcpu.shared().write_runstate(&account, vcpu.domain().flags_runstate());
     }
 }
 

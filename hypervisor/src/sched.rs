@@ -394,15 +394,11 @@ pub fn put_back(vcpu: &Arc<Vcpu>, stop: Stop) {
     let me = percpu::this().id();
     let previous = CURRENT[me.index()].lock().take();
     drop(previous);
-    let (account, kicked) = {
-        let mut schedule = vcpu.schedule().lock();
-        let kicked = release(vcpu, &mut schedule, stop, me);
-        (schedule.account, kicked)
-    };
+    let kicked = release(vcpu, &mut vcpu.schedule().lock(), stop, me);
     if let Some(pcpu) = kicked {
         kick(pcpu);
     }
-    vcpu.shared().write_runstate(&account, vcpu.domain().flags_runstate());
+    vcpu.shared().write_runstate(vcpu);
 }
 
 /// Decides where `vcpu` goes from pcpu `me`; returns the pcpu that has to be told.
