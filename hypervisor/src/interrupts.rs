@@ -20,8 +20,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use alloc::sync::Arc;
 use hv_arch::apic_page::VirtualApicPage;
-use hv_arch::time;
 use hv_arch::vcpu::Loaded;
+use hv_arch::{cpu, time};
 use hv_core::event::{Conditions, Decision, PendingEvents};
 use hv_core::exit::Interruptibility;
 use hv_core::rate::Rate;
@@ -172,12 +172,16 @@ pub fn ended(vcpu: &Vcpu, vector: u8) -> Outcome {
 /// Lets the timers of `vcpu`, which runs here, fire as far as they are due, and notes
 /// the next deadline.
 pub fn expire(vcpu: &Vcpu) {
+    let now = cpu::rdtsc();
+    let guest_now = now.wrapping_add(vcpu.tsc_offset());
     let apic = {
         let mut lapic = vcpu.lapic().lock();
-        if lapic.expire(vcpu.tsc()) {
+        if lapic.expire(guest_now) {
             vcpu.owe(Work::EVENTS);
         }
-        lapic.next_deadline().map(|at| at.wrapping_sub(vcpu.tsc_offset()))
+        // By what is left: a far deadline of the guest's counter may be past the end of
+        // the pcpus'.
+        lapic.next_deadline().map(|at| now.saturating_add(at.saturating_sub(guest_now)))
     };
     let (expired, timers) = {
         let mut timers = vcpu.timers().lock();
