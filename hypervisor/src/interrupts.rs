@@ -292,11 +292,13 @@ fn take_from(
     upcall: Option<u8>,
     conditions: Conditions,
 ) -> Decision {
-    let decision = pending.next(upcall.or_else(|| lapic.pending().map(Vector::get)), conditions);
+    let mut decision = pending.next(upcall.or_else(|| lapic.pending().map(Vector::get)), conditions);
     // An upcall needs no end of interrupt.
     if decision.interrupt_taken && upcall.is_none() {
         lapic.accept();
     }
+    // Behind an upcall, which raises no priority, the local APIC's vector can come at once.
+    decision.interrupt_window |= lapic.pending().is_some();
     cpu.set_tpr_threshold(lapic.tpr_threshold());
     decision
 }
