@@ -204,6 +204,14 @@ pub struct Decision {
     pub nmi_window: bool,
 }
 
+/// `event` with the error code that it must have in a guest in this mode: VM entry refuses
+/// every other as an invalid control field, and the mode may have been set since.
+fn for_mode(event: Event, protected_mode: bool) -> Event {
+    let is_exception = event.kind() == EventKind::HardwareException;
+    let has_code = protected_mode && is_exception && pushes_error_code(event.vector());
+    event.with_error_code(has_code.then(|| event.error_code().unwrap_or(0)))
+}
+
 /// Events that wait for one vcpu, interrupts excepted: those wait in its LAPIC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PendingEvents {
@@ -255,8 +263,7 @@ impl PendingEvents {
         let mut decision = Decision::default();
         if let Some(event) = self.slot.take() {
             decision.unblock_nmi = event.kind() == EventKind::Nmi;
-            decision.inject =
-                Some(if conditions.protected_mode { event } else { event.without_error_code() });
+            decision.inject = Some(for_mode(event, conditions.protected_mode));
         } else if self.nmi && conditions.takes_nmi() {
             self.nmi = false;
             decision.inject = Some(Event::NMI);
@@ -387,6 +394,20 @@ mod tests {
         pending.raise(Exception::GENERAL_PROTECTION).unwrap();
         let event = pending.next(None, Conditions { protected_mode: false, ..OPEN }).inject.unwrap();
         assert_eq!((event.error_code(), event.entry_information()), (None, 0x8000_030d));
+    }
+
+    /// A toolstack can set the mode of a vcpu that has stopped in between.
+    #[test]
+    fn an_interrupted_exception_has_the_error_code_of_the_mode_that_it_meets() {
+        let inject = |raw, protected_mode| {
+            let mut pending = PendingEvents::new();
+            pending.interrupted(Event::interrupted(InterruptionInfo::new(raw), || 7, || 0).unwrap());
+            pending.next(None, Conditions { protected_mode, ..OPEN }).inject.unwrap().error_code()
+        };
+        let (with_code, without_code) = (0x8000_0b0d, 0x8000_030d);
+        assert_eq!((inject(with_code, true), inject(with_code, false)), (Some(7), None));
+        assert_eq!((inject(without_code, true), inject(without_code, false)), (Some(0), None));
+        assert_eq!(inject(0x8000_0b06, true), None, "#UD never has one");
     }
 
     #[test]

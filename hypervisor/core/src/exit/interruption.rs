@@ -112,6 +112,8 @@ pub struct Event {
 impl Event {
     /// Vector of NMIs.
     const NMI_VECTOR: u8 = 2;
+    /// #VE: the exceptions above belong to features that no guest has.
+    const LAST_EXCEPTION: u8 = 20;
 
     /// A non-maskable interrupt.
     pub const NMI: Self = Self::new(EventKind::Nmi, Self::NMI_VECTOR);
@@ -135,7 +137,9 @@ impl Event {
     /// the IDT-vectoring information, and from the error code and the instruction
     /// length, which are read only if they count.
     ///
-    /// `None` if no delivery was under way.
+    /// `None` if no delivery was under way, and for what VM entry would refuse as an invalid
+    /// control field (SDM "VM-Entry Control Fields"), which a CPU never reports: a record of
+    /// a saved domain may. Without it a software event's instruction is executed again.
     #[must_use]
     #[inline]
     pub fn interrupted(
@@ -147,10 +151,26 @@ impl Event {
             return None;
         }
         let kind = info.kind()?;
-        let error_code = (kind == EventKind::HardwareException && info.has_error_code()).then(error_code);
+        let is_exception = kind == EventKind::HardwareException;
+        let error_code = (is_exception && info.has_error_code()).then(error_code);
         let length = if kind.has_instruction_length() { instruction_length() } else { 0 };
-        // The SDM allows 1 to 15 bytes; four bits hold them.
-        Some(Self { kind, vector: info.vector(), instruction_length: (length & 0xf) as u8, error_code })
+        let event = Self {
+            kind,
+            vector: info.vector(),
+            // The SDM allows 1 to 15 bytes; four bits hold them.
+            instruction_length: (length & 0xf) as u8,
+            error_code: error_code.map(|code| code & 0xffff),
+        };
+        event.can_be_injected().then_some(event)
+    }
+
+    const fn can_be_injected(self) -> bool {
+        match self.kind {
+            EventKind::ExternalInterrupt => true,
+            EventKind::Nmi => self.vector == Self::NMI_VECTOR,
+            EventKind::HardwareException => self.vector <= Self::LAST_EXCEPTION,
+            _ => self.instruction_length != 0,
+        }
     }
 
     /// Kind of event.
@@ -178,10 +198,10 @@ impl Event {
         if self.kind.has_instruction_length() { Some(self.instruction_length as u32) } else { None }
     }
 
-    /// The same for a guest in real-address mode, where exceptions push no error code.
+    /// The same with this error code, or none.
     #[must_use]
-    pub(crate) const fn without_error_code(self) -> Self {
-        Self { error_code: None, ..self }
+    pub(crate) const fn with_error_code(self, error_code: Option<u32>) -> Self {
+        Self { error_code, ..self }
     }
 
     /// The VM-entry interruption-information field that injects it.

@@ -196,6 +196,18 @@ fn every_instruction_error_of_entries_has_a_text() {
     }
 }
 
+/// VM entry would fail with an invalid control field, which is the hypervisor's bug.
+#[test]
+fn an_event_that_no_cpu_reports_is_none() {
+    let interrupted = |info, length| Event::interrupted(InterruptionInfo::new(info), || u32::MAX, || length);
+    assert_eq!(interrupted(0x8000_0203, 0), None, "NMI with another vector");
+    assert_eq!(interrupted(0x8000_0320, 0), None, "exception 32");
+    assert_eq!(interrupted(0x8000_0b15, 0), None, "#CP");
+    assert_eq!(interrupted(0x8000_0480, 0), None, "INT 128 of no length");
+    assert_eq!(interrupted(0x8000_0603, 16), None, "INT3 of 16 bytes");
+    assert_eq!(interrupted(0x8000_0b0e, 0).and_then(|event| event.error_code()), Some(0xffff));
+}
+
 #[test]
 fn activity_states_and_their_numbers() {
     for state in [Activity::Active, Activity::Hlt, Activity::Shutdown, Activity::WaitForSipi] {
