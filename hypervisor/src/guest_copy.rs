@@ -305,13 +305,16 @@ fn kernel_walk(cpu: &Loaded<'_>) -> Option<KernelWalk> {
 }
 
 fn registers(cpu: &Loaded<'_>) -> Registers {
+    let pdptes = [vmcs::GUEST_PDPTE0, vmcs::GUEST_PDPTE1, vmcs::GUEST_PDPTE2, vmcs::GUEST_PDPTE3];
     Registers {
         cr0: cpu.read(vmcs::GUEST_CR0),
         cr3: cpu.read(vmcs::GUEST_CR3),
         cr4: cpu.read(vmcs::GUEST_CR4),
         efer: cpu.read(vmcs::GUEST_IA32_EFER),
         rflags: cpu.read(vmcs::GUEST_RFLAGS),
-        // Neither protection keys nor PAE paging are met in 64-bit mode.
-        ..Registers::default()
+        // VM exits save them if PAE paging is on; else nobody looks.
+        pdptes: pdptes.map(|field| cpu.read(field)),
+        // No guest's CPUID shows protection keys.
+        pkru: 0,
     }
 }
