@@ -593,6 +593,7 @@ fn load_cpu(
     current.cpu.inspect(|cpu| {
         let pat = cpu.read(vmcs::GUEST_IA32_PAT);
         vcpu::reset(cpu, vcpu, config, state);
+        cpu.flush_translations();
         cpu.write(vmcs::GUEST_IA32_PAT, pat);
         cpu.write(vmcs::GUEST_IA32_SYSENTER_CS, u32::try_from(record.sysenter_cs).unwrap_or(0));
         cpu.write(vmcs::GUEST_IA32_SYSENTER_ESP, record.sysenter_esp);

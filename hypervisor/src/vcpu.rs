@@ -293,7 +293,12 @@ pub fn start(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &Vcp
 
 /// Gives a vcpu that runs nowhere the registers with which it will start.
 pub fn prepare(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
-    state.cpu.inspect(|cpu| reset(cpu, vcpu, config, from));
+    state.cpu.inspect(|cpu| {
+        reset(cpu, vcpu, config, from);
+        // Those of an earlier life may be there.
+        cpu.flush_translations();
+    });
+    state.pending = PendingEvents::new();
     vcpu.initialised.store(true, Ordering::SeqCst);
 }
 
