@@ -89,7 +89,8 @@ pub enum Stop {
 }
 
 /// How many VM exits it takes at most until the clock is read. The preemption timer
-/// counts in the guest only, and from the same value after each exit.
+/// counts in the guest only; without "save VMX-preemption timer value" it even starts
+/// anew after each exit.
 const EXITS_BETWEEN_CLOCK_READS: u32 = 16;
 
 /// One stay of a vcpu on a pcpu.

@@ -26,7 +26,8 @@ use hv_core::msr_policy::X2apicAccess;
 use hv_core::vlapic::Mode;
 use hv_core::vmcs::{self, Control, Field, Group, Guest, Width, Writable};
 use hv_core::vmx_caps::{
-    ApicVirtualization, EntryControls, PinControls, PrimaryControls, SecondaryControls, VmxConfig,
+    ApicVirtualization, EntryControls, ExitControls, PinControls, PrimaryControls, SecondaryControls,
+    VmxConfig,
 };
 use x86_64::instructions::tables::{sgdt, sidt};
 use x86_64::registers::control::{Cr0, Cr3, Cr4};
@@ -611,13 +612,17 @@ impl Parked<'_> {
             secondary |= SecondaryControls::APIC_REGISTER_VIRTUALIZATION
                 | SecondaryControls::VIRTUAL_INTERRUPT_DELIVERY;
         }
+        let mut exit = config.exit().base();
+        // The timer goes on where it was instead of from the start after each VM exit, so
+        // that a guest which exits often does not put off what is due.
+        exit.set(ExitControls::SAVE_PREEMPTION_TIMER, config.saves_preemption_timer());
         // The debug registers are switched with the vcpu.
         primary.remove(PrimaryControls::MOV_DR_EXITING);
         let words = [
             (vmcs::PIN_BASED_CONTROLS, pin.bits()),
             (vmcs::PRIMARY_CONTROLS, primary.bits()),
             (vmcs::SECONDARY_CONTROLS, secondary.bits()),
-            (vmcs::EXIT_CONTROLS, config.exit().base().bits()),
+            (vmcs::EXIT_CONTROLS, exit.bits()),
             (vmcs::ENTRY_CONTROLS, config.entry().base().bits()),
             (vmcs::EXCEPTION_BITMAP, INTERCEPTED),
             (vmcs::PAGE_FAULT_ERROR_CODE_MASK, 0),
