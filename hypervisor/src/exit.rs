@@ -372,7 +372,7 @@ fn exception(cpu: &mut Loaded<'_>, exit: ExceptionExit) -> Outcome {
     const DEBUG: u8 = 1;
     const DOUBLE_FAULT: u8 = 8;
     if exit.vector == DEBUG {
-        cpu.add_debug_conditions(ExceptionExit::debug_conditions(cpu).bits());
+        cpu.take_debug_exception(ExceptionExit::debug_conditions(cpu).bits());
     }
     let vectoring = InterruptionInfo::new(cpu.read(vmcs::IDT_VECTORING_INFORMATION));
     if exit.nmi_unblocked && exit.vector != DOUBLE_FAULT && !vectoring.is_valid() {

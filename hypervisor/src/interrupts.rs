@@ -218,6 +218,7 @@ fn conditions(cpu: &Loaded<'_>) -> Conditions {
         interruptibility: Interruptibility::from_bits_retain(cpu.read(vmcs::GUEST_INTERRUPTIBILITY_STATE)),
         interrupts_enabled: cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0,
         protected_mode: cpu.read(vmcs::GUEST_CR0) & CR0_PE != 0,
+        trap_pending: cpu.is_single_step_pending(),
     }
 }
 

@@ -17,7 +17,7 @@ use core::arch::{asm, naked_asm};
 use core::marker::PhantomData;
 
 use alloc::sync::Arc;
-use hv_core::exit::{ExitInformation, InterruptionInfo};
+use hv_core::exit::{ExitInformation, InterruptionInfo, PendingDebug};
 use hv_core::frame::{Order, OutOfFrames, Reach, Use};
 use hv_core::gpr::{Gpr, Gprs};
 use hv_core::id::PcpuId;
@@ -369,7 +369,7 @@ impl Loaded<'_> {
 
     /// Adds conditions to the guest's DR6, as the delivery of #DB does (SDM "Debug
     /// Status Register (DR6)").
-    pub fn add_debug_conditions(&mut self, conditions: u64) {
+    fn add_debug_conditions(&mut self, conditions: u64) {
         const BREAKPOINTS: u64 = 0xf;
         let old: u64;
         // SAFETY: reads a register.
@@ -438,6 +438,9 @@ impl Loaded<'_> {
 
     /// As [`Loaded::skip_instruction`], for an instruction of `length` bytes, where the
     /// exit does not tell.
+    ///
+    /// Under the trap flag a debug exception follows the instruction (SDM "Single-Step
+    /// Exception Condition"). The CPU raises it behind VM entry.
     #[inline]
     pub fn advance(&mut self, length: u32) {
         let rip = self.read(vmcs::GUEST_RIP);
@@ -445,6 +448,46 @@ impl Loaded<'_> {
         let shadow = self.read(vmcs::GUEST_INTERRUPTIBILITY_STATE);
         if shadow & 3 != 0 {
             self.write(vmcs::GUEST_INTERRUPTIBILITY_STATE, shadow & !3);
+        }
+        if self.is_stepping() {
+            self.set_single_step_pending();
+        }
+    }
+
+    /// Whether the guest has the trap flag on; its `IA32_DEBUGCTL` is 0.
+    #[inline]
+    fn is_stepping(&self) -> bool {
+        const TRAP: u64 = 1 << 8;
+        self.read(vmcs::GUEST_RFLAGS) & TRAP != 0
+    }
+
+    /// Whether a single step waits for its debug exception, which comes before any other event.
+    #[must_use]
+    pub fn is_single_step_pending(&self) -> bool {
+        let pending = || PendingDebug::from_bits_retain(self.read(vmcs::GUEST_PENDING_DEBUG_EXCEPTIONS));
+        self.is_stepping() && pending().contains(PendingDebug::SINGLE_STEP)
+    }
+
+    #[cold]
+    fn set_single_step_pending(&mut self) {
+        let pending = PendingDebug::from_bits_retain(self.read(vmcs::GUEST_PENDING_DEBUG_EXCEPTIONS));
+        self.write(vmcs::GUEST_PENDING_DEBUG_EXCEPTIONS, (pending | PendingDebug::SINGLE_STEP).bits());
+    }
+
+    /// Makes of an intercepted #DB what its delivery would: DR6 has the `conditions`, and
+    /// DR7.GD is off for the handler (SDM "Debug Control Register (DR7)"; VM entry does
+    /// neither).
+    ///
+    /// In the shadow of STI or MOV SS a single step has to be pending under the trap flag,
+    /// or VM entry refuses the state; a VM exit for #DB does not save it (SDM "Checks on
+    /// Guest Non-Register State").
+    pub fn take_debug_exception(&mut self, conditions: u64) {
+        const GENERAL_DETECT: u64 = 1 << 13;
+        self.add_debug_conditions(conditions);
+        let dr7 = self.read(vmcs::GUEST_DR7);
+        self.write(vmcs::GUEST_DR7, dr7 & !GENERAL_DETECT);
+        if self.read(vmcs::GUEST_INTERRUPTIBILITY_STATE) & 3 != 0 && self.is_stepping() {
+            self.set_single_step_pending();
         }
     }
 }

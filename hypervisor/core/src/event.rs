@@ -168,6 +168,9 @@ pub struct Conditions {
     pub interrupts_enabled: bool,
     /// CR0.PE: without it exceptions push no error code.
     pub protected_mode: bool,
+    /// A debug exception of the instruction before is pending, which comes first (SDM
+    /// "Priority Among Concurrent Events"). An event injected now would take its place.
+    pub trap_pending: bool,
 }
 
 impl Conditions {
@@ -179,12 +182,13 @@ impl Conditions {
     /// Whether the guest takes an interrupt at its next instruction boundary.
     #[must_use]
     pub const fn takes_interrupt(self) -> bool {
-        self.interrupts_enabled && !self.instruction_shadow()
+        self.interrupts_enabled && !self.instruction_shadow() && !self.trap_pending
     }
 
     /// Some CPUs also refuse an NMI after STI (SDM "Checks on Guest Non-Register State").
     const fn takes_nmi(self) -> bool {
-        !self.instruction_shadow() && !self.interruptibility.contains(Interruptibility::BLOCKING_BY_NMI)
+        let blocked = self.interruptibility.contains(Interruptibility::BLOCKING_BY_NMI);
+        !self.instruction_shadow() && !self.trap_pending && !blocked
     }
 }
 
@@ -299,6 +303,7 @@ mod tests {
         interruptibility: Interruptibility::empty(),
         interrupts_enabled: true,
         protected_mode: true,
+        trap_pending: false,
     };
 
     fn blocked(by: Interruptibility) -> Conditions {
@@ -380,6 +385,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pending_trap_comes_before_nmi_and_interrupt() {
+        let mut pending = PendingEvents::new();
+        pending.raise_nmi();
+        let waiting = pending.next(Some(0x30), Conditions { trap_pending: true, ..OPEN });
+        assert_eq!((waiting.inject, waiting.interrupt_taken), (None, false));
+        assert!(waiting.nmi_window && waiting.interrupt_window);
+    }
+
+    #[test]
     fn an_interrupted_nmi_is_unblocked_and_injected_again() {
         let mut pending = PendingEvents::new();
         let event = Event::interrupted(InterruptionInfo::new(0x8000_0202), || 0, || 0).unwrap();
@@ -434,7 +448,12 @@ mod tests {
                 let interruptibility = Interruptibility::from_bits_truncate(bits);
                 Step::Enter {
                     interrupt,
-                    conditions: Conditions { interruptibility, interrupts_enabled, protected_mode },
+                    conditions: Conditions {
+                        interruptibility,
+                        interrupts_enabled,
+                        protected_mode,
+                        trap_pending: false,
+                    },
                 }
             },
         );
