@@ -290,6 +290,10 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, exit: Exit) -> Outcome {
         Exit::EptViolation(violation) => mmio::handle(cpu, vcpu, violation),
         Exit::Nmi => nmi(),
         Exit::TripleFault => Outcome::Crash(CrashReason::TripleFault),
+        Exit::EntryFailed(failure @ EntryFailure::MachineCheck) => {
+            trap::deliver_machine_check();
+            Outcome::Crash(CrashReason::BadState(failure))
+        }
         Exit::EntryFailed(failure) => Outcome::Crash(CrashReason::BadState(failure)),
         other => Outcome::Crash(CrashReason::Unhandled(other)),
     }
@@ -367,10 +371,15 @@ fn xsetbv(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
 }
 
 /// An exception that is intercepted only so that its delivery cannot go on for ever
-/// without an instruction in between: the guest gets it.
+/// without an instruction in between: the guest gets it. But a machine check is for the
+/// hypervisor.
 fn exception(cpu: &mut Loaded<'_>, exit: ExceptionExit) -> Outcome {
     const DEBUG: u8 = 1;
     const DOUBLE_FAULT: u8 = 8;
+    const MACHINE_CHECK: u8 = 18;
+    if exit.vector == MACHINE_CHECK {
+        trap::deliver_machine_check();
+    }
     if exit.vector == DEBUG {
         cpu.take_debug_exception(ExceptionExit::debug_conditions(cpu).bits());
     }

@@ -209,8 +209,9 @@ pub struct Masked {
 }
 
 /// Exceptions that cause VM exits: #DB and #AC, whose delivery can raise the same
-/// again, so that a guest would never come to an instruction boundary.
-const INTERCEPTED: u32 = 1 << 1 | 1 << 17;
+/// again, so that a guest would never come to an instruction boundary; and #MC, which
+/// is the machine's.
+const INTERCEPTED: u32 = 1 << 1 | 1 << 17 | 1 << 18;
 
 /// VM entry did not happen (SDM "Basic VM-Entry Checks").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
