@@ -28,12 +28,13 @@ use xen_abi::domctl::{
 };
 use xen_abi::hvm_params::{HvmParam, NR_PARAMS};
 use xen_abi::sched::ShutdownReason;
-use xen_abi::xen::{DomainHandle, VmAssistType};
+use xen_abi::xen::{DomainHandle, Virq, VmAssistType};
 use zerocopy::FromZeros;
 
 use crate::clock;
 use crate::devices::Devices;
 use crate::domain_memory::DomainMemory;
+use crate::event::{self, Events};
 use crate::sched::{self, At};
 use crate::vcpu::Vcpu;
 use crate::work::Work;
@@ -147,6 +148,7 @@ pub struct Domain {
     draft: Lock<Option<Model>>,
     model: Once<Model>,
     devices: Devices,
+    events: Events,
     /// Emptied when the domain is destroyed: they refer to it.
     vcpus: RwLock<Vec<Arc<Vcpu>>>,
     /// Reasons why none of its vcpus may run: pauses that were not undone yet.
@@ -214,6 +216,7 @@ impl Domain {
             model: Once::new(),
             confines: Arc::new(confines),
             devices: Devices::new(id == DomId::DOM0),
+            events: Events::new(config.max_vcpus, config.max_event_port)?,
             vcpus: RwLock::new(Vec::new()),
             pauses: AtomicU32::new(paused),
             controller_pauses: AtomicU32::new(paused),
@@ -241,6 +244,7 @@ impl Domain {
         clock::write_wall(self.memory.shared_info(), 0);
         vcpus.iter().for_each(|vcpu| vcpu.shared().write_time(vcpu));
         *self.vcpus.write() = vcpus;
+        self.events.set_vcpus(count);
         Ok(())
     }
 
@@ -354,6 +358,12 @@ impl Domain {
     /// Its devices.
     pub fn devices(&self) -> &Devices {
         &self.devices
+    }
+
+    /// Its event channels.
+    #[inline]
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Whether its vcpus may run, if they have anything to do.
@@ -554,6 +564,7 @@ impl Domain {
         let first = self.shutdown.compare_exchange(RUNNING, code, Ordering::SeqCst, Ordering::SeqCst);
         if first.is_ok() {
             self.vcpus().iter().for_each(sched::suspend);
+            event::raise_global(Virq::DomExc);
         }
     }
 

@@ -5,6 +5,7 @@
 //! | slice | done when |
 //! |---|---|
 //! | no vcpu may run any more | none is on a pcpu |
+//! | its event channels close | all are free |
 //! | its memory goes back | there is none left |
 //! | its vcpus go, and its place in the table | at once |
 //!
@@ -22,10 +23,10 @@ use hv_core::id::DomId;
 use spin::RwLock;
 use xen_abi::RawDomid;
 use xen_abi::errno::Errno;
-use xen_abi::xen::{DOMID_FIRST_RESERVED, DOMID_SELF, DomainHandle, NR_VIRQS};
+use xen_abi::xen::{DOMID_FIRST_RESERVED, DOMID_SELF, DomainHandle, NR_VIRQS, Virq};
 
 use crate::domain::{Config, Domain};
-use crate::{cpuid, dom0, init};
+use crate::{cpuid, dom0, event, init};
 
 /// In the order of their numbers. Written when domains come and go; readers only
 /// take an `Arc` from it.
@@ -51,6 +52,16 @@ pub fn find_any(domid: RawDomid, caller: &Arc<Domain>) -> Result<Arc<Domain>, Er
         return Ok(Arc::clone(caller));
     }
     DomId::new(domid).and_then(find).ok_or(Errno::ESRCH)
+}
+
+/// The domain that `domid` names, if it is `caller` itself or `caller` may act on others.
+///
+/// # Errors
+///
+/// `ESRCH`, `EPERM`.
+pub fn target(domid: RawDomid, caller: &Arc<Domain>) -> Result<Arc<Domain>, Errno> {
+    let found = find_any(domid, caller)?;
+    if caller.is_privileged() || Arc::ptr_eq(&found, caller) { Ok(found) } else { Err(Errno::EPERM) }
 }
 
 /// The first domain whose number is `id` or higher.
@@ -129,11 +140,16 @@ pub fn destroy(domain: &Arc<Domain>) -> Progress {
     if domain.is_on_a_pcpu() {
         return Progress::More;
     }
+    if event::close_all(domain) == Progress::More {
+        return Progress::More;
+    }
     if domain.memory().relinquish(domain.confines()) == Progress::More {
         return Progress::More;
     }
     drop(domain.take_vcpus());
     remove(domain.id());
+    forget_virq_handler(domain.id());
+    event::raise_global(Virq::DomExc);
     Progress::Done
 }
 
@@ -145,4 +161,19 @@ static VIRQ_HANDLERS: [AtomicU32; NR_VIRQS as usize] = [const { AtomicU32::new(0
 pub fn set_virq_handler(virq: u32, domain: DomId) -> bool {
     let place = usize::try_from(virq).ok().and_then(|virq| VIRQ_HANDLERS.get(virq));
     place.map(|place| place.store(domain.get().into(), Ordering::Release)).is_some()
+}
+
+/// The domain that gets the global virtual interrupt `virq`.
+pub fn virq_handler(virq: u32) -> DomId {
+    let place = usize::try_from(virq).ok().and_then(|virq| VIRQ_HANDLERS.get(virq));
+    let id = place.and_then(|place| u16::try_from(place.load(Ordering::Acquire)).ok());
+    id.and_then(DomId::new).unwrap_or(DomId::DOM0)
+}
+
+/// What a domain that is no more was to get goes to Dom0.
+fn forget_virq_handler(id: DomId) {
+    for place in &VIRQ_HANDLERS {
+        let dom0 = DomId::DOM0.get().into();
+        let _other = place.compare_exchange(id.get().into(), dom0, Ordering::AcqRel, Ordering::Acquire);
+    }
 }

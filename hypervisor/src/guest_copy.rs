@@ -11,17 +11,19 @@
 //!  read, write, fetch           bytes
 //!  read_obj, write_obj          one structure
 //!  read_item, write_item        one of an array that a handle names
-//!  write_field                  part of a structure
+//!  Guest                        several copies of one handler, and single fields
 //! ```
 //!
 //! All fail with `EFAULT`; part of it may have been copied then.
+
+use core::cell::Cell;
 
 use hv_arch::confines::Local;
 use hv_arch::confines::page::PinnedPage;
 use hv_arch::vcpu::Loaded;
 use hv_core::addr::{GuestPhysAddr, GuestVirtAddr, PAGE_SIZE, to_usize};
 use hv_core::paging::PageSize;
-use hv_core::pt_walk::{Access, KernelWalk, Privilege, Purpose, Registers, Walker};
+use hv_core::pt_walk::{Access, KernelPage, KernelWalk, Privilege, Purpose, Registers, Walker};
 use hv_core::vmcs;
 use xen_abi::errno::Errno;
 use xen_abi::handle::GuestHandle;
@@ -39,7 +41,16 @@ const KERNEL_WRITE: Access = Access { purpose: Purpose::Write, privilege: Privil
 ///
 /// `EFAULT`; part of it may have been copied.
 pub fn read(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-    read_as(cpu, vcpu, from, to, KERNEL_READ)
+    Guest::new(cpu, vcpu)?.read(from, to)
+}
+
+/// Copies `from` to the guest's address `to`.
+///
+/// # Errors
+///
+/// `EFAULT`; part of it may have been copied.
+pub fn write(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), Errno> {
+    Guest::new(cpu, vcpu)?.write(to, from)
 }
 
 /// Copies code that the guest has just executed at the linear address `from`.
@@ -50,37 +61,7 @@ pub fn read(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(
 pub fn fetch(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
     let user = cpu.read(vmcs::GUEST_SS_ACCESS_RIGHTS) >> 5 & 3 == 3;
     let privilege = if user { Privilege::User } else { Privilege::Supervisor };
-    read_as(cpu, vcpu, from, to, Access { purpose: Purpose::Fetch, privilege })
-}
-
-#[inline]
-fn read_as(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8], access: Access) -> Result<(), Errno> {
-    let guest = Guest::new(cpu, vcpu)?;
-    let mut done = 0;
-    while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        let (at, len) = guest.piece(from, done, rest.len(), access)?;
-        let rest = rest.get_mut(..len).ok_or(Errno::EFAULT)?;
-        guest.memory.read(at, rest).map_err(|_| Errno::EFAULT)?;
-        done += len;
-    }
-    Ok(())
-}
-
-/// Copies `from` to the guest's address `to`.
-///
-/// # Errors
-///
-/// `EFAULT`; part of it may have been copied.
-pub fn write(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), Errno> {
-    let guest = Guest::new(cpu, vcpu)?;
-    let mut done = 0;
-    while let Some(rest) = from.get(done..).filter(|rest| !rest.is_empty()) {
-        let (at, len) = guest.piece(to, done, rest.len(), KERNEL_WRITE)?;
-        let rest = rest.get(..len).ok_or(Errno::EFAULT)?;
-        guest.memory.write(at, rest).map_err(|_| Errno::EFAULT)?;
-        done += len;
-    }
-    Ok(())
+    Guest::new(cpu, vcpu)?.read_as(from, to, Access { purpose: Purpose::Fetch, privilege })
 }
 
 /// Copies the structure at `handle` from the guest.
@@ -94,9 +75,7 @@ pub fn read_obj<T: FromBytes + IntoBytes>(
     vcpu: &Vcpu,
     handle: GuestHandle<T>,
 ) -> Result<T, Errno> {
-    let mut object = T::new_zeroed();
-    read(cpu, vcpu, handle.address(), object.as_mut_bytes())?;
-    Ok(object)
+    Guest::new(cpu, vcpu)?.read_obj(handle)
 }
 
 /// Copies a structure to the guest.
@@ -111,7 +90,7 @@ pub fn write_obj<T: IntoBytes + Immutable>(
     handle: GuestHandle<T>,
     object: &T,
 ) -> Result<(), Errno> {
-    write(cpu, vcpu, handle.address(), object.as_bytes())
+    Guest::new(cpu, vcpu)?.write(handle.address(), object.as_bytes())
 }
 
 /// Copies element `index` of the array at `handle` from the guest.
@@ -145,23 +124,6 @@ pub fn write_item<T: IntoBytes + Immutable>(
     write_obj(cpu, vcpu, item(handle, index)?, object)
 }
 
-/// Copies the field at byte `offset` of the structure at `handle` to the guest.
-///
-/// # Errors
-///
-/// `EFAULT`.
-#[inline]
-pub fn write_field<T, F: IntoBytes + Immutable>(
-    cpu: &Loaded<'_>,
-    vcpu: &Vcpu,
-    handle: GuestHandle<T>,
-    offset: usize,
-    field: &F,
-) -> Result<(), Errno> {
-    let address = handle.address().checked_add(offset as u64).ok_or(Errno::EFAULT)?;
-    write(cpu, vcpu, address, field.as_bytes())
-}
-
 /// Pins the `len` bytes at the guest's address `at`, which it must be able to write, for
 /// as long as the result exists.
 ///
@@ -182,24 +144,108 @@ pub fn pin(cpu: &Loaded<'_>, vcpu: &Vcpu, at: u64, len: usize) -> Result<Area, E
     Ok(area)
 }
 
-fn item<T>(handle: GuestHandle<T>, index: u64) -> Result<GuestHandle<T>, Errno> {
+/// Where element `index` of the array at `handle` is.
+///
+/// # Errors
+///
+/// `EFAULT` if the address would wrap around.
+pub fn item<T>(handle: GuestHandle<T>, index: u64) -> Result<GuestHandle<T>, Errno> {
     let offset = index.checked_mul(size_of::<T>() as u64).ok_or(Errno::EFAULT)?;
     handle.address().checked_add(offset).map(GuestHandle::new).ok_or(Errno::EFAULT)
 }
 
-/// A vcpu's view of its memory.
-struct Guest<'a, 'b> {
+/// A vcpu's view of its memory, for copies of one hypercall or emulated instruction:
+/// a page that it has found stays found, as in a TLB.
+pub struct Guest<'a, 'b> {
     cpu: &'a Loaded<'b>,
     memory: Local<'a>,
     /// If its kernel runs with 4-level paging.
     kernel: Option<KernelWalk>,
+    /// The page found last: first byte, and where its first byte leads.
+    last: Cell<(u64, KernelPage)>,
 }
 
+/// No page begins there.
+const NOWHERE: u64 = 1;
+
 impl<'a, 'b> Guest<'a, 'b> {
+    /// The view of `vcpu`, which is loaded as `cpu`.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if it is not.
     #[inline]
-    fn new(cpu: &'a Loaded<'b>, vcpu: &'a Vcpu) -> Result<Self, Errno> {
+    pub fn new(cpu: &'a Loaded<'b>, vcpu: &'a Vcpu) -> Result<Self, Errno> {
         let memory = vcpu.domain().confines().local().ok_or(Errno::EFAULT)?;
-        Ok(Self { cpu, memory, kernel: kernel_walk(cpu) })
+        let none = KernelPage { addr: GuestPhysAddr::default(), writable: false };
+        Ok(Self { cpu, memory, kernel: kernel_walk(cpu), last: Cell::new((NOWHERE, none)) })
+    }
+
+    /// As [`read`].
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`.
+    #[inline]
+    pub fn read(&self, from: u64, to: &mut [u8]) -> Result<(), Errno> {
+        self.read_as(from, to, KERNEL_READ)
+    }
+
+    #[inline]
+    fn read_as(&self, from: u64, to: &mut [u8], access: Access) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let (at, len) = self.piece(from, done, rest.len(), access)?;
+            let rest = rest.get_mut(..len).ok_or(Errno::EFAULT)?;
+            self.memory.read(at, rest).map_err(|_| Errno::EFAULT)?;
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// As [`write`].
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`.
+    #[inline]
+    pub fn write(&self, to: u64, from: &[u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Some(rest) = from.get(done..).filter(|rest| !rest.is_empty()) {
+            let (at, len) = self.piece(to, done, rest.len(), KERNEL_WRITE)?;
+            let rest = rest.get(..len).ok_or(Errno::EFAULT)?;
+            self.memory.write(at, rest).map_err(|_| Errno::EFAULT)?;
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// As [`read_obj`].
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`.
+    #[inline]
+    pub fn read_obj<T: FromBytes + IntoBytes>(&self, handle: GuestHandle<T>) -> Result<T, Errno> {
+        let mut object = T::new_zeroed();
+        self.read(handle.address(), object.as_mut_bytes())?;
+        Ok(object)
+    }
+
+    /// Copies the field at byte `offset` of the structure at `handle` to the guest.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`.
+    #[inline]
+    pub fn write_field<T, F: IntoBytes + Immutable>(
+        &self,
+        handle: GuestHandle<T>,
+        offset: usize,
+        field: &F,
+    ) -> Result<(), Errno> {
+        let address = handle.address().checked_add(offset as u64).ok_or(Errno::EFAULT)?;
+        self.write(address, field.as_bytes())
     }
 
     /// Where the bytes from `at + done` on lie, and how many of `len` are in that page.
@@ -212,13 +258,29 @@ impl<'a, 'b> Guest<'a, 'b> {
         access: Access,
     ) -> Result<(GuestPhysAddr, usize), Errno> {
         let address = GuestVirtAddr::new(at).checked_add(done as u64).ok_or(Errno::EFAULT)?;
+        let offset = address.page_offset();
+        let len = len.min(to_usize(PAGE_SIZE - offset));
+        let (page, found) = self.last.get();
+        let again = page == address.get() - offset
+            && (access.purpose == Purpose::Read || access.purpose == Purpose::Write && found.writable);
+        let found = if again { found.addr.checked_add(offset) } else { None };
+        match found {
+            Some(found) => Ok((found, len)),
+            None => Ok((self.find(address, access)?, len)),
+        }
+    }
+
+    #[inline(never)]
+    fn find(&self, address: GuestVirtAddr, access: Access) -> Result<GuestPhysAddr, Errno> {
         let kernel = self.kernel.filter(|_| access.privilege == Privilege::Supervisor);
-        let quick = kernel.and_then(|walk| walk.find(&self.memory, address, access.purpose));
-        let found = match quick {
-            Some(found) => found,
-            None => self.walk(address, access)?,
-        };
-        Ok((found, len.min(to_usize(PAGE_SIZE - address.page_offset()))))
+        match kernel.and_then(|walk| walk.find(&self.memory, address, access.purpose)) {
+            Some(found) => {
+                let page = KernelPage { addr: found.addr.gfn().start(), ..found };
+                self.last.set((address.get() - address.page_offset(), page));
+                Ok(found.addr)
+            }
+            None => self.walk(address, access),
+        }
     }
 
     /// Any mode of paging, any rights.

@@ -29,11 +29,13 @@ use hv_core::vcpu_state::CR0_PE;
 use hv_core::vlapic::{Delivery, Destination, Effect, Message, Signal, Trigger, Vector, Vlapic};
 use hv_core::vmcs;
 use hv_core::vmx_caps::ApicVirtualization;
+use xen_abi::xen::Virq;
 
 use xen_abi::sched::ShutdownReason;
 
 use crate::clock;
 use crate::domain::Domain;
+use crate::event;
 use crate::exit::Outcome;
 use crate::shared;
 use crate::vcpu::Vcpu;
@@ -181,6 +183,9 @@ pub fn expire(vcpu: &Vcpu) {
         let mut timers = vcpu.timers().lock();
         (timers.expire(clock::now()), timers.deadline().map(clock::tsc_at))
     };
+    if expired.timer {
+        event::raise(vcpu.domain(), Virq::Timer, vcpu.id());
+    }
     if expired.poll {
         vcpu.owe(Work::ROUSE);
     }

@@ -27,6 +27,7 @@ mod dom0;
 mod domain;
 mod domain_memory;
 mod domains;
+mod event;
 mod exit;
 mod guest_copy;
 mod hypercall;

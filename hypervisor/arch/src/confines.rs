@@ -772,14 +772,14 @@ impl Confines {
         Ok(())
     }
 
-    /// Calls `copy` with the machine address of `at`, while it stays this domain's. It
-    /// reaches to the end of its frame.
+    /// Calls `copy` with where `at` is mapped, while it stays this domain's. It reaches to
+    /// the end of its frame.
     #[inline]
     fn reach(
         &self,
         at: GuestPhysAddr,
         rights: Rights,
-        copy: impl FnOnce(HostPhysAddr),
+        copy: impl FnOnce(*mut u8),
     ) -> Result<(), AccessError> {
         if let Some(local) = self.local() {
             let address = local.address(at, rights == Rights::ReadWrite).ok_or(AccessError::NotMapped)?;
@@ -790,7 +790,7 @@ impl Confines {
         // of its own for each frame.
         let _tables = self.tables.lock();
         let address = self.walk(at, rights).ok_or(AccessError::NotMapped)?;
-        copy(address);
+        copy(memory::phys_to_virt(address.get()));
         Ok(())
     }
 
@@ -862,10 +862,10 @@ pub struct Local<'a> {
 }
 
 impl Local<'_> {
-    /// Where `at` lies in the machine, if it is RAM that may be read, or written. The
-    /// answer is good until this pcpu answers others or unloads the vcpu.
+    /// Where `at` is mapped, if it is RAM that may be read, or written. The answer is
+    /// good until this pcpu answers others or unloads the vcpu.
     #[inline]
-    fn address(self, at: GuestPhysAddr, write: bool) -> Option<HostPhysAddr> {
+    fn address(self, at: GuestPhysAddr, write: bool) -> Option<*mut u8> {
         let here = percpu::this();
         if here.ept().get() != self.confines.eptp.get() {
             return None;
@@ -875,18 +875,20 @@ impl Local<'_> {
             Some(frame) => frame,
             None => self.look_up(stamp, at.gfn(), write)?,
         };
-        frame.checked_add(at.page_offset())
+        // A frame is mapped at a multiple of its size.
+        Some((frame | at.page_offset()) as *mut u8)
     }
 
     #[cold]
-    fn look_up(self, stamp: u64, gfn: Gfn, write: bool) -> Option<HostPhysAddr> {
+    fn look_up(self, stamp: u64, gfn: Gfn, write: bool) -> Option<u64> {
         let page = self.confines.ept.lookup(&Walk, gfn).page()?;
         let rights = if write { Rights::ReadWrite } else { Rights::Read };
         if page.kind != PageType::Ram || !page.rights.contains(rights) {
             return None;
         }
-        percpu::this().p2m.remember(stamp, gfn.get(), page.mfn, page.rights);
-        Some(page.mfn.start())
+        let cache = &percpu::this().p2m;
+        cache.remember(stamp, gfn.get(), page.mfn, page.rights);
+        cache.find(stamp, gfn.get(), write)
     }
 
     /// Copies what lies in one frame from `at` on.

@@ -88,6 +88,11 @@ pub(crate) fn send_flush(target: PcpuId) -> Receipt {
     send(target)
 }
 
+/// What was asked of `target` last.
+pub(crate) fn latest(target: PcpuId) -> Receipt {
+    Receipt { target, number: INBOXES[target.index()].asked.load(Ordering::Acquire) }
+}
+
 /// Answers what was asked of this pcpu: for the IPI vector, and for whoever waits.
 pub(crate) fn receive() {
     let inbox = &INBOXES[percpu::this().id().index()];

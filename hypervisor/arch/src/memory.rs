@@ -473,9 +473,8 @@ pub(crate) unsafe fn write_table(table: Mfn, index: usize, entry: u64) {
 ///
 /// # Safety
 ///
-/// `from` and the bytes after it, up to the end of their frame, are RAM of a domain.
-pub(crate) unsafe fn copy_from_guest(from: HostPhysAddr, to: &mut [u8]) {
-    let from = phys_to_virt(from.get());
+/// `from` leads to that many bytes of RAM of a domain, in the direct map.
+pub(crate) unsafe fn copy_from_guest(from: *const u8, to: &mut [u8]) {
     // SAFETY: by the caller. `rep movsb` makes no assumption about what it reads.
     unsafe {
         asm!("rep movsb", inout("rsi") from => _, inout("rdi") to.as_mut_ptr() => _,
@@ -487,10 +486,10 @@ pub(crate) unsafe fn copy_from_guest(from: HostPhysAddr, to: &mut [u8]) {
 ///
 /// # Safety
 ///
-/// `from` is a multiple of 8 in RAM of a domain.
+/// `from` is a multiple of 8 and leads to RAM of a domain, in the direct map.
 #[inline]
-pub(crate) unsafe fn read_guest_u64(from: HostPhysAddr) -> u64 {
-    let word = phys_to_virt(from.get()).cast::<AtomicU64>();
+pub(crate) unsafe fn read_guest_u64(from: *const u8) -> u64 {
+    let word = from.cast::<AtomicU64>();
     // SAFETY: by the caller; the guest may write it at the same time.
     unsafe { &*word }.load(Ordering::Relaxed)
 }
@@ -500,8 +499,7 @@ pub(crate) unsafe fn read_guest_u64(from: HostPhysAddr) -> u64 {
 /// # Safety
 ///
 /// As for [`copy_from_guest`].
-pub(crate) unsafe fn copy_to_guest(to: HostPhysAddr, from: &[u8]) {
-    let to = phys_to_virt(to.get());
+pub(crate) unsafe fn copy_to_guest(to: *mut u8, from: &[u8]) {
     // SAFETY: as above.
     unsafe {
         asm!("rep movsb", inout("rsi") from.as_ptr() => _, inout("rdi") to => _,

@@ -13,6 +13,7 @@ extern crate std;
 
 pub mod acpi;
 pub mod addr;
+pub mod atomic_page;
 pub mod boot_info;
 pub mod cmdline;
 pub mod cmos;
@@ -38,7 +39,6 @@ pub mod pt_walk;
 pub mod pvclock;
 pub mod rate;
 pub mod runstate;
-pub mod shared_page;
 pub mod symbols;
 pub mod vcpu_state;
 pub mod vioapic;

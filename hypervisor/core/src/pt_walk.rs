@@ -458,6 +458,15 @@ pub struct KernelWalk {
     reserved: u64,
 }
 
+/// What [`KernelWalk::find`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KernelPage {
+    /// Address of the byte.
+    pub addr: GuestPhysAddr,
+    /// Whether it may be written.
+    pub writable: bool,
+}
+
 impl KernelWalk {
     /// For a CPU with `phys_bits` (MAXPHYADDR), if `registers` say 4-level paging.
     #[inline]
@@ -480,7 +489,7 @@ impl KernelWalk {
         memory: &M,
         addr: GuestVirtAddr,
         purpose: Purpose,
-    ) -> Option<GuestPhysAddr> {
+    ) -> Option<KernelPage> {
         let virt = addr.get();
         let (mut table, mut shift, mut all, mut any) = (self.root, 39, u64::MAX, 0);
         let start = loop {
@@ -504,13 +513,15 @@ impl KernelWalk {
             shift = shift.wrapping_sub(9);
         };
         let supervisor = all & USER == 0;
+        let writable = all & WRITABLE != 0;
         let allowed = match purpose {
             Purpose::Read => true,
-            Purpose::Write => all & WRITABLE != 0,
+            Purpose::Write => writable,
             Purpose::Fetch => any & NO_EXECUTE == 0,
         };
         let offset = virt & 1_u64.wrapping_shl(shift).wrapping_sub(1);
-        (supervisor && allowed && addr.is_canonical()).then(|| phys(start | offset))
+        let found = supervisor && allowed && addr.is_canonical();
+        found.then(|| KernelPage { addr: phys(start | offset), writable })
     }
 }
 

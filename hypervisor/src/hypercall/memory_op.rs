@@ -24,12 +24,12 @@ use xen_abi::memory::{
     MemAcquireResource, MemoryDomain, MemoryOp, MemoryReservation, PodTarget, RDM_ALL,
     ReservedDeviceMemoryMap, VnumaTopologyInfo,
 };
-use xen_abi::xen::DOMID_SELF;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{Answer, Call, Reply};
 use crate::domain::Domain;
-use crate::{domains, guest_copy};
+use crate::domains;
+use crate::guest_copy::{self, Guest};
 
 const EXTENT_SHIFT: u32 = 6;
 const OP_MASK: u64 = (1 << EXTENT_SHIFT) - 1;
@@ -60,7 +60,8 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
     let [command, argument, ..] = call.arguments;
     let (op, start) = (command & OP_MASK, command >> EXTENT_SHIFT);
     let op = u32::try_from(op).ok().and_then(MemoryOp::new).ok_or(Errno::ENOSYS)?;
-    let request = Request { call, op, start, argument };
+    let guest = Guest::new(call.cpu, call.vcpu)?;
+    let request = Request { call, guest, op, start, argument };
     match op {
         MemoryOp::IncreaseReservation | MemoryOp::DecreaseReservation | MemoryOp::PopulatePhysmap => {
             Ok(reservation::handle(&request))
@@ -96,6 +97,7 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
 /// One hypercall.
 struct Request<'a, 'b, 'c> {
     call: &'a Call<'b, 'c>,
+    guest: Guest<'a, 'c>,
     op: MemoryOp,
     /// The extent to begin with.
     start: u64,
@@ -105,20 +107,19 @@ struct Request<'a, 'b, 'c> {
 
 impl Request<'_, '_, '_> {
     fn read<T: FromBytes + IntoBytes>(&self) -> Result<T, Errno> {
-        guest_copy::read_obj(self.call.cpu, self.call.vcpu, GuestHandle::new(self.argument))
+        self.guest.read_obj(GuestHandle::new(self.argument))
     }
 
     fn write<T: IntoBytes + Immutable>(&self, object: &T) -> Result<(), Errno> {
-        guest_copy::write_obj(self.call.cpu, self.call.vcpu, GuestHandle::new(self.argument), object)
+        self.guest.write(self.argument, object.as_bytes())
     }
 
     fn write_field<F: IntoBytes + Immutable>(&self, offset: usize, field: &F) -> Result<(), Errno> {
-        let handle = GuestHandle::<u8>::new(self.argument);
-        guest_copy::write_field(self.call.cpu, self.call.vcpu, handle, offset, field)
+        self.guest.write_field(GuestHandle::<u8>::new(self.argument), offset, field)
     }
 
     fn item<T: FromBytes + IntoBytes>(&self, list: GuestHandle<T>, index: u64) -> Result<T, Errno> {
-        guest_copy::read_item(self.call.cpu, self.call.vcpu, list, index)
+        self.guest.read_obj(guest_copy::item(list, index)?)
     }
 
     fn set_item<T: IntoBytes + Immutable>(
@@ -127,7 +128,7 @@ impl Request<'_, '_, '_> {
         index: u64,
         item: &T,
     ) -> Result<(), Errno> {
-        guest_copy::write_item(self.call.cpu, self.call.vcpu, list, index, item)
+        self.guest.write(guest_copy::item(list, index)?.address(), item.as_bytes())
     }
 
     fn caller(&self) -> &Arc<Domain> {
@@ -136,12 +137,7 @@ impl Request<'_, '_, '_> {
 
     /// The domain that `domid` names, if the caller may change its memory.
     fn target(&self, domid: RawDomid) -> Result<Arc<Domain>, Errno> {
-        let caller = self.caller();
-        if domid == DOMID_SELF || domid == caller.id().get() {
-            return Ok(Arc::clone(caller));
-        }
-        let found = DomId::new(domid).and_then(domains::find).ok_or(Errno::ESRCH)?;
-        if caller.is_privileged() { Ok(found) } else { Err(Errno::EPERM) }
+        domains::target(domid, self.caller())
     }
 
     fn check_privileged(&self) -> Result<(), Errno> {

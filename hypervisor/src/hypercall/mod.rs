@@ -6,6 +6,7 @@
 mod bitmap;
 mod console_io;
 mod domctl;
+mod event_channel_op;
 mod hvm_op;
 mod memory_op;
 mod multicall;
@@ -81,6 +82,7 @@ static TABLE: [Option<Entry>; NUMBERS] = {
         (Hypercall::ConsoleIo, Caller::Dom0, console_io::handle),
         (Hypercall::VcpuOp, Caller::Anyone, vcpu_op::handle),
         (Hypercall::MemoryOp, Caller::Anyone, memory_op::handle),
+        (Hypercall::EventChannelOp, Caller::Anyone, event_channel_op::handle),
         (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),
         (Hypercall::HvmOp, Caller::Anyone, hvm_op::handle),
         (Hypercall::VmAssist, Caller::Anyone, vm_assist::handle),

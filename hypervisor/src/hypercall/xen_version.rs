@@ -12,7 +12,8 @@ use xen_abi::version::{
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{Answer, Call, Reply};
-use crate::{guest_copy, init};
+use crate::guest_copy::{self, Guest};
+use crate::init;
 
 /// The interface is that of Xen 4.17.
 pub const VERSION: u32 = 4 << 16 | 17;
@@ -78,7 +79,8 @@ fn compile_info() -> CompileInfo {
 #[inline(never)]
 fn features(call: &Call<'_, '_>) -> Reply {
     let argument = GuestHandle::<FeatureInfo>::new(call.arguments[1]);
-    let info = guest_copy::read_obj(call.cpu, call.vcpu, argument)?;
+    let guest = Guest::new(call.cpu, call.vcpu)?;
+    let info = guest.read_obj(argument)?;
     if info.submap_idx != 0 {
         return Err(Errno::EINVAL);
     }
@@ -93,6 +95,6 @@ fn features(call: &Call<'_, '_>) -> Reply {
         Features::NOT_DIRECT_MAPPED
     };
     let submap = offset_of!(FeatureInfo, submap);
-    guest_copy::write_field(call.cpu, call.vcpu, argument, submap, &features.bits())?;
+    guest.write_field(argument, submap, &features.bits())?;
     Ok(Answer::Value(0))
 }

@@ -7,12 +7,14 @@
 
 use core::cell::Cell;
 
-use hv_core::addr::{HostPhysAddr, Mfn, to_usize};
+use hv_core::addr::{Mfn, to_usize};
 use hv_core::ept::Rights;
+
+use crate::memory;
 
 /// Entries; a power of two.
 const ENTRIES: usize = 16;
-/// In the address of a frame: the guest may write it.
+/// In the address where a frame is mapped: the guest may write it.
 const WRITABLE: u64 = 1;
 
 /// The cache of one pcpu.
@@ -32,15 +34,13 @@ impl Cache {
         Self([const { Entry { stamp: Cell::new(0), gfn: Cell::new(0), frame: Cell::new(0) } }; ENTRIES])
     }
 
-    /// The frame behind `gfn`, if it is known and may be read, or written.
+    /// Where the frame behind `gfn` is mapped, if it is known and may be read, or written.
     #[inline]
-    pub(super) fn find(&self, stamp: u64, gfn: u64, write: bool) -> Option<HostPhysAddr> {
+    pub(super) fn find(&self, stamp: u64, gfn: u64, write: bool) -> Option<u64> {
         let entry = &self.0[index(gfn)];
         let frame = entry.frame.get();
-        if entry.gfn.get() != gfn || entry.stamp.get() != stamp || (write && frame & WRITABLE == 0) {
-            return None;
-        }
-        HostPhysAddr::new(frame & !WRITABLE)
+        let known = entry.gfn.get() == gfn && entry.stamp.get() == stamp && (!write || frame & WRITABLE != 0);
+        known.then_some(frame & !WRITABLE)
     }
 
     /// Remembers that `gfn` is `mfn`, readable at least.
@@ -49,7 +49,7 @@ impl Cache {
         let writable = if rights.contains(Rights::ReadWrite) { WRITABLE } else { 0 };
         entry.stamp.set(stamp);
         entry.gfn.set(gfn);
-        entry.frame.set(mfn.start().get() | writable);
+        entry.frame.set(memory::phys_to_virt(mfn.start().get()) as u64 | writable);
     }
 }
 

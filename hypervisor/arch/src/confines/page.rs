@@ -12,6 +12,7 @@ use core::ops::Deref;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use hv_core::addr::{Gfn, PAGE_LEN};
+use hv_core::atomic_page::{At8, At32, At64, AtomicPage};
 use hv_core::ept::Rights;
 use hv_core::frame::OutOfFrames;
 use hv_core::id::DomId;
@@ -62,7 +63,7 @@ impl Words {
         let inside = offset.checked_add(to.len()).is_some_and(|end| end <= PAGE_LEN);
         if let Some(from) = self.frame.mfn().start().checked_add(offset as u64).filter(|_| inside) {
             // SAFETY: RAM of a domain, to which a reference is held.
-            unsafe { memory::copy_from_guest(from, to) };
+            unsafe { memory::copy_from_guest(memory::phys_to_virt(from.get()), to) };
         }
         inside
     }
@@ -73,7 +74,7 @@ impl Words {
         let inside = offset.checked_add(from.len()).is_some_and(|end| end <= PAGE_LEN);
         if let Some(to) = self.frame.mfn().start().checked_add(offset as u64).filter(|_| inside) {
             // SAFETY: as above.
-            unsafe { memory::copy_to_guest(to, from) };
+            unsafe { memory::copy_to_guest(memory::phys_to_virt(to.get()), from) };
         }
         inside
     }
@@ -88,6 +89,83 @@ impl Words {
         let fits = offset <= PAGE_LEN - size_of::<T>() && offset.is_multiple_of(align_of::<T>());
         let start = self.frame.mfn().start().get();
         fits.then(|| memory::phys_to_virt(start + offset as u64).cast::<T>().cast_const())
+    }
+}
+
+impl Words {
+    #[inline]
+    fn byte(&self, at: At8) -> &AtomicU8 {
+        // SAFETY: as in `u8`: `At8` lies in the frame.
+        unsafe { &*self.address(at.offset()).cast::<AtomicU8>() }
+    }
+
+    #[inline]
+    fn word(&self, at: At32) -> &AtomicU32 {
+        // SAFETY: as in `u32`: `At32` lies in the frame and is aligned.
+        unsafe { &*self.address(at.offset()).cast::<AtomicU32>() }
+    }
+
+    #[inline]
+    fn double(&self, at: At64) -> &AtomicU64 {
+        // SAFETY: as in `u64`: `At64` lies in the frame and is aligned.
+        unsafe { &*self.address(at.offset()).cast::<AtomicU64>() }
+    }
+
+    #[inline]
+    fn address(&self, offset: usize) -> *const u8 {
+        memory::phys_to_virt(self.frame.mfn().start().get() + offset as u64).cast_const()
+    }
+}
+
+impl AtomicPage for Words {
+    #[inline]
+    fn load8(&self, at: At8) -> u8 {
+        self.byte(at).load(Ordering::Acquire)
+    }
+
+    #[inline]
+    fn fetch_or8(&self, at: At8, bits: u8) -> u8 {
+        self.byte(at).fetch_or(bits, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn load32(&self, at: At32) -> u32 {
+        self.word(at).load(Ordering::Acquire)
+    }
+
+    #[inline]
+    fn store32(&self, at: At32, value: u32) {
+        self.word(at).store(value, Ordering::Release);
+    }
+
+    #[inline]
+    fn fetch_or32(&self, at: At32, bits: u32) -> u32 {
+        self.word(at).fetch_or(bits, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn fetch_and32(&self, at: At32, bits: u32) -> u32 {
+        self.word(at).fetch_and(bits, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn compare_exchange32(&self, at: At32, current: u32, new: u32) -> Result<u32, u32> {
+        self.word(at).compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn load64(&self, at: At64) -> u64 {
+        self.double(at).load(Ordering::Acquire)
+    }
+
+    #[inline]
+    fn fetch_or64(&self, at: At64, bits: u64) -> u64 {
+        self.double(at).fetch_or(bits, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn fetch_and64(&self, at: At64, bits: u64) -> u64 {
+        self.double(at).fetch_and(bits, Ordering::SeqCst)
     }
 }
 

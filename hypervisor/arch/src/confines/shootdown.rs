@@ -9,7 +9,8 @@ use arrayvec::ArrayVec;
 use hv_core::addr::Mfn;
 use hv_core::ept::{Flush, Mapping, PageType};
 use hv_core::frame::{FrameState, Order};
-use hv_core::id::{DomId, MAX_PCPUS};
+use hv_core::id::DomId;
+use hv_core::pcpu_set::PcpuSet;
 
 use super::Confines;
 use crate::frames::{self, FrameRef, OwnFrames};
@@ -33,13 +34,15 @@ pub struct Shootdown<'a> {
 
 impl<'a> Shootdown<'a> {
     /// Nothing is owed yet.
+    #[inline]
     pub fn new(confines: &'a Confines) -> Self {
         Self { confines, gone: ArrayVec::new(), tables: Vec::new(), owed: Flush::Nothing }
     }
 
     /// Waits until no CPU uses what was taken away, and gives it back.
-    pub fn complete(self) {
-        drop(self);
+    #[inline]
+    pub fn complete(mut self) {
+        self.settle();
     }
 
     /// Makes room for one more page. No lock is held.
@@ -118,10 +121,16 @@ impl Confines {
             // Asked by yet another pcpu, this one answers later.
             let _stale = self.pcpus.take_stale(here);
         }
-        let others = self.pcpus.active().filter(|&pcpu| pcpu != here);
-        let receipts: ArrayVec<_, MAX_PCPUS> = others.map(ipi::send_flush).collect();
-        for receipt in receipts {
-            if let Err(pcpu) = receipt.wait(time::ticks_from_us(LIMIT_US)) {
+        let mut asked = PcpuSet::NONE;
+        for pcpu in self.pcpus.active().filter(|&pcpu| pcpu != here) {
+            ipi::send_flush(pcpu);
+            asked.insert(pcpu);
+        }
+        if asked.is_empty() {
+            return;
+        }
+        for pcpu in asked.iter() {
+            if ipi::latest(pcpu).wait(time::ticks_from_us(LIMIT_US)).is_err() {
                 panic!("CPU{pcpu} does not flush its translations");
             }
         }

@@ -268,7 +268,7 @@ impl<S: SharedWords> Channels<'_, S> {
                 None => Err(Errno::EINVAL),
             });
         }
-        let mut fifo = Fifo::new(u32::try_from(self.table.vcpus()).map_err(|_| Errno::ENOMEM)?)?;
+        let mut fifo = Fifo::new(self.table.vcpus())?;
         fifo.set_control(vcpu, page, at)?;
         self.shared.with_fifo(|slot| *slot = Some(fifo));
         self.table.set_uses_fifo(true);
@@ -315,8 +315,8 @@ impl<S: SharedWords> Channels<'_, S> {
     }
 
     /// The reset goes on at `port` in a while.
-    pub fn reset_pause(&mut self, port: Port) {
-        self.ports.reset_from = port.get().max(1);
+    pub fn reset_pause(&mut self, port: u32) {
+        self.ports.reset_from = port.max(1);
     }
 
     /// The reset's last step: back to the 2-level interface. Returns what the FIFO interface held, to be

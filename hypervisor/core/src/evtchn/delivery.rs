@@ -18,17 +18,19 @@ use super::fifo::Fifo;
 use super::table::{Notify, PortTable};
 use super::{Channel, Port};
 use crate::addr::PAGE_SIZE;
-use crate::shared_page::{At32, At64, SharedPage};
+use crate::atomic_page::{At8, At64, AtomicPage};
 
 /// The words that a domain shares with the hypervisor.
 pub trait SharedWords {
-    /// A page of them.
-    type Page: SharedPage;
+    /// The page of `struct shared_info`, and those of `struct vcpu_info`.
+    type Info: AtomicPage;
+    /// A page of event words or control blocks, kept as long as the FIFO interface needs it.
+    type Page: AtomicPage;
     /// `struct shared_info`.
-    fn shared_info(&self) -> &Self::Page;
-    /// `struct vcpu_info` of a vcpu; `None` if it has none yet. Then its events stay pending, until
-    /// [`VcpuInfoAt::mark_all`] tells it to look.
-    fn vcpu_info(&self, vcpu: u16) -> Option<VcpuInfoAt<'_, Self::Page>>;
+    fn shared_info(&self) -> &Self::Info;
+    /// Runs `f` with the `struct vcpu_info` of a vcpu. `None` if it has none yet: its events stay pending, and
+    /// it is told to look at everything when it gets one.
+    fn with_vcpu_info<R>(&self, vcpu: u16, f: impl FnOnce(VcpuInfoAt<'_, Self::Info>) -> R) -> Option<R>;
     /// Runs `f` with the queue lock held.
     fn with_fifo<R>(&self, f: impl FnOnce(&mut Option<Fifo<Self::Page>>) -> R) -> R;
 }
@@ -55,40 +57,30 @@ impl Delivered {
 #[derive(Debug)]
 pub struct VcpuInfoAt<'a, P> {
     page: &'a P,
-    flags: At32,
+    upcall_pending: At8,
     selector: At64,
 }
 
-/// `evtchn_upcall_pending`: bit 0 of its byte, the lowest of the word.
-const UPCALL_PENDING: u32 = 1;
-const UPCALL_BYTE: u32 = 0xff;
 const SIZE: u64 = size_of::<VcpuInfo>() as u64;
+const UPCALL_PENDING: u64 = offset_of!(VcpuInfo, evtchn_upcall_pending) as u64;
 const SELECTOR: u64 = offset_of!(VcpuInfo, evtchn_pending_sel) as u64;
-const _: () = assert!(offset_of!(VcpuInfo, evtchn_upcall_pending) == 0);
 
-impl<'a, P: SharedPage> VcpuInfoAt<'a, P> {
+impl<'a, P: AtomicPage> VcpuInfoAt<'a, P> {
     /// The structure at byte `offset` of `page`, or `None` if it is not aligned or leaves the page.
     #[must_use]
     pub fn new(page: &'a P, offset: u64) -> Option<Self> {
         let fits = offset <= PAGE_SIZE - SIZE && offset.is_multiple_of(8);
-        fits.then(|| Self { page, flags: At32::masked(offset), selector: At64::masked(offset + SELECTOR) })
-    }
-
-    /// Whether the guest still has an upcall to take.
-    #[must_use]
-    pub fn upcall_pending(&self) -> bool {
-        self.page.load32(self.flags) & UPCALL_BYTE != 0
-    }
-
-    /// Makes the guest look at everything: its events may have come before it had this structure.
-    pub fn mark_all(&self) {
-        self.page.fetch_or64(self.selector, u64::MAX);
-        self.page.fetch_or32(self.flags, UPCALL_PENDING);
+        let (upcall_pending, selector) = (offset.wrapping_add(UPCALL_PENDING), offset.wrapping_add(SELECTOR));
+        fits.then(|| Self {
+            page,
+            upcall_pending: At8::masked(upcall_pending),
+            selector: At64::masked(selector),
+        })
     }
 
     /// Sets `evtchn_upcall_pending`; returns whether it was not set.
     pub(super) fn raise(&self) -> bool {
-        self.page.fetch_or32(self.flags, UPCALL_PENDING) & UPCALL_PENDING == 0
+        self.page.fetch_or8(self.upcall_pending, 1) & 1 == 0
     }
 
     /// Sets a bit of `evtchn_pending_sel`; returns whether it was not set.
@@ -166,7 +158,7 @@ pub(super) fn clear_pending<S: SharedWords>(table: &PortTable, shared: &S, port:
 }
 
 /// Whether the 2-level interface has an event for `port`.
-pub(super) fn is_pending_2_level(page: &impl SharedPage, port: Port) -> bool {
+pub(super) fn is_pending_2_level(page: &impl AtomicPage, port: Port) -> bool {
     TwoLevelWords::of(port).is_some_and(|words| words.is_pending(page))
 }
 
@@ -199,7 +191,7 @@ impl TwoLevelWords {
         })
     }
 
-    fn is_pending(self, page: &impl SharedPage) -> bool {
+    fn is_pending(self, page: &impl AtomicPage) -> bool {
         page.load64(self.pending) & self.bit != 0
     }
 
@@ -218,6 +210,7 @@ impl TwoLevelWords {
     }
 
     fn select<S: SharedWords>(self, shared: &S, event: Notify) -> bool {
-        shared.vcpu_info(event.vcpu).is_some_and(|info| info.select(self.selector) && info.raise())
+        let selected = |info: VcpuInfoAt<'_, S::Info>| info.select(self.selector) && info.raise();
+        shared.with_vcpu_info(event.vcpu, selected).unwrap_or(false)
     }
 }

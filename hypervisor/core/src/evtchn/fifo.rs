@@ -33,7 +33,7 @@ use super::Port;
 use super::delivery::{Delivered, SharedWords};
 use super::table::{Entry, Notify, PortTable, QueuePlace, boxed_slice};
 use crate::addr::PAGE_SIZE;
-use crate::shared_page::{At32, SharedPage};
+use crate::atomic_page::{At32, AtomicPage};
 
 const PENDING: u32 = 1 << FIFO_PENDING_BIT;
 const MASKED: u32 = 1 << FIFO_MASKED_BIT;
@@ -88,7 +88,7 @@ struct VcpuQueues<P> {
     tails: [u32; FIFO_MAX_QUEUES],
 }
 
-impl<P: SharedPage> Fifo<P> {
+impl<P: AtomicPage> Fifo<P> {
     /// The queues of a domain with `vcpus` vcpus, without control blocks and event words.
     pub(super) fn new(vcpus: u32) -> Result<Self, Errno> {
         let queues = || VcpuQueues { control: None, tails: [0; FIFO_MAX_QUEUES] };
@@ -217,7 +217,7 @@ impl<P: SharedPage> Fifo<P> {
 }
 
 fn raise<S: SharedWords>(shared: &S, vcpu: u16) -> bool {
-    shared.vcpu_info(vcpu).is_some_and(|info| info.raise())
+    shared.with_vcpu_info(vcpu, |info| info.raise()).unwrap_or(false)
 }
 
 /// An event word.
@@ -226,7 +226,7 @@ struct Word<'a, P> {
     at: At32,
 }
 
-impl<P: SharedPage> Word<'_, P> {
+impl<P: AtomicPage> Word<'_, P> {
     fn has(&self, bit: u32) -> bool {
         self.page.load32(self.at) & bit != 0
     }

@@ -91,6 +91,8 @@ pub struct PortTable {
     virqs: Box<[[AtomicU32; VIRQS]]>,
     /// The port of each physical interrupt, 0 for none.
     pirqs: Box<[AtomicU32]>,
+    /// Vcpus that the domain has.
+    vcpus: AtomicU32,
     /// The FIFO interface is in use.
     fifo: AtomicBool,
 }
@@ -116,8 +118,17 @@ pub struct Notify {
     pub(super) priority: u8,
 }
 
+impl Notify {
+    /// The port that gets it.
+    #[must_use]
+    pub const fn port(self) -> Port {
+        self.port
+    }
+}
+
 impl PortTable {
-    /// The table of a domain with `vcpus` vcpus and `pirqs` physical interrupts, without ports.
+    /// The table of a domain with room for `vcpus` vcpus, none of which it has yet, and with `pirqs` physical
+    /// interrupts, without ports.
     ///
     /// # Errors
     ///
@@ -130,8 +141,15 @@ impl PortTable {
             groups: [const { Once::new() }; GROUPS],
             virqs: boxed_slice(vcpus, || [const { AtomicU32::new(0) }; VIRQS])?,
             pirqs: boxed_slice(pirqs, || AtomicU32::new(0))?,
+            vcpus: AtomicU32::new(0),
             fifo: AtomicBool::new(false),
         })
+    }
+
+    /// The domain has `vcpus` vcpus now, as far as there is room.
+    pub fn set_vcpus(&self, vcpus: u32) {
+        let room = u32::try_from(self.virqs.len()).unwrap_or(u32::MAX);
+        self.vcpus.store(vcpus.min(room), Ordering::Release);
     }
 
     /// What `port` is.
@@ -208,14 +226,13 @@ impl PortTable {
             .and_then(|(port, _)| Port::new(port))
     }
 
-    /// Whether `vcpu` is one of the domain.
+    /// `vcpu`, if it is one of the domain; `ENOENT` if not.
     pub(super) fn vcpu(&self, vcpu: u32) -> Result<u16, Errno> {
-        let known = u16::try_from(vcpu).ok().filter(|&vcpu| usize::from(vcpu) < self.virqs.len());
-        known.ok_or(Errno::ENOENT)
+        if vcpu < self.vcpus() { u16::try_from(vcpu).map_err(|_| Errno::ENOENT) } else { Err(Errno::ENOENT) }
     }
 
-    pub(super) fn vcpus(&self) -> usize {
-        self.virqs.len()
+    pub(super) fn vcpus(&self) -> u32 {
+        self.vcpus.load(Ordering::Acquire)
     }
 
     /// One past the highest port that the interface in use can have.

@@ -3,9 +3,10 @@ mod queues;
 mod two_level;
 
 use super::*;
+use crate::atomic_page::testing::HostPage;
+use crate::atomic_page::{At8, At32, At64, AtomicPage};
 use crate::id::DomId;
-use crate::shared_page::testing::HostPage;
-use crate::shared_page::{At32, At64, SharedPage};
+use core::sync::atomic::Ordering;
 use proptest::prelude::ProptestConfig;
 use std::sync::{Arc, Mutex};
 use xen_abi::errno::Errno;
@@ -15,19 +16,20 @@ const VCPUS: u16 = 3;
 /// The words of a domain whose vcpus have their structures in the shared info page.
 #[derive(Debug)]
 struct Words {
-    info: Arc<HostPage>,
+    info: HostPage,
     fifo: Mutex<Option<Fifo<Arc<HostPage>>>>,
 }
 
 impl SharedWords for Words {
+    type Info = HostPage;
     type Page = Arc<HostPage>;
 
-    fn shared_info(&self) -> &Arc<HostPage> {
+    fn shared_info(&self) -> &HostPage {
         &self.info
     }
 
-    fn vcpu_info(&self, vcpu: u16) -> Option<VcpuInfoAt<'_, Arc<HostPage>>> {
-        VcpuInfoAt::new(&self.info, u64::from(vcpu) * 64)
+    fn with_vcpu_info<R>(&self, vcpu: u16, f: impl FnOnce(VcpuInfoAt<'_, HostPage>) -> R) -> Option<R> {
+        VcpuInfoAt::new(&self.info, u64::from(vcpu) * 64).map(f)
     }
 
     fn with_fifo<R>(&self, f: impl FnOnce(&mut Option<Fifo<Arc<HostPage>>>) -> R) -> R {
@@ -47,7 +49,7 @@ impl Words {
     /// Takes the upcall of a vcpu, as a guest's handler begins; returns the words of ports to look at.
     fn take_upcall(&self, vcpu: u16) -> (bool, u64) {
         let base = u64::from(vcpu) * 64;
-        let pending = self.info.fetch_and32(At32::masked(base), !0xff) & 0xff != 0;
+        let pending = self.info.byte(At8::masked(base)).swap(0, Ordering::SeqCst) != 0;
         (pending, self.info.fetch_and64(At64::masked(base + 8), 0))
     }
 }
@@ -63,8 +65,9 @@ struct Domain {
 impl Domain {
     fn new(id: u16, max_port: u32) -> Self {
         let table = PortTable::new(u32::from(VCPUS), 4).unwrap();
+        table.set_vcpus(u32::from(VCPUS));
         let ports = Mutex::new(Ports::new(&table, max_port).unwrap());
-        let words = Words { info: Arc::new(HostPage::new()), fifo: Mutex::new(None) };
+        let words = Words { info: HostPage::new(), fifo: Mutex::new(None) };
         Self { id: DomId::new(id).unwrap(), table, ports, words }
     }
 

@@ -116,7 +116,7 @@ fn the_kernel_s_walk_leaves_the_rest_to_the_whole_one() {
     let kernel = |registers: &Registers| KernelWalk::new(39, registers);
     let find = |memory: &Memory, at, write| {
         let purpose = if write { Purpose::Write } else { Purpose::Read };
-        kernel(&LONG).and_then(|walk| walk.find(memory, virt(at), purpose)).map(GuestPhysAddr::get)
+        kernel(&LONG).and_then(|walk| walk.find(memory, virt(at), purpose)).map(|found| found.addr.get())
     };
     let own = with(&[(4, 0x2000 | ALL & !USER)]);
     assert_eq!(find(&own, VIRT, true), Some(0x12_3456_789a));
@@ -427,7 +427,7 @@ proptest! {
         let quick = KernelWalk::new(39, &registers).unwrap().find(&memory, virt(VIRT), access.purpose);
         let whole = walk(&memory, &registers, VIRT, access).map(|walk| walk.addr);
         if let Some(found) = quick {
-            prop_assert_eq!(whole, Ok(found));
+            prop_assert_eq!(whole, Ok(found.addr));
         }
         let entries = memory.words.values().copied();
         let (all, any) = (entries.clone().fold(!0, |a, b| a & b), entries.fold(0, |a, b| a | b));

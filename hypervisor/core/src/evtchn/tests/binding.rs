@@ -230,7 +230,7 @@ fn a_reset_can_be_interrupted_but_not_doubled() {
         assert_eq!(channels.reset_begin(true), Err(Errno::EBUSY), "none to resume");
         assert_eq!(channels.reset_begin(false), Ok(1));
         assert_eq!(channels.reset_begin(false), Err(Errno::EBUSY));
-        channels.reset_pause(port(77));
+        channels.reset_pause(77);
         assert_eq!(channels.reset_begin(true), Ok(77));
         let mut from = 77;
         while let Some(bound) = channels.table.next_bound(from) {

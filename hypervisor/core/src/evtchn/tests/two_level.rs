@@ -46,10 +46,8 @@ fn vcpu_info_is_inside_its_page() {
         assert_eq!(VcpuInfoAt::new(&page, offset).is_some(), fits, "{offset}");
     }
     let info = VcpuInfoAt::new(&page, 4032).unwrap();
-    assert!(!info.upcall_pending());
-    info.mark_all();
-    assert!(info.upcall_pending());
-    assert_eq!(page.load64(At64::masked(4040)), u64::MAX);
+    assert_eq!((info.raise(), info.raise()), (true, false));
+    assert_eq!(page.load8(At8::masked(4032)), 1);
 }
 
 /// No vcpu of this domain has its structure yet.
@@ -57,13 +55,14 @@ fn vcpu_info_is_inside_its_page() {
 struct Blind(Words);
 
 impl SharedWords for Blind {
+    type Info = HostPage;
     type Page = Arc<HostPage>;
 
-    fn shared_info(&self) -> &Arc<HostPage> {
+    fn shared_info(&self) -> &HostPage {
         self.0.shared_info()
     }
 
-    fn vcpu_info(&self, _: u16) -> Option<VcpuInfoAt<'_, Arc<HostPage>>> {
+    fn with_vcpu_info<R>(&self, _: u16, _: impl FnOnce(VcpuInfoAt<'_, HostPage>) -> R) -> Option<R> {
         None
     }
 

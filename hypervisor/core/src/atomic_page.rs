@@ -1,15 +1,20 @@
 //! A page that the hypervisor shares with a guest, word by word.
 //!
 //! The guest's vcpus change the words at any time, so each access is one atomic operation
-//! on one word of one size, and what it returns is a claim of the guest. [`At32`] and [`At64`]
-//! are places that lie in the page for certain; implementations need no further check.
+//! on one word of one size, and what it returns is a claim of the guest. [`At8`], [`At32`] and
+//! [`At64`] are places that lie in the page for certain; implementations need no further check.
 //!
 //! All operations are sequentially consistent but plain loads and stores, which acquire and
 //! release: what was stored before is visible to whoever sees the store.
 
-use alloc::sync::Arc;
+use core::ops::Deref;
 
 use crate::addr::PAGE_SIZE;
+
+/// Place of a byte in a page.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(transparent)]
+pub struct At8(u16);
 
 /// Place of a 32-bit word in a page: a multiple of 4 below the page's size.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -25,6 +30,27 @@ pub struct At64(u16);
 #[expect(clippy::cast_possible_truncation, reason = "below the page's size")]
 const fn last(size: u64) -> u16 {
     (PAGE_SIZE - size) as u16
+}
+
+impl At8 {
+    /// The byte at `offset`, if it is in the page.
+    #[must_use]
+    pub const fn new(offset: u64) -> Option<Self> {
+        if offset < PAGE_SIZE { Some(Self::masked(offset)) } else { None }
+    }
+
+    /// The byte at `offset` taken modulo the page's size, as [`At32::masked`].
+    #[expect(clippy::cast_possible_truncation, reason = "masked first")]
+    #[must_use]
+    pub const fn masked(offset: u64) -> Self {
+        Self((offset & last(1) as u64) as u16)
+    }
+
+    /// Its place.
+    #[must_use]
+    pub const fn offset(self) -> usize {
+        self.0 as usize
+    }
 }
 
 impl At32 {
@@ -71,7 +97,11 @@ impl At64 {
 }
 
 /// A shared page of 4 KiB.
-pub trait SharedPage {
+pub trait AtomicPage {
+    /// Reads a byte.
+    fn load8(&self, at: At8) -> u8;
+    /// Sets `bits`; returns what was there.
+    fn fetch_or8(&self, at: At8, bits: u8) -> u8;
     /// Reads a word.
     fn load32(&self, at: At32) -> u32;
     /// Writes a word.
@@ -88,15 +118,21 @@ pub trait SharedPage {
     fn compare_exchange32(&self, at: At32, current: u32, new: u32) -> Result<u32, u32>;
     /// Reads a word.
     fn load64(&self, at: At64) -> u64;
-    /// Writes a word.
-    fn store64(&self, at: At64, value: u64);
     /// Sets `bits`; returns what was there.
     fn fetch_or64(&self, at: At64, bits: u64) -> u64;
     /// Keeps only `bits`; returns what was there.
     fn fetch_and64(&self, at: At64, bits: u64) -> u64;
 }
 
-impl<P: SharedPage + ?Sized> SharedPage for Arc<P> {
+impl<T: Deref<Target: AtomicPage>> AtomicPage for T {
+    fn load8(&self, at: At8) -> u8 {
+        (**self).load8(at)
+    }
+
+    fn fetch_or8(&self, at: At8, bits: u8) -> u8 {
+        (**self).fetch_or8(at, bits)
+    }
+
     fn load32(&self, at: At32) -> u32 {
         (**self).load32(at)
     }
@@ -121,10 +157,6 @@ impl<P: SharedPage + ?Sized> SharedPage for Arc<P> {
         (**self).load64(at)
     }
 
-    fn store64(&self, at: At64, value: u64) {
-        (**self).store64(at, value);
-    }
-
     fn fetch_or64(&self, at: At64, bits: u64) -> u64 {
         (**self).fetch_or64(at, bits)
     }
@@ -134,17 +166,18 @@ impl<P: SharedPage + ?Sized> SharedPage for Arc<P> {
     }
 }
 
-/// A page for host tests. Its words of both sizes do not overlap as on the machine: as in every
+/// A page for host tests. Its words of different sizes do not overlap as on the machine: as in every
 /// real structure, each word is only ever accessed in one size.
 #[cfg(test)]
 pub(crate) mod testing {
-    use super::{At32, At64, SharedPage};
-    use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    use super::{At8, At32, At64, AtomicPage};
+    use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
     use std::boxed::Box;
     use std::iter;
 
     #[derive(Debug)]
     pub(crate) struct HostPage {
+        bytes: Box<[AtomicU8]>,
         words: Box<[AtomicU32]>,
         doubles: Box<[AtomicU64]>,
     }
@@ -152,9 +185,14 @@ pub(crate) mod testing {
     impl HostPage {
         pub(crate) fn new() -> Self {
             Self {
+                bytes: iter::repeat_with(AtomicU8::default).take(4096).collect(),
                 words: iter::repeat_with(AtomicU32::default).take(1024).collect(),
                 doubles: iter::repeat_with(AtomicU64::default).take(512).collect(),
             }
+        }
+
+        pub(crate) fn byte(&self, at: At8) -> &AtomicU8 {
+            &self.bytes[at.offset()]
         }
 
         fn word(&self, at: At32) -> &AtomicU32 {
@@ -166,7 +204,15 @@ pub(crate) mod testing {
         }
     }
 
-    impl SharedPage for HostPage {
+    impl AtomicPage for HostPage {
+        fn load8(&self, at: At8) -> u8 {
+            self.byte(at).load(Ordering::Acquire)
+        }
+
+        fn fetch_or8(&self, at: At8, bits: u8) -> u8 {
+            self.byte(at).fetch_or(bits, Ordering::SeqCst)
+        }
+
         fn load32(&self, at: At32) -> u32 {
             self.word(at).load(Ordering::Acquire)
         }
@@ -189,10 +235,6 @@ pub(crate) mod testing {
 
         fn load64(&self, at: At64) -> u64 {
             self.double(at).load(Ordering::Acquire)
-        }
-
-        fn store64(&self, at: At64, value: u64) {
-            self.double(at).store(value, Ordering::Release);
         }
 
         fn fetch_or64(&self, at: At64, bits: u64) -> u64 {
@@ -219,6 +261,7 @@ mod tests {
         for outside in [4, 4092, 4096, 1 << 32] {
             assert_eq!(At64::new(outside), None, "{outside}");
         }
+        assert_eq!((At8::new(4095).map(At8::offset), At8::new(4096)), (Some(4095), None));
         assert_eq!(At32::masked(4096 + 7).offset(), 4);
         assert_eq!(At64::masked(u64::MAX).offset(), 4088);
     }
