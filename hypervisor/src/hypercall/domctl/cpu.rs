@@ -69,7 +69,11 @@ pub fn set_policy(request: &Request<'_, '_, '_>) -> Reply {
         .collect::<Result<Vec<CpuidLeaf>, _>>()?;
     match request.domain.policy().reduced(&leaves) {
         Ok(policy) => {
-            if request.domain.set_policy(policy) { DONE } else { Err(Errno::EEXIST) }
+            if request.domain.set_policy(policy) {
+                DONE
+            } else {
+                Err(Errno::EEXIST)
+            }
         }
         Err(refused) => {
             (argument.err_leaf, argument.err_subleaf) = (refused.leaf, refused.subleaf);
