@@ -297,7 +297,8 @@ fn leaves_that_no_policy_has_are_refused() {
     let policy = policy();
     assert_eq!(policy.reduced(&[leaf(0x14, 0)]).as_ref(), Ok(&policy));
     assert_eq!(policy.reduced(&[leaf(0x14, 1)]), Err(Refused { leaf: 0x14, subleaf: 0 }));
-    assert_eq!(policy.reduced(&[leaf(0x4000_0001, 0)]), Err(Refused { leaf: 0x4000_0001, subleaf: 0 }));
+    assert_eq!(policy.reduced(&[leaf(0x4000_0001, 1)]), Err(Refused { leaf: 0x4000_0001, subleaf: 0 }));
+    assert_eq!(policy.reduced(&[leaf(0x4000_0000, 1), leaf(0x4000_0100, 0)]).as_ref(), Ok(&policy));
 }
 
 #[test]
