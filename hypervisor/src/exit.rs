@@ -102,6 +102,8 @@ const WRMSR: ExitReason = ExitReason::new(BasicReason::Wrmsr as u32);
 /// One stay of a vcpu on a pcpu.
 struct Turn {
     pcpu: PcpuId,
+    /// When it began, in ticks of the time stamp counter.
+    start: u64,
     /// When others may take over, in ticks of the time stamp counter.
     end: u64,
     /// VM exits until the clock is read.
@@ -154,7 +156,8 @@ fn write_runstate(vcpu: &Vcpu) {
 
 impl Turn {
     fn new() -> Self {
-        Self { pcpu: percpu::this().id(), end: cpu::rdtsc().saturating_add(init::time_slice()), exits: 1 }
+        let start = cpu::rdtsc();
+        Self { pcpu: percpu::this().id(), start, end: start.saturating_add(init::time_slice()), exits: 1 }
     }
 
     /// Has the guest exit at the next time at which something is to be done.
@@ -166,13 +169,10 @@ impl Turn {
     }
 
     /// Does what is due on this pcpu; says whether the vcpu is to make room.
-    fn tick(&mut self, vcpu: &Vcpu) -> Option<Stop> {
+    fn tick(&mut self) -> Option<Stop> {
         let now = cpu::rdtsc();
         self.exits = 1;
         timers::expire(self.pcpu, now);
-        if vcpu.deadline().is_some_and(|at| at <= now) {
-            vcpu.owe(Work::TIMERS);
-        }
         if pcpu::is_called(self.pcpu) {
             return Some(Stop::Interrupted);
         }
@@ -181,7 +181,7 @@ impl Turn {
             Claim::Turn if now >= self.end => return Some(Stop::Runnable),
             Claim::Turn => {}
             Claim::Wakeup => {
-                let earliest = self.end.saturating_sub(init::time_slice()).saturating_add(init::rate_limit());
+                let earliest = self.start.saturating_add(init::rate_limit());
                 if now >= earliest {
                     return Some(Stop::Runnable);
                 }
@@ -206,7 +206,9 @@ fn settle(
         vcpu.owe(owed - Work::LEAVE);
         return Some(Stop::Parked);
     }
-    if owed.contains(Work::TIMERS) {
+    let ticks = owed.contains(Work::TICK);
+    let is_due = || ticks && vcpu.deadline().is_some_and(|at| at <= cpu::rdtsc());
+    if owed.contains(Work::TIMERS) || is_due() {
         interrupts::expire(vcpu);
         turn.exits = 1;
     }
@@ -214,7 +216,7 @@ fn settle(
         signals(cpu, vcpu, pending, activity);
     }
     let stop = match owed {
-        _ if owed.contains(Work::TICK) => turn.tick(vcpu),
+        _ if ticks => turn.tick(),
         _ if owed.contains(Work::YIELD) && sched::has_work(turn.pcpu) => Some(Stop::Runnable),
         _ => None,
     };
@@ -227,6 +229,10 @@ fn settle(
     if stop.is_some() {
         // What may be deliverable is looked for when it runs again.
         return stop;
+    }
+    if vcpu.owed().any() {
+        // What has been raised above is seen now.
+        vcpu.owed().cancel(Work::EVENTS);
     }
     interrupts::deliver(cpu, vcpu, pending);
     None

@@ -97,6 +97,8 @@ pub struct VcpuView {
     pub xcr0: u64,
     /// APIC id.
     pub apic_id: u32,
+    /// `IA32_APIC_BASE` has its APIC off.
+    pub apic_is_off: bool,
     /// Number of the vcpu in its domain.
     pub vcpu_id: u32,
 }
@@ -191,6 +193,8 @@ impl Policy {
             1 => {
                 regs.ebx |= vcpu.apic_id << 24;
                 regs.ecx |= if vcpu.cr4 & CR4_OSXSAVE != 0 { Feature::OSXSAVE.mask() } else { 0 };
+                // SDM "Enabling or Disabling the Local APIC".
+                regs.edx &= if vcpu.apic_is_off { !Feature::APIC.mask() } else { u32::MAX };
             }
             0xb => {
                 // Levels beyond the last are of type 0 but still have these two.
