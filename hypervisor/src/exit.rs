@@ -288,7 +288,12 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, exit: Exit) -> Outcome {
         Exit::Pause => Outcome::Yield,
         Exit::Hlt => Outcome::Halt,
         Exit::ExternalInterrupt(vector) => interrupt(vector),
-        Exit::PreemptionTimer => Outcome::Tick,
+        Exit::PreemptionTimer => {
+            // An emulator keeps interrupts masked while its guest has them off, although
+            // they are to exit: at least here they come in.
+            hv_arch::take_interrupts();
+            Outcome::Tick
+        }
         Exit::InterruptWindow | Exit::NmiWindow => Outcome::Events,
         Exit::EptViolation(violation) => mmio::handle(cpu, vcpu, violation),
         Exit::Nmi => nmi(),
