@@ -561,17 +561,25 @@ fn apply(domain: &Domain, vcpu: &Arc<Vcpu>, change: &Change) -> Result<(), Failu
             }
         }
         Change::Lapic(record) => {
-            let mut lapic = vcpu.lapic().lock();
-            if record.apic_base_msr != lapic.read_base() {
-                // It sends nothing.
-                let _nothing = lapic.write_base(record.apic_base_msr).map_err(|_| Errno::EINVAL)?;
-            }
-            // The deadline is looked at when the vcpu runs.
-            let _timer = lapic.write_tsc_deadline(record.tdt_msr, vcpu.tsc());
+            with_state(vcpu, |state| load_lapic(vcpu, state, record))??;
         }
         Change::TscAdjust(value) => vcpu.kept().lock().set_tsc_adjust(*value),
         Change::Nothing => {}
     }
+    Ok(())
+}
+
+fn load_lapic(vcpu: &Vcpu, state: &mut State, record: &HvmHwLapic) -> Result<(), Errno> {
+    let mut lapic = vcpu.lapic().lock();
+    if record.apic_base_msr != lapic.read_base() {
+        // It sends nothing.
+        let _nothing = lapic.write_base(record.apic_base_msr).map_err(|_| Errno::EINVAL)?;
+    }
+    // The deadline is looked at when the vcpu runs.
+    let _timer = lapic.write_tsc_deadline(record.tdt_msr, vcpu.tsc());
+    let mode = lapic.mode();
+    drop(lapic);
+    state.cpu.inspect(|cpu| cpu.set_apic_mode(mode));
     Ok(())
 }
 

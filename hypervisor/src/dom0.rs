@@ -125,8 +125,7 @@ pub fn build(
     );
 
     let mut confines = Confines::new(DomId::DOM0, config)?;
-    confines.pass_switched_msrs();
-    confines.pass_ports_except(own_ports);
+    confines.pass_ports_except(own_ports)?;
     let map = init::memory_map();
     let own = layout.claim_dom0(map)?;
     for range in &own {

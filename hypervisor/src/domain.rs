@@ -31,13 +31,13 @@ use xen_abi::sched::ShutdownReason;
 use xen_abi::xen::{DomainHandle, Virq, VmAssistType};
 use zerocopy::FromZeros;
 
-use crate::clock;
 use crate::devices::Devices;
 use crate::domain_memory::DomainMemory;
 use crate::event::{self, Events};
 use crate::sched::{self, At};
 use crate::vcpu::Vcpu;
 use crate::work::Work;
+use crate::{clock, console};
 
 /// Most vcpus of a domain (requirements 1.22).
 pub const MAX_VCPUS: u32 = 32;
@@ -119,8 +119,9 @@ pub struct Settings {
     pub share: SchedCredit,
     /// Whom it is the device model of.
     pub target: Option<DomId>,
-    /// Port by which it hears that it stops for suspend; 0 for none.
-    pub suspend_port: u32,
+    /// Memory that its page tables may take, in bytes, as the toolstack has set it; they
+    /// take what they need.
+    pub paging_pool: u64,
 }
 
 /// What its vcpus are.
@@ -196,7 +197,7 @@ impl Domain {
             tsc: TscInfo::new_zeroed(),
             share: SchedCredit { weight: DEFAULT_WEIGHT, cap: 0 },
             target: None,
-            suspend_port: 0,
+            paging_pool: 0,
         };
         let mut params = [const { AtomicU64::new(0) }; NR_PARAMS as usize];
         // As Xen's: a guest that faults three times is started again.
@@ -241,7 +242,7 @@ impl Domain {
     pub fn create_vcpus(self: &Arc<Self>, count: u32, config: &VmxConfig) -> Result<(), OutOfFrames> {
         let vcpus = (0..count).map(|id| Vcpu::new(id, self, config));
         let vcpus = vcpus.collect::<Result<Vec<_>, _>>()?;
-        clock::write_wall(self.memory.shared_info(), 0);
+        clock::write_wall(self.memory.shared_info(), self.settings.lock().time_offset);
         vcpus.iter().for_each(|vcpu| vcpu.shared().write_time(vcpu));
         *self.vcpus.write() = vcpus;
         self.events.set_vcpus(count);
@@ -447,6 +448,7 @@ impl Domain {
 
     /// Undoes a shutdown, as after a suspend that was called off.
     pub fn resume(&self) {
+        self.announced.store(RUNNING, Ordering::Relaxed);
         self.shutdown.store(RUNNING, Ordering::SeqCst);
         self.vcpus().iter().for_each(sched::resume);
     }
@@ -564,6 +566,14 @@ impl Domain {
         let first = self.shutdown.compare_exchange(RUNNING, code, Ordering::SeqCst, Ordering::SeqCst);
         if first.is_ok() {
             self.vcpus().iter().for_each(sched::suspend);
+            self.tell_stopped();
+        }
+    }
+
+    /// Tells the toolstack of a domain that has shut down, as soon as none of its vcpus
+    /// runs: it then finds it shut down.
+    pub fn tell_stopped(&self) {
+        if self.shutdown_code().is_some() && !self.is_on_a_pcpu() {
             event::raise_global(Virq::DomExc);
         }
     }
@@ -590,7 +600,12 @@ impl Domain {
     }
 
     fn print(&self, line: &mut String) {
-        log::error!("(d{}) {line}", self.id);
+        if self.is_privileged() {
+            log::error!("(d{}) {line}", self.id);
+        } else {
+            // As many as `guest_loglvl` allows, and not faster than one can read.
+            log::warn!(target: console::GUEST, "(d{}) {line}", self.id);
+        }
         line.clear();
     }
 }

@@ -70,6 +70,12 @@ pub fn find_from(id: DomId) -> Option<Arc<Domain>> {
     domains.get(domains.partition_point(|domain| domain.id() < id)).cloned()
 }
 
+/// Does `act` for each of them.
+pub fn for_each(mut act: impl FnMut(&Domain)) {
+    let domains = DOMAINS.read().clone();
+    domains.iter().for_each(|domain| act(domain));
+}
+
 /// How many there are.
 pub fn count() -> usize {
     DOMAINS.read().len()
@@ -120,8 +126,7 @@ pub fn create(wanted: Option<DomId>, config: Config, handle: DomainHandle) -> Re
 
 fn build(id: DomId, config: Config, handle: DomainHandle) -> Result<Arc<Domain>, OutOfFrames> {
     let vmx = init::vmx_config();
-    let mut confines = Confines::new(id, vmx)?;
-    confines.pass_switched_msrs();
+    let confines = Confines::new(id, vmx)?;
     let policy = cpuid::policy(id, config.max_vcpus, vmx, dom0::tsc());
     Domain::new(id, config, handle, confines, 0, policy)
 }

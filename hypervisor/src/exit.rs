@@ -11,7 +11,8 @@ use hv_arch::vcpu::Loaded;
 use hv_arch::{cpu, percpu, trap};
 use hv_core::event::{Exception, PendingEvents};
 use hv_core::exit::{
-    EntryFailure, Event, EventKind, ExceptionExit, Exit, ExitReason, Interruptibility, InterruptionInfo,
+    BasicReason, EntryFailure, Event, EventKind, ExceptionExit, Exit, ExitReason, Interruptibility,
+    InterruptionInfo,
 };
 use hv_core::gpr::Gpr;
 use hv_core::id::PcpuId;
@@ -92,6 +93,12 @@ pub enum Stop {
 /// counts in the guest only, and from the same value after each exit.
 const EXITS_BETWEEN_CLOCK_READS: u32 = 16;
 
+/// Exits that come most often and carry nothing: they are not decoded.
+const CPUID: ExitReason = ExitReason::new(BasicReason::Cpuid as u32);
+const VMCALL: ExitReason = ExitReason::new(BasicReason::Vmcall as u32);
+const RDMSR: ExitReason = ExitReason::new(BasicReason::Rdmsr as u32);
+const WRMSR: ExitReason = ExitReason::new(BasicReason::Wrmsr as u32);
+
 /// One stay of a vcpu on a pcpu.
 struct Turn {
     pcpu: PcpuId,
@@ -122,8 +129,15 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
         if let Err(error) = cpu.run() {
             panic!("{vcpu}: VM entry: VM-instruction error {}", error.error);
         }
-        let exit = Exit::decode(ExitReason::new(cpu.read(vmcs::EXIT_REASON)), &cpu);
-        match dispatch(&mut cpu, vcpu, exit) {
+        let reason = ExitReason::new(cpu.read(vmcs::EXIT_REASON));
+        let outcome = match reason {
+            CPUID => cpuid::handle(&mut cpu, vcpu),
+            VMCALL => hypercall::handle(&mut cpu, vcpu),
+            RDMSR => msr::read(&mut cpu, vcpu),
+            WRMSR => msr::write(&mut cpu, vcpu),
+            _ => dispatch(&mut cpu, vcpu, reason),
+        };
+        match outcome {
             Outcome::Done => cpu.skip_instruction(),
             Outcome::Resume => {}
             other => conclude(&mut cpu, vcpu, pending, activity, other),
@@ -271,14 +285,12 @@ fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, state: VcpuState) {
     cpu.flush_translations();
 }
 
-fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, exit: Exit) -> Outcome {
-    match exit {
-        Exit::Vmcall => hypercall::handle(cpu, vcpu),
-        Exit::Cpuid => cpuid::handle(cpu, vcpu),
+/// All other exits. Apart, so that what is done for them costs those nothing.
+#[inline(never)]
+fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, reason: ExitReason) -> Outcome {
+    match Exit::decode(reason, cpu) {
         Exit::CrAccess(access) => control::handle(cpu, vcpu, init::vmx_config(), access),
-        Exit::Io(access) => io::handle(cpu, access),
-        Exit::Rdmsr => msr::read(cpu, vcpu),
-        Exit::Wrmsr => msr::write(cpu, vcpu),
+        Exit::Io(access) => io::handle(cpu, vcpu, access),
         Exit::Xsetbv => xsetbv(cpu, vcpu),
         // The guest's caches are the pcpu's, which are coherent.
         Exit::Invd | Exit::Wbinvd => Outcome::Done,
@@ -294,7 +306,10 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, exit: Exit) -> Outcome {
             hv_arch::take_interrupts();
             Outcome::Tick
         }
-        Exit::InterruptWindow | Exit::NmiWindow => Outcome::Events,
+        Exit::InterruptWindow | Exit::NmiWindow | Exit::TprBelowThreshold => Outcome::Events,
+        Exit::ApicWrite(offset) => interrupts::written(vcpu, offset),
+        Exit::VirtualizedEoi(vector) => interrupts::ended(vcpu, vector),
+        Exit::ApicAccess(access) => mmio::handle_apic(cpu, vcpu, access),
         Exit::EptViolation(violation) => mmio::handle(cpu, vcpu, violation),
         Exit::Nmi => nmi(),
         Exit::TripleFault => Outcome::Crash(CrashReason::TripleFault),

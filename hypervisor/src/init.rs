@@ -148,7 +148,7 @@ fn report_idle_options(options: &Options<'_>) {
     }
     let idle = idle! {
         console_to_ring conswitch dom0_vcpus_pin dom0_verbose dom0_args
-        vpid apicv gnttab_max_frames gnttab_max_maptrack_frames
+        vpid gnttab_max_frames gnttab_max_maptrack_frames
     };
     for (name, _) in idle.into_iter().filter(|&(_, given)| given) {
         log::info!("boot option {name}: has no effect yet");
@@ -289,7 +289,12 @@ fn start_pcpus(machine: &'static Machine, board: &Board) {
     };
     smp::boot_cpu_online();
     let config = match vmx::capabilities(&machine.features) {
-        Ok(config) => VMX.call_once(|| config),
+        Ok(mut config) => {
+            if !machine.options.apicv {
+                config.forgo_apicv();
+            }
+            VMX.call_once(|| config)
+        }
         Err(error) => crash::refuse(format_args!("{error}")),
     };
     if let Err(error) = vmx::enter_root(&machine.features, config) {
@@ -323,6 +328,7 @@ fn start_pcpus(machine: &'static Machine, board: &Board) {
     let khz = time::tsc_hz() / 1_000;
     log::info!("TSC: {}.{:03} MHz by {}", khz / 1_000, khz % 1_000, reference.name());
     log::info!("{config}");
+    log::info!("Local APICs of guests: {}", config.apic());
 }
 
 /// Where every other pcpu comes from its start-up code.

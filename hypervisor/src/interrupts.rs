@@ -9,6 +9,11 @@
 //! A sender sets bits that the receiver's pcpu takes in when it enters the vcpu: it
 //! waits for no lock that is held for long, and never touches registers that the
 //! CPU may be working on.
+//!
+//! Where the CPU delivers interrupts ([`ApicVirtualization::Delivery`]), VM entry takes
+//! nothing from the local APIC: the CPU learns what is requested and in service, and
+//! does the rest without VM exits. What does not come from the local APIC is injected
+//! all the same.
 
 use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -17,12 +22,13 @@ use alloc::sync::Arc;
 use hv_arch::apic_page::VirtualApicPage;
 use hv_arch::time;
 use hv_arch::vcpu::Loaded;
-use hv_core::event::{Conditions, PendingEvents};
+use hv_core::event::{Conditions, Decision, PendingEvents};
 use hv_core::exit::Interruptibility;
 use hv_core::rate::Rate;
 use hv_core::vcpu_state::CR0_PE;
 use hv_core::vlapic::{Delivery, Destination, Effect, Message, Signal, Trigger, Vector, Vlapic};
 use hv_core::vmcs;
+use hv_core::vmx_caps::ApicVirtualization;
 use xen_abi::xen::Virq;
 
 use xen_abi::sched::ShutdownReason;
@@ -30,6 +36,7 @@ use xen_abi::sched::ShutdownReason;
 use crate::clock;
 use crate::domain::Domain;
 use crate::event;
+use crate::exit::Outcome;
 use crate::shared;
 use crate::vcpu::Vcpu;
 use crate::work::Work;
@@ -144,6 +151,24 @@ pub fn apply(vcpu: &Vcpu, effect: Effect) {
     vcpu.owe(Work::EVENTS);
 }
 
+/// Handles a write to the virtual-APIC page that the CPU has done, but which has an
+/// effect beyond (SDM "APIC-Write Emulation"). The guest is behind the instruction.
+pub fn written(vcpu: &Vcpu, offset: u16) -> Outcome {
+    let effect = vcpu.lapic().lock().written(offset, vcpu.tsc());
+    apply(vcpu, effect);
+    Outcome::Resume
+}
+
+/// Handles the end of a level-triggered interrupt, which the CPU has taken out of
+/// service. The guest is behind the instruction.
+pub fn ended(vcpu: &Vcpu, vector: u8) -> Outcome {
+    if let Some(vector) = Vector::new(vector) {
+        let effect = vcpu.lapic().lock().ended(vector);
+        apply(vcpu, effect);
+    }
+    Outcome::Resume
+}
+
 /// Lets the timers of `vcpu`, which runs here, fire as far as they are due, and notes
 /// the next deadline.
 pub fn expire(vcpu: &Vcpu) {
@@ -237,12 +262,12 @@ pub fn deliver(cpu: &mut Loaded<'_>, vcpu: &Vcpu, pending: &mut PendingEvents) {
     let decision = {
         let mut lapic = vcpu.lapic().lock();
         vcpu.posted().fold(&mut lapic);
-        let decision = pending.next(upcall.or_else(|| lapic.pending().map(Vector::get)), conditions);
-        // An upcall needs no end of interrupt.
-        if decision.interrupt_taken && upcall.is_none() {
-            lapic.accept();
+        match cpu.apic() {
+            ApicVirtualization::Delivery { masked, .. } => {
+                leave_to_cpu(cpu, &mut lapic, pending, upcall, conditions, masked)
+            }
+            _ => take_from(cpu, &mut lapic, pending, upcall, conditions),
         }
-        decision
     };
     if decision.unblock_nmi {
         let blocking = conditions.interruptibility - Interruptibility::BLOCKING_BY_NMI;
@@ -253,4 +278,44 @@ pub fn deliver(cpu: &mut Loaded<'_>, vcpu: &Vcpu, pending: &mut PendingEvents) {
         cpu.inject(event.entry_information(), event.error_code().unwrap_or(0), length);
     }
     cpu.set_windows(decision.interrupt_window, decision.nmi_window);
+}
+
+/// Chooses among all events, those of the local APIC included.
+fn take_from(
+    cpu: &mut Loaded<'_>,
+    lapic: &mut Vlapic<VirtualApicPage>,
+    pending: &mut PendingEvents,
+    upcall: Option<u8>,
+    conditions: Conditions,
+) -> Decision {
+    let decision = pending.next(upcall.or_else(|| lapic.pending().map(Vector::get)), conditions);
+    // An upcall needs no end of interrupt.
+    if decision.interrupt_taken && upcall.is_none() {
+        lapic.accept();
+    }
+    cpu.set_tpr_threshold(lapic.tpr_threshold());
+    decision
+}
+
+/// Chooses among the events that do not come from the local APIC, and tells the CPU
+/// which of that are to be delivered; unless it is `masked`, only when the guest can
+/// take one.
+fn leave_to_cpu(
+    cpu: &mut Loaded<'_>,
+    lapic: &mut Vlapic<VirtualApicPage>,
+    pending: &mut PendingEvents,
+    upcall: Option<u8>,
+    conditions: Conditions,
+    masked: bool,
+) -> Decision {
+    // Until an upcall can be injected there is an interrupt window, in which the CPU
+    // delivers no other interrupt.
+    let mut decision = pending.next(upcall, conditions);
+    cpu.write(vmcs::GUEST_INTERRUPT_STATUS, lapic.interrupt_status());
+    if let Some(vectors) = lapic.take_eoi_exits() {
+        cpu.set_eoi_exits(vectors);
+    }
+    let at_once = conditions.takes_interrupt() && decision.inject.is_none();
+    decision.interrupt_window |= !masked && !at_once && lapic.pending().is_some();
+    decision
 }

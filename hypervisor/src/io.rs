@@ -6,7 +6,10 @@ use hv_core::event::Exception;
 use hv_core::exit::{Direction, IoAccess, Size};
 use hv_core::gpr::Gpr;
 
+use xen_abi::arch_x86::HVM_DEBUGCONS_IOPORT;
+
 use crate::exit::Outcome;
+use crate::vcpu::Vcpu;
 
 const FAULT: Outcome = Outcome::Fault(Exception::GENERAL_PROTECTION);
 
@@ -16,7 +19,7 @@ pub const OWN_PORTS: [core::ops::RangeInclusive<u16>; 7] =
     [0x20..=0x21, 0xa0..=0xa1, 0x40..=0x43, 0x61..=0x61, 0x70..=0x71, 0x4d0..=0x4d1, 0xcf8..=0xcff];
 
 /// Handles an I/O instruction.
-pub fn handle(cpu: &mut Loaded<'_>, access: IoAccess) -> Outcome {
+pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, access: IoAccess) -> Outcome {
     // No driver of such a device uses the string forms.
     if access.string {
         return FAULT;
@@ -29,6 +32,10 @@ pub fn handle(cpu: &mut Loaded<'_>, access: IoAccess) -> Outcome {
             Size::Word => registers.set(Gpr::Rax, old | 0xffff),
             Size::Dword => registers.set_32(Gpr::Rax, u32::MAX),
         }
+    } else if access.port == HVM_DEBUGCONS_IOPORT && access.size == Size::Byte {
+        // The hypervisor's log takes what a kernel has to say before it has a console.
+        let [byte, ..] = cpu.registers().get(Gpr::Rax).to_le_bytes();
+        vcpu.domain().console_write(&[byte]);
     }
     Outcome::Done
 }

@@ -7,7 +7,7 @@
 use hv_arch::vcpu::Loaded;
 use hv_core::addr::{GuestVirtAddr, PAGE_SIZE};
 use hv_core::event::Exception;
-use hv_core::exit::{EptAccess, EptViolation, Exit};
+use hv_core::exit::{ApicAccess, ApicAccessKind, EptAccess, EptViolation, Exit};
 use hv_core::gpr::Gpr;
 use hv_core::insn::{self, Access, Direction, Error, MAX_LENGTH, Mode, SegmentRegister, Size};
 use hv_core::vcpu_state::AccessRights;
@@ -34,6 +34,34 @@ pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Out
     if !is_model && vcpu.domain().is_privileged() && dom0::map_on_demand(vcpu.domain(), page) {
         return Outcome::Resume;
     }
+    // The first access of a domain: the CPU answers this one and those that follow.
+    if page == APIC_ADDRESS
+        && violation.is_not_present()
+        && cpu.apic().covers_memory()
+        && vcpu.lapic().lock().mode() == ApicMode::XApic
+        && vcpu.domain().confines().map_apic_access_page()
+    {
+        return Outcome::Resume;
+    }
+    access(cpu, vcpu, violation)
+}
+
+/// Handles an access to the local APIC's page that the CPU leaves to the hypervisor.
+pub fn handle_apic(cpu: &mut Loaded<'_>, vcpu: &Vcpu, exit: ApicAccess) -> Outcome {
+    let way = match exit.kind {
+        ApicAccessKind::Read => EptAccess::READ,
+        ApicAccessKind::Write => EptAccess::WRITE,
+        ApicAccessKind::Fetch | ApicAccessKind::EventDelivery | ApicAccessKind::GuestPhysical => {
+            return Outcome::Crash(CrashReason::Unhandled(Exit::ApicAccess(exit)));
+        }
+    };
+    let access = way | EptAccess::TRANSLATED | EptAccess::LINEAR_ADDRESS_VALID;
+    self::access(cpu, vcpu, EptViolation { access, address: APIC_ADDRESS + u64::from(exit.offset) })
+}
+
+/// Does the access of the instruction at which the guest stands.
+#[inline(never)]
+fn access(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Outcome {
     let lost = Outcome::Crash(CrashReason::Unhandled(Exit::EptViolation(violation)));
     // Code, page tables and stacks have to be in RAM.
     let is_data = violation.access.contains(EptAccess::TRANSLATED | EptAccess::LINEAR_ADDRESS_VALID)

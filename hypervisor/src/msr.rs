@@ -106,7 +106,15 @@ fn emulate_write(cpu: &mut Loaded<'_>, vcpu: &Vcpu, msr: Msr, value: u64) -> Res
             apic(effect);
         }
         Msr::IA32_APIC_BASE => {
-            let effect = vcpu.lapic().lock().write_base(value)?;
+            let (effect, mode) = {
+                let mut lapic = vcpu.lapic().lock();
+                let old = lapic.mode();
+                let effect = lapic.write_base(value)?;
+                (effect, Some(lapic.mode()).filter(|&mode| mode != old))
+            };
+            if let Some(mode) = mode {
+                cpu.set_apic_mode(mode);
+            }
             apic(effect);
         }
         Msr::IA32_TIME_STAMP_COUNTER => move_tsc(cpu, vcpu, value.wrapping_sub(vcpu.tsc())),

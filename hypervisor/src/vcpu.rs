@@ -95,7 +95,10 @@ impl Vcpu {
     pub(crate) fn new(id: u32, domain: &Arc<Domain>, config: &VmxConfig) -> Result<Arc<Self>, OutOfFrames> {
         let page = VirtualApicPage::new()?;
         let cpu = Cpu::new(config, Arc::clone(domain.confines()), page.clone())?;
-        let lapic = Vlapic::new(page, ApicId::new(id), id == 0, interrupts::bus());
+        let mut lapic = Vlapic::new(page, ApicId::new(id), id == 0, interrupts::bus());
+        if config.apic().delivers() {
+            lapic.share();
+        }
         let state = State { cpu, pending: PendingEvents::new(), activity: Activity::Down };
         Ok(Arc::new(Self {
             id,

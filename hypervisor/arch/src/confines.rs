@@ -1,5 +1,6 @@
 //! What confines the vcpus of a domain: its p2m, and the bitmaps of the I/O ports
-//! and MSRs that cause VM exits. Everything is closed at first.
+//! and MSRs that cause VM exits. Everything is closed at first, but for the MSRs that
+//! are switched with a guest.
 //!
 //! Invariant that makes it safe to let a guest run: its p2m maps only frames that
 //! the frame table calls that domain's, frames of other domains to which the p2m
@@ -40,11 +41,13 @@ use hv_core::ept::{
 };
 use hv_core::frame::{FrameState, GetError, Order, OutOfFrames, Reach, Use};
 use hv_core::id::DomId;
-use hv_core::msr::Msr;
+use hv_core::msr_policy::X2apicAccess;
 use hv_core::paging::TableMemory;
 use hv_core::pt_walk::GuestMemory;
+use hv_core::vlapic::APIC_ADDRESS;
 use hv_core::vmx_caps::{EptVpidCaps, VmxConfig};
 
+use crate::bitmaps::{Ports, Shared};
 use crate::frames::{self, DomainFrames, FrameRef, OwnFrames};
 use crate::sync::{Guard, Lock, Rank};
 use crate::{memory, percpu, vmx};
@@ -68,8 +71,12 @@ pub struct Confines {
     relinquishing: AtomicBool,
     /// Held by whoever changes the p2m, or looks up from outside.
     tables: Lock<Tables>,
-    msr_bitmap: OwnFrames,
-    io_bitmaps: OwnFrames,
+    bitmaps: &'static Shared,
+    /// Its own I/O bitmaps, if it may use ports.
+    ports: Option<Ports>,
+    /// Where its local APICs' registers are while CPUs answer for them: nobody's data
+    /// is in there, but a vcpu whose local APIC is not in xAPIC mode reaches it.
+    apic_access_page: Option<OwnFrames>,
 }
 
 /// Frames of EPT tables.
@@ -207,11 +214,9 @@ impl Confines {
             if caps.contains(EptVpidCaps::ACCESSED_DIRTY) { AccessedDirty::On } else { AccessedDirty::Off };
         // A domain that drives devices says itself how its memory is cached.
         let caching = if owner == DomId::DOM0 { RamCaching::GuestPat } else { RamCaching::WriteBack };
-        let mut msr_bitmap = OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::Vmx)?;
-        msr_bitmap.bytes_mut().fill(0xff);
-        let two = Order::new(1).ok_or(OutOfFrames { unscrubbed: 0 })?;
-        let mut io_bitmaps = OwnFrames::allocate(two, Reach::Anywhere, Use::Vmx)?;
-        io_bitmaps.bytes_mut().fill(0xff);
+        let page = || OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::Vmx);
+        let apic_access_page = config.apic().covers_memory().then(page).transpose()?;
+        let bitmaps = Shared::get()?;
         // Last, since only the finished value takes the root down.
         let mut tables = Tables::default();
         let ept = Ept::new(&mut tables, large, caching).map_err(|_| OutOfFrames { unscrubbed: 0 })?;
@@ -224,8 +229,9 @@ impl Confines {
             end: AtomicU64::new(0),
             relinquishing: AtomicBool::new(false),
             tables: Lock::new(Rank::P2m, tables),
-            msr_bitmap,
-            io_bitmaps,
+            bitmaps,
+            ports: None,
+            apic_access_page,
         })
     }
 
@@ -246,34 +252,52 @@ impl Confines {
         self.eptp.get()
     }
 
-    pub(crate) fn msr_bitmap(&self) -> u64 {
-        self.msr_bitmap.mfn().start().get()
+    pub(crate) fn msr_bitmap(&self, access: X2apicAccess) -> u64 {
+        self.bitmaps.msrs(access)
     }
 
     pub(crate) fn io_bitmaps(&self) -> [u64; 2] {
-        let first = self.io_bitmaps.mfn().start().get();
-        [first, first + PAGE_SIZE]
-    }
-
-    /// Lets the guests read and write the MSRs that are switched with them, without
-    /// a VM exit. Before the first vcpu is made.
-    pub fn pass_switched_msrs(&mut self) {
-        for register in crate::vcpu::SWITCHED_MSRS {
-            pass_msr(self.msr_bitmap.bytes_mut(), register);
-        }
+        self.ports.as_ref().map_or_else(|| self.bitmaps.ports(), Ports::addresses)
     }
 
     /// Lets Dom0 use all I/O ports but those in `own`. Before the first vcpu is made.
     /// Dom0 is trusted with them: it drives the machine's devices.
-    pub fn pass_ports_except(&mut self, own: &[RangeInclusive<u16>]) {
-        if self.owner != DomId::DOM0 {
-            return;
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfFrames`].
+    pub fn pass_ports_except(&mut self, own: &[RangeInclusive<u16>]) -> Result<(), OutOfFrames> {
+        if self.owner == DomId::DOM0 {
+            self.ports = Some(Ports::all_except(own)?);
         }
-        let bitmap = self.io_bitmaps.bytes_mut();
-        bitmap.fill(0);
-        for port in own.iter().cloned().flatten() {
-            bitmap[usize::from(port / 8)] |= 1 << (port % 8);
+        Ok(())
+    }
+
+    /// Where accesses are recognized as those to a local APIC in xAPIC mode.
+    pub(crate) fn apic_access_page(&self) -> Option<u64> {
+        self.apic_access_page.as_ref().map(|page| page.mfn().start().get())
+    }
+
+    /// Lets CPUs answer accesses to the registers of local APICs in xAPIC mode, where
+    /// they can. Says whether they do.
+    pub fn map_apic_access_page(&self) -> bool {
+        let Some(frame) = &self.apic_access_page else { return false };
+        let Some(gfn) = GuestPhysAddr::new(APIC_ADDRESS).map(GuestPhysAddr::gfn) else { return false };
+        let Some(extent) = Extent::new(gfn, Order::FRAME) else { return false };
+        let page = Page { mfn: frame.mfn(), kind: PageType::Mmio, rights: Rights::ReadWrite };
+        // Nothing was there, so no CPU can remember anything.
+        let Ok(mut tables) = self.alive() else { return false };
+        match self.ept.map(&mut *tables, extent, page) {
+            Ok(_nothing) => true,
+            // Another vcpu was first.
+            Err(MapError::AlreadyMapped) => self.ept.lookup(&Walk, gfn).page() == Some(page),
+            Err(_) => false,
         }
+    }
+
+    /// Makes this pcpu forget what it remembers of the p2m.
+    pub(crate) fn forget_here(&self) {
+        vmx::forget_translations(self.eptp);
     }
 
     /// A vcpu of these confines is loaded on this pcpu from now on. Returns what is
@@ -916,20 +940,6 @@ impl GuestMemory for Local<'_> {
         let mut bytes = [0; size_of::<u32>()];
         self.read(addr, &mut bytes).ok()?;
         Some(u32::from_le_bytes(bytes))
-    }
-}
-
-/// Clears the bits of a register (SDM "MSR-Bitmap Address": read low, read high,
-/// write low, write high, 1 KiB each).
-fn pass_msr(bitmap: &mut [u8], register: Msr) {
-    let (half, number) = match register.get() {
-        number @ 0..=0x1fff => (0, number),
-        number @ 0xc000_0000..=0xc000_1fff => (0x400, number - 0xc000_0000),
-        _ => return,
-    };
-    let (byte, bit) = (half + to_usize(u64::from(number / 8)), number % 8);
-    for base in [0, 0x800] {
-        bitmap[base + byte] &= !(1 << bit);
     }
 }
 

@@ -25,6 +25,7 @@ extern crate alloc;
 pub mod apic;
 pub mod apic_page;
 pub mod backtrace;
+mod bitmaps;
 pub mod confines;
 pub mod cpu;
 mod descriptors;

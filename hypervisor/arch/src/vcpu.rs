@@ -22,8 +22,12 @@ use hv_core::frame::{Order, OutOfFrames, Reach, Use};
 use hv_core::gpr::{Gpr, Gprs};
 use hv_core::id::PcpuId;
 use hv_core::msr::Msr;
-use hv_core::vmcs::{self, Field, Group, Guest, Width, Writable};
-use hv_core::vmx_caps::{EntryControls, PinControls, PrimaryControls, SecondaryControls, VmxConfig};
+use hv_core::msr_policy::X2apicAccess;
+use hv_core::vlapic::Mode;
+use hv_core::vmcs::{self, Control, Field, Group, Guest, Width, Writable};
+use hv_core::vmx_caps::{
+    ApicVirtualization, EntryControls, PinControls, PrimaryControls, SecondaryControls, VmxConfig,
+};
 use x86_64::instructions::tables::{sgdt, sidt};
 use x86_64::registers::control::{Cr0, Cr3, Cr4};
 
@@ -58,6 +62,10 @@ pub(crate) const SWITCHED_MSRS: [Msr; 12] = [
     Msr::IA32_PAT,
 ];
 
+/// EOI-exit bitmaps, vector 0 first.
+const EOI_EXITS: [Field<u64, Control>; 4] =
+    [vmcs::EOI_EXIT_BITMAP_0, vmcs::EOI_EXIT_BITMAP_1, vmcs::EOI_EXIT_BITMAP_2, vmcs::EOI_EXIT_BITMAP_3];
+
 /// DR6 after reset.
 const DR6_RESET: u64 = 0xffff_0ff0;
 
@@ -80,6 +88,9 @@ pub struct Vcpu {
     /// What its VMCS refers to.
     confines: Arc<Confines>,
     apic_page: VirtualApicPage,
+    apic: ApicVirtualization,
+    /// What its VMCS has.
+    tpr_threshold: u8,
 }
 
 impl Vcpu {
@@ -110,6 +121,8 @@ impl Vcpu {
             last_pcpu: None,
             confines,
             apic_page,
+            apic: config.apic(),
+            tpr_threshold: 0,
         };
         vcpu.clear();
         vcpu.inspect(|parked| parked.write_controls(config));
@@ -137,6 +150,30 @@ impl Vcpu {
         }
         loaded.restore();
         loaded
+    }
+
+    /// Has the CPU answer for the registers of a local APIC in `mode`, as far as it can.
+    ///
+    /// # Safety
+    ///
+    /// The VMCS is current, and its other controls are written.
+    unsafe fn write_apic_mode(&self, mode: Mode) {
+        const BOTH: SecondaryControls =
+            SecondaryControls::VIRTUALIZE_APIC_ACCESSES.union(SecondaryControls::VIRTUALIZE_X2APIC_MODE);
+        let (control, access) = match mode {
+            _ if !self.apic.delivers() => return,
+            Mode::X2Apic => (SecondaryControls::VIRTUALIZE_X2APIC_MODE, X2apicAccess::Virtualized),
+            Mode::XApic if self.apic.covers_memory() => {
+                (SecondaryControls::VIRTUALIZE_APIC_ACCESSES, X2apicAccess::Exits)
+            }
+            Mode::XApic | Mode::Disabled => (SecondaryControls::empty(), X2apicAccess::Exits),
+        };
+        let others = SecondaryControls::from_bits_retain(read_field(vmcs::SECONDARY_CONTROLS)) - BOTH;
+        // SAFETY: the CPU has the controls that `covers_memory` and `delivers` stand for,
+        // and the address of the page is written.
+        unsafe { write_field(vmcs::SECONDARY_CONTROLS, (others | control).bits()) };
+        // SAFETY: the bitmap goes with the controls.
+        unsafe { write_field(vmcs::MSR_BITMAPS, self.confines.msr_bitmap(access)) };
     }
 
     /// Writes the VMCS back to memory and makes it inactive.
@@ -341,6 +378,46 @@ impl Loaded<'_> {
         unsafe { asm!("mov dr6, {}", in(reg) new, options(nomem, nostack)) };
     }
 
+    /// What the CPU does of the vcpu's local APIC.
+    #[inline]
+    #[must_use]
+    pub fn apic(&self) -> ApicVirtualization {
+        self.vcpu.apic
+    }
+
+    /// The local APIC is in `mode` from now on: the CPU answers for its registers there,
+    /// as far as it can.
+    pub fn set_apic_mode(&mut self, mode: Mode) {
+        // SAFETY: the VMCS is current.
+        unsafe { self.vcpu.write_apic_mode(mode) };
+        // What the CPU remembers of the page may be from before (SDM "Virtualizing
+        // Memory-Mapped APIC Accesses").
+        self.vcpu.confines.forget_here();
+        self.flush_translations();
+    }
+
+    /// Asks for a VM exit when the guest lowers its task priority class below
+    /// `threshold`, 0 to 15, which it must not be now.
+    #[inline]
+    pub fn set_tpr_threshold(&mut self, threshold: u8) {
+        if self.vcpu.tpr_threshold != threshold && self.vcpu.apic != ApicVirtualization::None {
+            self.vcpu.tpr_threshold = threshold;
+            // SAFETY: only causes VM exits.
+            unsafe { write_field(vmcs::TPR_THRESHOLD, u32::from(threshold & 0xf)) };
+        }
+    }
+
+    /// Sets for which vectors an EOI causes a VM exit, vector 0 first, where the CPU
+    /// delivers interrupts.
+    pub fn set_eoi_exits(&mut self, vectors: [u64; 4]) {
+        if self.vcpu.apic.delivers() {
+            for (field, value) in EOI_EXITS.into_iter().zip(vectors) {
+                // SAFETY: only causes VM exits.
+                unsafe { write_field(field, value) };
+            }
+        }
+    }
+
     /// Asks for a VM exit as soon as the guest can take an interrupt or an NMI.
     pub fn set_windows(&mut self, interrupt: bool, nmi: bool) {
         let mut controls = PrimaryControls::from_bits_retain(self.read(vmcs::PRIMARY_CONTROLS));
@@ -521,15 +598,25 @@ impl Parked<'_> {
         let confines = Arc::clone(&self.vcpu.confines);
         let mut pin = config.pin().base();
         pin.set(PinControls::ACTIVATE_PREEMPTION_TIMER, config.preemption_timer().is_some());
-        // Without a TPR shadow CR8 is the pcpu's own task priority.
         let mut primary = config.primary().base();
-        primary |= PrimaryControls::CR8_LOAD_EXITING | PrimaryControls::CR8_STORE_EXITING;
+        primary |= match config.apic() {
+            // Without a TPR shadow CR8 is the pcpu's own task priority.
+            ApicVirtualization::None => {
+                PrimaryControls::CR8_LOAD_EXITING | PrimaryControls::CR8_STORE_EXITING
+            }
+            _ => PrimaryControls::USE_TPR_SHADOW,
+        };
+        let mut secondary = config.secondary().base();
+        if config.apic().delivers() {
+            secondary |= SecondaryControls::APIC_REGISTER_VIRTUALIZATION
+                | SecondaryControls::VIRTUAL_INTERRUPT_DELIVERY;
+        }
         // The debug registers are switched with the vcpu.
         primary.remove(PrimaryControls::MOV_DR_EXITING);
         let words = [
             (vmcs::PIN_BASED_CONTROLS, pin.bits()),
             (vmcs::PRIMARY_CONTROLS, primary.bits()),
-            (vmcs::SECONDARY_CONTROLS, config.secondary().base().bits()),
+            (vmcs::SECONDARY_CONTROLS, secondary.bits()),
             (vmcs::EXIT_CONTROLS, config.exit().base().bits()),
             (vmcs::ENTRY_CONTROLS, config.entry().base().bits()),
             (vmcs::EXCEPTION_BITMAP, INTERCEPTED),
@@ -548,7 +635,7 @@ impl Parked<'_> {
         }
         let addresses = [
             (vmcs::EPT_POINTER, confines.ept_pointer()),
-            (vmcs::MSR_BITMAPS, confines.msr_bitmap()),
+            (vmcs::MSR_BITMAPS, confines.msr_bitmap(X2apicAccess::Exits)),
             (vmcs::IO_BITMAP_A, confines.io_bitmaps()[0]),
             (vmcs::IO_BITMAP_B, confines.io_bitmaps()[1]),
             (vmcs::TSC_OFFSET, 0),
@@ -557,6 +644,7 @@ impl Parked<'_> {
             // SAFETY: frames that `confines` owns, which the vcpu keeps alive.
             unsafe { write_field(field, value) };
         }
+        self.write_apic_controls();
         // SAFETY: this vcpu's own, while it exists.
         unsafe { write_field(vmcs::VPID, self.vcpu.vpid.get()) };
         // SAFETY: all ones: there is no shadow VMCS.
@@ -568,6 +656,30 @@ impl Parked<'_> {
         if config.secondary().base().contains(SecondaryControls::ENABLE_ENCLV_EXITING) {
             // SAFETY: every ENCLV causes a VM exit.
             unsafe { write_field(vmcs::ENCLV_EXITING_BITMAP, u64::MAX) };
+        }
+    }
+
+    /// Writes what the CPU needs to know of a local APIC after reset. Fields exist as
+    /// the CPU has the controls.
+    fn write_apic_controls(&mut self) {
+        if self.vcpu.apic == ApicVirtualization::None {
+            return;
+        }
+        // SAFETY: a frame that this vcpu keeps alive, for this purpose.
+        unsafe { write_field(vmcs::VIRTUAL_APIC_ADDRESS, self.vcpu.apic_page.address()) };
+        // SAFETY: only causes VM exits.
+        unsafe { write_field(vmcs::TPR_THRESHOLD, 0) };
+        if let Some(page) = self.vcpu.confines.apic_access_page() {
+            // SAFETY: a frame that the confines keep alive, for this purpose.
+            unsafe { write_field(vmcs::APIC_ACCESS_ADDRESS, page) };
+        }
+        if self.vcpu.apic.delivers() {
+            self.write(vmcs::GUEST_INTERRUPT_STATUS, 0);
+            for field in EOI_EXITS {
+                // SAFETY: only causes VM exits.
+                unsafe { write_field(field, 0) };
+            }
+            self.set_apic_mode(Mode::XApic);
         }
     }
 }

@@ -135,6 +135,20 @@ pub struct Policy {
 
 const _: () = assert!(CAPACITY <= u8::MAX as usize);
 
+/// A leaf of the toolstack's that no policy has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// Leaf.
+    pub leaf: u32,
+    /// Sub-leaf.
+    pub subleaf: u32,
+}
+
+/// Where a second hypervisor's leaves would begin.
+const SECOND_HYPERVISOR: u32 = FIRST_LEAF + 0x100;
+/// Components of XCR0 that every CPU with XSAVE has: x87 and SSE.
+const XCR0_LEGACY: u32 = 3;
+
 /// Place of a leaf in the table.
 #[inline]
 const fn slot(leaf: u32) -> Option<usize> {
@@ -245,6 +259,116 @@ impl Policy {
             0 => 36,
             #[expect(clippy::cast_possible_truncation, reason = "masked")]
             bits => bits as u8,
+        }
+    }
+
+    /// What is left of the policy when the toolstack wants no more than `leaves` say.
+    /// Features can be taken away, and leaves from the end of a range; what describes
+    /// caches, topology and sizes stays as it is.
+    ///
+    /// # Errors
+    /// [`Refused`]: a leaf that no policy has. Nothing has changed then.
+    pub fn reduced(&self, leaves: &[CpuidLeaf]) -> Result<Self, Refused> {
+        let mut policy = self.clone();
+        for leaf in leaves {
+            policy.reduce(leaf)?;
+        }
+        policy.drop_components();
+        policy.drop_leaves();
+        Ok(policy)
+    }
+
+    fn reduce(&mut self, wanted: &CpuidLeaf) -> Result<(), Refused> {
+        let &CpuidLeaf { leaf, subleaf, a, b, c, d } = wanted;
+        if matches!(leaf, FIRST_LEAF | SECOND_HYPERVISOR) {
+            // Toolstacks say how many leaves a hypervisor shows; that is its own affair.
+            return Ok(());
+        }
+        if slot(leaf).is_none() || (FIRST_LEAF..FIRST_EXTENDED).contains(&leaf) {
+            // A longer policy than ours may have leaves without anything in them.
+            let empty = (a, b, c, d) == (0, 0, 0, 0);
+            return if empty { Ok(()) } else { Err(Refused { leaf, subleaf }) };
+        }
+        let Some(entry) = self.entry_mut(leaf, subleaf) else { return Ok(()) };
+        let regs = &mut entry.regs;
+        match (leaf, subleaf) {
+            (0 | FIRST_EXTENDED, _) => regs.eax = regs.eax.min(a),
+            (1, _) => {
+                // Nobody can take away that there is a hypervisor.
+                regs.ecx &= c | Feature::HYPERVISOR.mask();
+                regs.edx &= d;
+            }
+            (7, 0) => {
+                regs.ebx &= b;
+                regs.ecx &= c;
+                regs.edx &= d;
+            }
+            (7, 1) => {
+                regs.eax &= a;
+                regs.edx &= d;
+            }
+            (7, _) => regs.edx &= d,
+            (0xd, 0) => regs.eax &= a | XCR0_LEGACY,
+            (0xd, 1) => regs.eax &= a,
+            (0x8000_0001, _) => {
+                regs.ecx &= c;
+                regs.edx &= d;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn entries_mut(&mut self, leaf: u32) -> &mut [Entry] {
+        let bounds = slot(leaf).and_then(|slot| Some((*self.first.get(slot)?, *self.first.get(slot + 1)?)));
+        bounds.and_then(|(start, end)| self.entries.get_mut(start.into()..end.into())).unwrap_or_default()
+    }
+
+    /// The entry of a sub-leaf, which callers may name by 0 where there are none.
+    fn entry_mut(&mut self, leaf: u32, subleaf: u32) -> Option<&mut Entry> {
+        let mut entries = self.entries_mut(leaf).iter_mut();
+        entries.find(|entry| entry.subleaf == subleaf || entry.subleaf == CPUID_NO_SUBLEAF)
+    }
+
+    /// XCR0 names only components of features that are there.
+    fn drop_components(&mut self) {
+        const AVX: u32 = 1 << 2;
+        const AVX512: u32 = 7 << 5;
+        let xsave = self.has(Feature::XSAVE);
+        let avx = if self.has(Feature::AVX) { AVX } else { 0 };
+        let avx512 = if self.has(Feature::AVX512F) { AVX512 } else { 0 };
+        let mut components = self.leaf(0xd, 0).eax & (XCR0_LEGACY | avx | avx512);
+        // SDM "XSETBV": AVX-512 needs AVX, and all of its components.
+        if components & AVX == 0 || components & AVX512 != AVX512 {
+            components &= !AVX512;
+        }
+        for entry in self.entries_mut(0xd) {
+            match entry.subleaf {
+                _ if !xsave => entry.regs = Regs::default(),
+                0 => entry.regs.eax = components,
+                1 => {}
+                n if components.checked_shr(n).unwrap_or(0) & 1 == 0 => entry.regs = Regs::default(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Leaves behind the last of their range are empty.
+    fn drop_leaves(&mut self) {
+        for leaf in (1..=MAX_BASIC).chain(FIRST_EXTENDED + 1..=MAX_EXTENDED) {
+            if leaf <= self.leaf(leaf & FIRST_EXTENDED, 0).eax {
+                continue;
+            }
+            self.entries_mut(leaf).iter_mut().for_each(|entry| entry.regs = Regs::default());
+        }
+    }
+
+    /// Says in leaf 40000003H how the TSC runs (`XEN_CPUID_TSC_MODE_*`), and how often the
+    /// domain has moved.
+    pub fn set_tsc_mode(&mut self, mode: u32, incarnation: u32) {
+        if let Some(entry) = self.entry_mut(FIRST_LEAF + 3, 0) {
+            entry.regs.ebx = mode;
+            entry.regs.edx = incarnation;
         }
     }
 

@@ -176,7 +176,9 @@ impl Conditions {
             .intersects(Interruptibility::BLOCKING_BY_STI.union(Interruptibility::BLOCKING_BY_MOV_SS))
     }
 
-    const fn takes_interrupt(self) -> bool {
+    /// Whether the guest takes an interrupt at its next instruction boundary.
+    #[must_use]
+    pub const fn takes_interrupt(self) -> bool {
         self.interrupts_enabled && !self.instruction_shadow()
     }
 

@@ -9,9 +9,10 @@
 //!   messages, pins, timer --> IRR --> pending --> accept --> ISR --> EOI
 //! ```
 //!
-//! Where the CPU shares the page, call [`Vlapic::resync`] when it has had it, and
-//! [`Vlapic::written`] for each APIC-write exit: no state shadows a register, so
-//! a write that did not exit is never missed.
+//! Where the CPU delivers interrupts from the page, call [`Vlapic::share`] before, write
+//! [`Vlapic::interrupt_status`] and [`Vlapic::take_eoi_exits`] to the VMCS after each
+//! change, and call [`Vlapic::written`] for each APIC-write exit: no state shadows a
+//! register, so a write that did not exit is never missed.
 //!
 //! The pins reach the APIC by [`Vlapic::pulse`]; an 8259 pair behind LINT0 is
 //! asked for its vector only where [`Vlapic::accepts_ext_int`] says so.
@@ -100,6 +101,8 @@ pub struct Vlapic<P> {
     irr: VectorSet,
     isr: VectorSet,
     tmr: VectorSet,
+    /// The TMR is not what [`Vlapic::take_eoi_exits`] told last.
+    tmr_changed: bool,
     timer: Timer,
     /// Errors since the guest last wrote the ESR.
     errors: u32,
@@ -123,6 +126,7 @@ impl<P: ApicPage> Vlapic<P> {
             irr: VectorSet::new(Reg::IRR),
             isr: VectorSet::new(Reg::ISR),
             tmr: VectorSet::new(Reg::TMR),
+            tmr_changed: false,
             timer: Timer::new(bus),
             errors: 0,
             init: false,
@@ -132,6 +136,12 @@ impl<P: ApicPage> Vlapic<P> {
         };
         apic.reset_registers();
         apic
+    }
+
+    /// From now on the CPU works on the page as well: virtual-interrupt delivery.
+    pub fn share(&mut self) {
+        self.irr.share();
+        self.isr.share();
     }
 
     /// The identifier.
@@ -316,20 +326,18 @@ impl<P: ApicPage> Vlapic<P> {
         Some(vector)
     }
 
-    /// The highest vector requested, whatever the priorities (RVI of the guest
-    /// interrupt status, SDM "Guest Interrupt Status").
-    pub fn highest_requested(&self) -> Option<Vector> {
-        self.irr.highest(&self.page)
+    /// The highest vector requested, whatever the priorities, in bits 7:0 and the
+    /// highest one in service in bits 15:8 (SDM "Guest Interrupt Status").
+    pub fn interrupt_status(&self) -> u16 {
+        let requested = self.irr.highest(&self.page).map_or(0, Vector::get);
+        let in_service = self.isr.highest(&self.page).map_or(0, Vector::get);
+        u16::from_le_bytes([requested, in_service])
     }
 
-    /// The highest vector in service (SVI).
-    pub fn highest_in_service(&self) -> Option<Vector> {
-        self.isr.highest(&self.page)
-    }
-
-    /// The vectors whose EOI must exit, vector 0 first (EOI-exit bitmap).
-    pub fn eoi_exit_bitmap(&self) -> [u64; 4] {
-        self.tmr.bits(&self.page)
+    /// The vectors whose EOI must exit, vector 0 first, if they have changed since the
+    /// last call (SDM "Controls for APIC Virtualization", EOI-exit bitmap).
+    pub fn take_eoi_exits(&mut self) -> Option<[u64; 4]> {
+        core::mem::take(&mut self.tmr_changed).then(|| self.tmr.bits(&self.page))
     }
 
     /// What the end of `vector` asks for: also for an EOI-induced VM exit, before
@@ -366,13 +374,6 @@ impl<P: ApicPage> Vlapic<P> {
         let tpr = self.tpr();
         let in_service = self.isr.highest(&self.page).map_or(0, Vector::class);
         if tpr & 0xf0 >= in_service { tpr } else { in_service }
-    }
-
-    /// Learns what the CPU has changed in the page.
-    pub fn resync(&mut self) {
-        for set in [&mut self.irr, &mut self.isr, &mut self.tmr] {
-            set.resync(&self.page);
-        }
     }
 
     /// The most urgent signal, left in place.
@@ -600,8 +601,8 @@ impl<P: ApicPage> Vlapic<P> {
             return false;
         };
         match trigger {
-            Trigger::Edge => self.tmr.remove(&mut self.page, vector),
-            Trigger::Level => _ = self.tmr.insert(&mut self.page, vector),
+            Trigger::Edge => self.tmr_changed |= self.tmr.remove(&mut self.page, vector),
+            Trigger::Level => self.tmr_changed |= self.tmr.insert(&mut self.page, vector),
         }
         self.irr.insert(&mut self.page, vector);
         true
@@ -655,6 +656,7 @@ impl<P: ApicPage> Vlapic<P> {
         for set in [&mut self.irr, &mut self.isr, &mut self.tmr] {
             set.clear(&mut self.page);
         }
+        self.tmr_changed = true;
         (0..64).filter_map(|slot| Reg::at(slot << 4)).for_each(|reg| self.page.store(reg, 0));
         self.page.store(Reg::VERSION, VERSION);
         self.page.store(Reg::DFR, u32::MAX);

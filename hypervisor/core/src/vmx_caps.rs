@@ -173,8 +173,68 @@ pub struct VmxConfig {
     ept_vpid: EptVpidCaps,
     misc: MiscCaps,
     preemption_timer_shift: u8,
+    apic: ApicVirtualization,
     cr0: FixedBits,
     cr4: FixedBits,
+}
+
+/// What the CPU does of guests' local APICs (SDM "APIC Virtualization and Virtual
+/// Interrupts").
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ApicVirtualization {
+    /// Nothing.
+    None,
+    /// CR8 is the TPR of the virtual-APIC page; below a threshold it exits.
+    TprShadow,
+    /// It answers most accesses to registers and delivers interrupts by itself.
+    Delivery {
+        /// Also accesses by memory, in xAPIC mode. Those by MSRs always.
+        memory: bool,
+        /// An interrupt may be left to the CPU while the guest cannot take it. Bochs 2.7
+        /// would deliver it all the same when the pcpu is interrupted (docs/testing.md).
+        masked: bool,
+    },
+}
+
+impl ApicVirtualization {
+    /// What a CPU with these controls can do.
+    fn new(pin: &Controls<PinControls>, primary: PrimaryControls, secondary: SecondaryControls) -> Self {
+        if secondary.contains(SecondaryControls::APICV) {
+            Self::Delivery {
+                memory: secondary.contains(SecondaryControls::VIRTUALIZE_APIC_ACCESSES),
+                // All CPUs that deliver have those as well; Bochs 2.7 has not.
+                masked: pin.can(PinControls::PROCESS_POSTED_INTERRUPTS),
+            }
+        } else if primary.contains(PrimaryControls::USE_TPR_SHADOW) {
+            Self::TprShadow
+        } else {
+            Self::None
+        }
+    }
+
+    /// Whether the CPU delivers interrupts.
+    #[must_use]
+    pub const fn delivers(self) -> bool {
+        matches!(self, Self::Delivery { .. })
+    }
+
+    /// Whether the CPU answers accesses by memory.
+    #[must_use]
+    pub const fn covers_memory(self) -> bool {
+        matches!(self, Self::Delivery { memory: true, .. })
+    }
+}
+
+/// For the boot log.
+impl fmt::Display for ApicVirtualization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "software",
+            Self::TprShadow => "software, TPR shadow",
+            Self::Delivery { memory: false, .. } => "APICv, x2APIC mode only",
+            Self::Delivery { memory: true, .. } => "APICv",
+        })
+    }
 }
 
 impl VmxConfig {
@@ -205,6 +265,7 @@ impl VmxConfig {
             ept_vpid,
             misc: MiscCaps::from_bits_truncate(msrs.misc),
             preemption_timer_shift: preemption_timer_shift(msrs.misc),
+            apic: ApicVirtualization::None,
             cr0: FixedBits { must_be_1: msrs.cr0_fixed0, may_be_1: msrs.cr0_fixed1 },
             cr4: FixedBits { must_be_1: msrs.cr4_fixed0, may_be_1: msrs.cr4_fixed1 },
         };
@@ -220,6 +281,14 @@ impl VmxConfig {
         }
         if !self.secondary.can(SecondaryControls::VIRTUAL_INTERRUPT_DELIVERY) {
             self.pin.available -= PinControls::PROCESS_POSTED_INTERRUPTS;
+        }
+        self.apic = ApicVirtualization::new(&self.pin, self.primary.available, self.secondary.available);
+    }
+
+    /// Leaves local APICs to software, but for the TPR shadow.
+    pub const fn forgo_apicv(&mut self) {
+        if self.apic.delivers() {
+            self.apic = ApicVirtualization::TprShadow;
         }
     }
 
@@ -283,11 +352,10 @@ impl VmxConfig {
         self.pin.can(PinControls::ACTIVATE_PREEMPTION_TIMER).then_some(self.preemption_timer_shift)
     }
 
-    /// Whether the CPU virtualizes the x2APIC with virtual-interrupt delivery,
-    /// so that most accesses and most interrupts cost no VM exit.
+    /// What the CPU is to do of guests' local APICs.
     #[must_use]
-    pub fn apicv(&self) -> bool {
-        self.secondary.can(SecondaryControls::APICV)
+    pub const fn apic(&self) -> ApicVirtualization {
+        self.apic
     }
 
     /// Fixed bits of CR0 in VMX root operation.
@@ -352,10 +420,10 @@ impl fmt::Display for VmxConfig {
         write!(f, "VMX: EPT 4K{large}{}", ept(EptVpidCaps::EPT_1G, "+1G"))?;
         f.write_str(ept(EptVpidCaps::ACCESSED_DIRTY, ", A/D"))?;
         f.write_str(", VPID, unrestricted guest")?;
-        if self.apicv() {
-            f.write_str(", APICv")?;
-        } else if self.primary.can(PrimaryControls::USE_TPR_SHADOW) {
-            f.write_str(", TPR shadow")?;
+        match self.apic {
+            ApicVirtualization::None => {}
+            ApicVirtualization::TprShadow => f.write_str(", TPR shadow")?,
+            ApicVirtualization::Delivery { .. } => f.write_str(", APICv")?,
         }
         if self.pin.can(PinControls::PROCESS_POSTED_INTERRUPTS) {
             f.write_str(", posted interrupts")?;

@@ -8,6 +8,7 @@ use core::arch::asm;
 
 use hv_core::gpr::Gprs;
 use hv_core::msr::Msr;
+use hv_core::vlapic::Mode;
 use hv_core::vmcs::{self, Field, Group, Guest, Width};
 use hv_core::vmx_caps::{EntryControls, PrimaryControls};
 
@@ -126,6 +127,14 @@ impl Parked<'_> {
         controls.set(EntryControls::IA32E_MODE_GUEST, value & LMA != 0);
         // SAFETY: a control that follows the guest's own state.
         unsafe { write_field(vmcs::ENTRY_CONTROLS, controls.bits()) };
+    }
+
+    /// The local APIC is in `mode` from now on.
+    pub fn set_apic_mode(&mut self, mode: Mode) {
+        // SAFETY: the VMCS is current, and was completed when the vcpu was made.
+        unsafe { self.vcpu.write_apic_mode(mode) };
+        // Its translations are forgotten when it is loaded.
+        self.vcpu.last_pcpu = None;
     }
 
     /// Sets what the guest's time stamp counter is ahead of the pcpus', modulo 2^64.

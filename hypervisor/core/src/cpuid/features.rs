@@ -86,6 +86,7 @@ features! {
     XSAVE = 1 / 0 Ecx 26, "XSAVE and XCR0.";
     OSXSAVE = 1 / 0 Ecx 27, "CR4.OSXSAVE is set.";
     HYPERVISOR = 1 / 0 Ecx 31, "A hypervisor is there.";
+    AVX = 1 / 0 Ecx 28, "AVX.";
     VME = 1 / 0 Edx 1, "Virtual-8086 mode enhancements.";
     DE = 1 / 0 Edx 2, "Debugging extensions.";
     PSE = 1 / 0 Edx 3, "4-MByte pages.";
@@ -103,6 +104,7 @@ features! {
     TSC_ADJUST = 7 / 0 Ebx 1, "`IA32_TSC_ADJUST`.";
     SMEP = 7 / 0 Ebx 7, "Supervisor-mode execution prevention.";
     INVPCID = 7 / 0 Ebx 10, "INVPCID.";
+    AVX512F = 7 / 0 Ebx 16, "AVX-512 foundation.";
     SMAP = 7 / 0 Ebx 20, "Supervisor-mode access prevention.";
     UMIP = 7 / 0 Ecx 2, "User-mode instruction prevention.";
     RDPID = 7 / 0 Ecx 22, "RDPID.";

@@ -263,3 +263,48 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_toolstack_can_only_take_away() {
+    let policy = policy();
+    let same: Vec<_> = policy.serialise().collect();
+    assert_eq!(policy.reduced(&same).as_ref(), Ok(&policy));
+    let all = |leaf, subleaf| CpuidLeaf { leaf, subleaf, a: !0, b: !0, c: !0, d: !0 };
+    let more: Vec<_> = policy.serialise().map(|entry| all(entry.leaf, entry.subleaf)).collect();
+    assert_eq!(policy.reduced(&more).as_ref(), Ok(&policy));
+}
+
+#[test]
+fn features_that_are_taken_away_take_others_with_them() {
+    let policy = policy();
+    let leaf =
+        |number, subleaf| policy.serialise().find(|l| (l.leaf, l.subleaf) == (number, subleaf)).unwrap();
+    let basic = leaf(1, CPUID_NO_SUBLEAF);
+    let without = |mask: u32| policy.reduced(&[CpuidLeaf { c: basic.c & !mask, ..basic }]).unwrap();
+    let no_avx = without(Feature::AVX.mask());
+    assert_eq!((no_avx.xcr0(), no_avx.leaf(0xd, 2), no_avx.leaf(0xd, 5)), (3, NONE, NONE));
+    let no_xsave = without(Feature::XSAVE.mask());
+    assert_eq!((no_xsave.xcr0(), no_xsave.leaf(0xd, 0), no_xsave.leaf(0xd, 1)), (0, NONE, NONE));
+    let nothing = policy.reduced(&[CpuidLeaf { c: 0, ..basic }]).unwrap();
+    assert!(nothing.has(Feature::HYPERVISOR));
+    let short = policy.reduced(&[CpuidLeaf { a: 1, ..leaf(0, CPUID_NO_SUBLEAF) }]).unwrap();
+    assert_eq!((short.leaf(0, 0).eax, short.leaf(7, 0), short.xcr0()), (1, NONE, 0));
+}
+
+#[test]
+fn leaves_that_no_policy_has_are_refused() {
+    let leaf = |leaf, a| CpuidLeaf { leaf, subleaf: 0, a, b: 0, c: 0, d: 0 };
+    let policy = policy();
+    assert_eq!(policy.reduced(&[leaf(0x14, 0)]).as_ref(), Ok(&policy));
+    assert_eq!(policy.reduced(&[leaf(0x14, 1)]), Err(Refused { leaf: 0x14, subleaf: 0 }));
+    assert_eq!(policy.reduced(&[leaf(0x4000_0001, 1)]), Err(Refused { leaf: 0x4000_0001, subleaf: 0 }));
+    assert_eq!(policy.reduced(&[leaf(0x4000_0000, 1), leaf(0x4000_0100, 0)]).as_ref(), Ok(&policy));
+}
+
+#[test]
+fn the_tsc_mode_shows() {
+    let mut policy = policy();
+    policy.set_tsc_mode(2, 7);
+    let shown = policy.leaf(0x4000_0003, 0);
+    assert_eq!((shown.ebx, shown.edx), (2, 7));
+}

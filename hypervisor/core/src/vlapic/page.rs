@@ -106,12 +106,14 @@ pub(super) struct VectorSet {
     first: Reg,
     /// Bit n is set if word n may be non-zero.
     words: u8,
+    /// What `words` is when no vector is known to be in the set.
+    least: u8,
 }
 
 impl VectorSet {
     /// The empty set at `first`; the page must hold zeroes there.
     pub(super) const fn new(first: Reg) -> Self {
-        Self { first, words: 0 }
+        Self { first, words: 0, least: 0 }
     }
 
     fn locate(&self, vector: Vector) -> (Reg, u8, u32) {
@@ -133,13 +135,15 @@ impl VectorSet {
         old & bit == 0
     }
 
-    pub(super) fn remove(&mut self, page: &mut impl ApicPage, vector: Vector) {
+    /// Removes `vector` and says whether it was there.
+    pub(super) fn remove(&mut self, page: &mut impl ApicPage, vector: Vector) -> bool {
         let (reg, word, bit) = self.locate(vector);
-        let left = page.load(reg) & !bit;
-        page.store(reg, left);
-        if left == 0 {
-            self.words &= !(1 << word);
+        let old = page.load(reg);
+        page.store(reg, old & !bit);
+        if old & !bit == 0 {
+            self.words = self.words & !(1 << word) | self.least;
         }
+        old & bit != 0
     }
 
     /// The vector of highest priority.
@@ -153,12 +157,13 @@ impl VectorSet {
 
     pub(super) fn clear(&mut self, page: &mut impl ApicPage) {
         (0..8).for_each(|word| page.store(self.first.slot(word), 0));
-        self.words = 0;
+        self.words = self.least;
     }
 
-    /// Looks anew at which words are non-zero, after the CPU had the page.
-    pub(super) fn resync(&mut self, page: &impl ApicPage) {
-        self.words = (0..8).filter(|&word| page.load(self.first.slot(word)) != 0).fold(0, |w, n| w | 1 << n);
+    /// The CPU adds and removes vectors too: from now on any word may be non-zero.
+    pub(super) fn share(&mut self) {
+        self.words = u8::MAX;
+        self.least = u8::MAX;
     }
 
     /// The bits as four 64-bit words, vector 0 first.

@@ -53,6 +53,14 @@ fn read(apic: &mut Vlapic<Page>, offset: u16) -> u32 {
     apic.read_mmio(offset, 0)
 }
 
+fn highest_requested<P: ApicPage>(apic: &Vlapic<P>) -> Option<Vector> {
+    Vector::new(apic.interrupt_status().to_le_bytes()[0])
+}
+
+fn highest_in_service<P: ApicPage>(apic: &Vlapic<P>) -> Option<Vector> {
+    Vector::new(apic.interrupt_status().to_le_bytes()[1])
+}
+
 fn vector(raw: u8) -> Vector {
     Vector::new(raw).unwrap()
 }
@@ -108,7 +116,7 @@ fn interrupts_nest_by_class() {
     assert_eq!((apic.ppr(), apic.pending()), (0x40, None));
     let _ = write(&mut apic, 0xb0, 7);
     assert_eq!(apic.accept(), Some(vector(0x4f)));
-    assert_eq!((apic.highest_requested(), apic.highest_in_service()), (None, Some(vector(0x4f))));
+    assert_eq!((highest_requested(&apic), highest_in_service(&apic)), (None, Some(vector(0x4f))));
 }
 
 #[test]
@@ -130,7 +138,9 @@ fn only_level_interrupts_tell_their_end() {
         [(Trigger::Level, Effect::EndOfInterrupt(vector(0x31))), (Trigger::Edge, Effect::None)]
     {
         assert!(apic.receive(fixed(0x31, trigger)));
-        assert_eq!(apic.eoi_exit_bitmap()[0] >> 0x31 & 1 == 1, trigger == Trigger::Level);
+        let exits = apic.take_eoi_exits().unwrap();
+        assert_eq!(exits[0] >> 0x31 & 1 == 1, trigger == Trigger::Level);
+        assert_eq!(apic.take_eoi_exits(), None);
         assert!(apic.accept().is_some());
         assert_eq!(write(&mut apic, 0xb0, 0), effect);
     }
@@ -159,7 +169,7 @@ fn an_error_interrupt_with_an_illegal_vector_ends() {
     let mut apic = xapic(0);
     let _ = write(&mut apic, 0x370, 3);
     assert!(!apic.receive(fixed(0, Trigger::Edge)));
-    assert_eq!((errors(&mut apic), apic.highest_requested()), (1 << 6, None));
+    assert_eq!((errors(&mut apic), highest_requested(&apic)), (1 << 6, None));
 }
 
 // "Local APIC State After It Has Been Software Disabled".
@@ -333,7 +343,7 @@ fn the_x2apic_icr_is_one_register() {
     assert_eq!(apic.write_msr(Msr::IA32_X2APIC_SELF_IPI, 0x99, 0), Ok(Effect::None));
     assert_eq!(apic.accept(), Some(vector(0x99)));
     assert_eq!(apic.write_msr(Msr::IA32_X2APIC_EOI, 0, 0), Ok(Effect::None));
-    assert_eq!(apic.highest_in_service(), None);
+    assert_eq!(highest_in_service(&apic), None);
 }
 
 // "MP Initialization Protocol Algorithm", "Local APIC State After an INIT Reset".
@@ -496,7 +506,7 @@ fn tsc_deadline() {
     assert!(!apic.expire(999) && apic.expire(1000));
     assert_eq!((apic.read_tsc_deadline(1000), apic.accept()), (0, Some(vector(0x60))));
     let _ = apic.write_tsc_deadline(500, 2000);
-    assert_eq!((apic.next_deadline(), apic.highest_requested()), (None, Some(vector(0x60))));
+    assert_eq!((apic.next_deadline(), highest_requested(&apic)), (None, Some(vector(0x60))));
     let _ = apic.write_tsc_deadline(9000, 2000);
     let _ = apic.write_msr(lvt, 0x60, 2000).unwrap();
     assert_eq!(apic.next_deadline(), None, "leaving the mode disarms");
@@ -510,10 +520,19 @@ fn registers_that_the_cpu_wrote_are_obeyed() {
     apic.page.store(Reg::SVR, ENABLE);
     apic.page.store(Reg::LVT_LINT1, 0x400);
     assert!(apic.pulse(Pin::Lint1));
+    apic.share();
     apic.page.store(Reg::IRR.slot(3), 1);
-    assert_eq!(apic.highest_requested(), None);
-    apic.resync();
-    assert_eq!(apic.accept(), Some(vector(0x60)));
+    assert_eq!((apic.interrupt_status(), apic.pending()), (0x60, Some(vector(0x60))));
+    // As delivery by the CPU leaves the page; then as EOI virtualization does.
+    apic.page.store(Reg::IRR.slot(3), 0);
+    apic.page.store(Reg::ISR.slot(3), 1);
+    assert_eq!((apic.interrupt_status(), apic.ppr()), (0x6000, 0x60));
+    apic.page.store(Reg::ISR.slot(3), 0);
+    assert_eq!((apic.interrupt_status(), apic.ppr()), (0, 0));
+    assert!(apic.receive(fixed(0x60, Trigger::Edge)));
+    assert_eq!((apic.accept(), apic.accept()), (Some(vector(0x60)), None));
+    apic.page.store(Reg::IRR.slot(4), 1);
+    assert_eq!(apic.accept(), Some(vector(0x80)));
     apic.page.store(Reg::LVT_TIMER, 0xfff0_0077);
     assert_eq!(apic.written(0x320, 0), Effect::TimerChanged);
     assert_eq!(apic.read_mmio(0x320, 0), 0x77);
@@ -522,7 +541,7 @@ fn registers_that_the_cpu_wrote_are_obeyed() {
     assert_eq!(apic.read_mmio(0x20, 0), 2 << 24);
     apic.page.store(Reg::ICR_LOW, 0x4_0061);
     let _ = apic.written(0x300, 0);
-    assert_eq!(apic.highest_requested(), Some(vector(0x61)));
+    assert_eq!(highest_requested(&apic), Some(vector(0x61)));
 }
 
 // From a device's line through both APICs to its end, and once more.
@@ -655,7 +674,7 @@ fn take(apic: &mut Vlapic<Page>, step: Step, now: u64) {
         Step::Written { offset, value } => {
             if let Some(reg) = Reg::at(offset) {
                 apic.page.store(reg, value);
-                apic.resync();
+                apic.share();
             }
             let _ = apic.written(offset, now);
         }
@@ -690,11 +709,14 @@ proptest! {
             take(&mut apic, step, now);
             if let Some(pending) = apic.pending() {
                 prop_assert!(pending.class() > apic.ppr() & 0xf0);
-                prop_assert_eq!(apic.highest_requested(), Some(pending));
+                prop_assert_eq!(highest_requested(&apic), Some(pending));
             }
-            let summaries = (apic.highest_requested(), apic.highest_in_service());
-            apic.resync();
-            prop_assert_eq!(summaries, (apic.highest_requested(), apic.highest_in_service()));
+            let known = apic.interrupt_status();
+            let (irr, isr) = (apic.irr, apic.isr);
+            apic.irr.share();
+            apic.isr.share();
+            prop_assert_eq!(known, apic.interrupt_status());
+            (apic.irr, apic.isr) = (irr, isr);
         }
     }
 
@@ -733,7 +755,7 @@ proptest! {
             let service = top_class(&in_service);
             let ppr = if tpr & 0xf0 >= service { tpr } else { service };
             prop_assert_eq!(apic.read_msr(Msr::IA32_X2APIC_PPR, 0), Ok(u64::from(ppr)));
-            prop_assert_eq!(apic.highest_requested().map(Vector::get), requested.last().copied());
+            prop_assert_eq!(highest_requested(&apic).map(Vector::get), requested.last().copied());
         }
         let nested: Vec<u8> = in_service.iter().map(|vector| vector & 0xf0).collect();
         prop_assert!(nested.is_sorted_by(|a, b| a < b), "one vector in service for each class");

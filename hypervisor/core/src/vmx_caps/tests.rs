@@ -201,10 +201,25 @@ fn features_fall_with_what_they_depend_on() {
     let mut msrs = BOCHS_ICE_LAKE;
     msrs.primary &= !(1 << (32 + 21));
     let config = VmxConfig::resolve(&msrs).unwrap();
-    assert!(!config.apicv());
+    assert_eq!(config.apic(), ApicVirtualization::None);
     assert!(!config.secondary().can(SecondaryControls::VIRTUALIZE_X2APIC_MODE));
     assert!(config.secondary().can(SecondaryControls::VIRTUALIZE_APIC_ACCESSES));
     assert!(!config.pin().can(PinControls::PROCESS_POSTED_INTERRUPTS));
+}
+
+#[test]
+fn apic_virtualization_is_what_the_cpu_has_and_the_option_allows() {
+    let mut config = VmxConfig::resolve(&BOCHS_HASWELL).unwrap();
+    assert_eq!(config.apic(), ApicVirtualization::Delivery { memory: true, masked: false });
+    config.forgo_apicv();
+    assert_eq!(config.apic(), ApicVirtualization::TprShadow);
+    assert_eq!(config.check_same(&VmxConfig::resolve(&BOCHS_HASWELL).unwrap()), Ok(()));
+    let mut msrs = BOCHS_HASWELL;
+    msrs.pin |= 1 << (32 + 7);
+    msrs.secondary &= !(1 << 32);
+    let config = VmxConfig::resolve(&msrs).unwrap();
+    assert_eq!(config.apic(), ApicVirtualization::Delivery { memory: false, masked: true });
+    assert!(config.apic().delivers() && !config.apic().covers_memory());
 }
 
 #[test]

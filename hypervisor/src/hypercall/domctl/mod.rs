@@ -3,13 +3,19 @@
 //! | file | operations |
 //! |---|---|
 //! | [`life`] | creation, pauses, end, limits, information |
+//! | [`vcpu`] | single vcpus: information, affinity, signals, extended state |
 //! | [`context`] | registers as save records |
+//! | [`cpu`] | what vcpus are: CPU policy, time stamp counter |
+//! | [`misc`] | shares, memory for page tables, devices, settings |
 //!
 //! Of two vcpus that make such a call at the same time one makes it again, as in Xen:
 //! nothing here changes under an operation but by the guest itself.
 
 mod context;
+mod cpu;
 mod life;
+mod misc;
+mod vcpu;
 
 use alloc::sync::Arc;
 
@@ -70,6 +76,52 @@ fn dispatch(which: DomctlOp, request: &Request<'_, '_, '_>) -> Reply {
         DomctlOp::GetHvmContext => context::get(request),
         DomctlOp::SetHvmContext => context::set(request),
         DomctlOp::GetHvmContextPartial => context::get_one(request),
+        DomctlOp::GetVcpuInfo => vcpu::info(request),
+        DomctlOp::SetVcpuAffinity => vcpu::set_affinity(request),
+        DomctlOp::GetVcpuAffinity => vcpu::get_affinity(request),
+        DomctlOp::SetNodeAffinity => vcpu::set_nodes(request),
+        DomctlOp::GetNodeAffinity => vcpu::get_nodes(request),
+        DomctlOp::SendTrigger => vcpu::trigger(request),
+        DomctlOp::GetVcpuMsrs | DomctlOp::SetVcpuMsrs => vcpu::msrs(request),
+        DomctlOp::GetVcpuExtState => vcpu::get_extended(request),
+        DomctlOp::SetVcpuExtState => vcpu::set_extended(request),
+        DomctlOp::GetCpuPolicy => cpu::get_policy(request),
+        DomctlOp::SetCpuPolicy => cpu::set_policy(request),
+        DomctlOp::GetTscInfo => cpu::get_tsc(request),
+        DomctlOp::SetTscInfo => cpu::set_tsc(request),
+        DomctlOp::SchedulerOp => misc::share(request),
+        DomctlOp::ShadowOp => misc::shadow(request),
+        DomctlOp::SetPagingMempoolSize => misc::set_mempool(request),
+        DomctlOp::GetPagingMempoolSize => misc::get_mempool(request),
+        DomctlOp::HypercallInit => misc::hypercall_page(request),
+        DomctlOp::SetTimeOffset => misc::time_offset(request),
+        DomctlOp::SetDebugging => misc::debugging(request),
+        DomctlOp::SetVirqHandler => misc::virq_handler(request),
+        DomctlOp::SetTarget => misc::target(request),
+        DomctlOp::IrqPermission => misc::irq_permission(request),
+        DomctlOp::IomemPermission => misc::iomem_permission(request),
+        DomctlOp::IoportPermission => misc::ioport_permission(request),
+        DomctlOp::MemoryMapping => misc::memory_mapping(request),
+        DomctlOp::IoportMapping => misc::ioport_mapping(request),
+        // No physical interrupt is anyone's but Dom0's.
+        DomctlOp::BindPtIrq | DomctlOp::UnbindPtIrq => Err(Errno::EPERM),
+        // There is no IOMMU, no event on suspend, no soft reset, no virtual NUMA, no
+        // register state in the form of PV guests, and no PV guest whose width could change.
+        DomctlOp::AssignDevice
+        | DomctlOp::DeassignDevice
+        | DomctlOp::TestAssignDevice
+        | DomctlOp::GetDeviceGroup
+        | DomctlOp::Subscribe
+        | DomctlOp::SoftReset
+        | DomctlOp::SetVnumaInfo
+        | DomctlOp::SetVcpuContext
+        | DomctlOp::GetVcpuContext
+        | DomctlOp::SetAddressSize
+        | DomctlOp::GetAddressSize
+        | DomctlOp::GetPageFrameInfo3
+        | DomctlOp::SetBrokenPageP2m
+        | DomctlOp::VmtraceOp => Err(Errno::EOPNOTSUPP),
+        DomctlOp::PsrCmtOp | DomctlOp::PsrAlloc => Err(Errno::ENODEV),
         _ => Err(Errno::ENOSYS),
     }
 }
