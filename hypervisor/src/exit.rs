@@ -306,7 +306,12 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, reason: ExitReason) -> Outco
         Exit::Pause => Outcome::Yield,
         Exit::Hlt => Outcome::Halt,
         Exit::ExternalInterrupt(vector) => interrupt(vector),
-        Exit::PreemptionTimer => Outcome::Tick,
+        Exit::PreemptionTimer => {
+            // An emulator keeps interrupts masked while its guest has them off, although
+            // they are to exit: at least here they come in.
+            hv_arch::take_interrupts();
+            Outcome::Tick
+        }
         Exit::InterruptWindow | Exit::NmiWindow | Exit::TprBelowThreshold => Outcome::Events,
         Exit::ApicWrite(offset) => interrupts::written(vcpu, offset),
         Exit::VirtualizedEoi(vector) => interrupts::ended(vcpu, vector),
