@@ -7,6 +7,7 @@
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU8, Ordering};
 
+use alloc::sync::Arc;
 use arrayvec::ArrayVec;
 use hv_arch::confines::page::{PinnedPage, Words};
 use hv_arch::sync::{Lock, Rank};
@@ -61,7 +62,7 @@ impl Shared {
     ///
     /// `EINVAL` the second time, and if it is not aligned or would cross the page's end;
     /// those of pinning the page.
-    pub fn move_info(&self, vcpu: &Vcpu, gfn: Gfn, offset: u32) -> Result<(), Errno> {
+    pub fn move_info(&self, vcpu: &Arc<Vcpu>, gfn: Gfn, offset: u32) -> Result<(), Errno> {
         let offset = usize::try_from(offset).map_err(|_| Errno::EINVAL)?;
         let fits =
             offset <= PAGE_LEN - size_of::<VcpuInfo>() && offset.is_multiple_of(align_of::<VcpuInfo>());
@@ -136,7 +137,7 @@ impl Shared {
 }
 
 /// Has `vcpu` look at all its event channels: none is lost by the move.
-fn mark_all_pending(vcpu: &Vcpu) {
+fn mark_all_pending(vcpu: &Arc<Vcpu>) {
     let Some((words, at)) = info(vcpu) else { return };
     if let Some(selector) = words.u64(at + offset_of!(VcpuInfo, evtchn_pending_sel)) {
         selector.store(u64::MAX, Ordering::SeqCst);
@@ -144,7 +145,8 @@ fn mark_all_pending(vcpu: &Vcpu) {
     if let Some(pending) = words.u8(at + offset_of!(VcpuInfo, evtchn_upcall_pending)) {
         pending.store(1, Ordering::SeqCst);
     }
-    vcpu.owe(Work::EVENTS);
+    // It may run on another pcpu.
+    vcpu.notify(Work::EVENTS);
 }
 
 /// Writes `bytes` from byte `at` of an area on.
