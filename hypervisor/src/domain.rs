@@ -11,7 +11,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use hv_arch::confines::Confines;
 use hv_arch::sync::{Guard, Lock, Rank};
@@ -118,8 +118,8 @@ pub struct Settings {
     pub tsc: TscInfo,
     /// Its share in the pcpus.
     pub share: SchedCredit,
-    /// Whom it is the device model of.
-    pub target: Option<DomId>,
+    /// Whom it is the device model of: that domain, not a later one of its number.
+    pub target: Option<Weak<Domain>>,
     /// Memory that its page tables may take beside what goes with its own memory, in bytes.
     pub paging_pool: u64,
 }
@@ -519,7 +519,8 @@ impl Domain {
 
     /// Whether it may do to `other` what a device model or a toolstack does.
     pub fn may_manage(&self, other: &Self) -> bool {
-        self.is_privileged() || self.id == other.id || self.settings.lock().target == Some(other.id)
+        let is_target = |target: &Weak<Self>| core::ptr::eq(target.as_ptr(), other);
+        self.is_privileged() || self.id == other.id || self.settings.lock().target.as_ref().is_some_and(is_target)
     }
 
     /// The vector by which it hears of events, past its local APICs.

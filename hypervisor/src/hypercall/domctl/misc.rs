@@ -1,5 +1,7 @@
 //! Shares, memory for page tables, devices, and settings of all kinds.
 
+use alloc::sync::Arc;
+
 use hv_core::addr::PAGE_SIZE;
 use hv_core::id::DomId;
 use xen_abi::domctl::{
@@ -176,7 +178,7 @@ pub fn target(request: &Request<'_, '_, '_>) -> Reply {
     if target.id() == request.domain.id() || settings.target.is_some() {
         return Err(Errno::EINVAL);
     }
-    settings.target = Some(target.id());
+    settings.target = Some(Arc::downgrade(&target));
     DONE
 }
 
