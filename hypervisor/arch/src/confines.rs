@@ -641,11 +641,13 @@ impl Confines {
         shootdown: &mut Shootdown<'a>,
     ) -> Result<Vacated, AccessError> {
         let frame = shared.frame().again().map_err(|_| AccessError::TooMany)?;
-        if let Some(old) = shared.place(gfn) {
+        let mfn = frame.mfn();
+        let vacated = self.map_reference(gfn, frame, PageType::Special, shootdown)?;
+        if let Some(old) = shared.place(gfn).filter(|&old| old != gfn) {
             // It may be gone from there since.
-            let _gone = self.unmap_reference(old, frame.mfn(), PageType::Special, shootdown);
+            let _gone = self.unmap_reference(old, mfn, PageType::Special, shootdown);
         }
-        self.map_reference(gfn, frame, PageType::Special, shootdown)
+        Ok(vacated)
     }
 
     /// Moves a frame of RAM from one guest frame to another one, in place of what
@@ -672,22 +674,21 @@ impl Confines {
         if from == to {
             return Ok(Vacated::Nothing);
         }
-        let vacated = self.vacate(&mut tables, to, shootdown)?;
-        // First the new place: after an error nothing is lost.
-        self.put(&mut tables, to, Order::FRAME, page)?;
         let extent = Extent::new(from, Order::FRAME).ok_or(AccessError::NotMapped)?;
-        match self.ept.unmap(&mut *tables, extent, &mut |_| ()) {
-            Ok(flush) => shootdown.owe(flush),
-            Err(error) => {
-                let extent = Extent::new(to, Order::FRAME).ok_or(AccessError::NotMapped)?;
-                let undone = self.ept.unmap(&mut *tables, extent, &mut |_| ());
-                shootdown.owe(undone.unwrap_or(Flush::Invept));
-                return Err(error.into());
-            }
+        shootdown.owe(self.ept.unmap(&mut *tables, extent, &mut |_| ())?);
+        self.restamp();
+        let vacated = self.vacate(&mut tables, to, shootdown);
+        // Where something stood there is room: only what has emptied nothing can fail.
+        let moved = vacated.and_then(|vacated| {
+            self.put(&mut tables, to, Order::FRAME, page)?;
+            Ok(vacated)
+        });
+        if moved.is_err() {
+            // There is room, too.
+            let _back = self.put(&mut tables, from, Order::FRAME, page);
         }
         shootdown.owe_tables(&mut tables.released);
-        self.restamp();
-        Ok(vacated)
+        moved
     }
 
     /// A reference to the frame at `gfn`, of the domain's own, that the guest may at
