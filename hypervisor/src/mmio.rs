@@ -5,7 +5,8 @@
 //! hole reads as all ones and takes no writes, as a bus on which nobody answers.
 
 use hv_arch::vcpu::Loaded;
-use hv_core::addr::{GuestVirtAddr, PAGE_SIZE};
+use hv_core::addr::{GuestPhysAddr, GuestVirtAddr, PAGE_SIZE};
+use hv_core::ept::Rights;
 use hv_core::event::Exception;
 use hv_core::exit::{ApicAccess, ApicAccessKind, EptAccess, EptViolation, Exit, Interruptibility};
 use hv_core::gpr::Gpr;
@@ -34,6 +35,9 @@ pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Out
     if !is_model && vcpu.domain().is_privileged() && dom0::map_on_demand(vcpu.domain(), page) {
         return again(cpu, violation);
     }
+    if !is_model && maps_now(vcpu, violation) {
+        return again(cpu, violation);
+    }
     // The first access of a domain: the CPU answers this one and those that follow.
     if page == APIC_ADDRESS
         && violation.is_not_present()
@@ -55,6 +59,22 @@ fn again(cpu: &mut Loaded<'_>, violation: EptViolation) -> Outcome {
         cpu.write(vmcs::GUEST_INTERRUPTIBILITY_STATE, (shadow | Interruptibility::BLOCKING_BY_NMI).bits());
     }
     Outcome::Redelivered
+}
+
+/// Whether the p2m has a page there by now that allows the access: another vcpu has put it
+/// there meanwhile, or this pcpu remembered an empty table in whose place a large page
+/// came. The VM exit made it forget (SDM "Operations that Invalidate Cached Mappings").
+fn maps_now(vcpu: &Vcpu, violation: EptViolation) -> bool {
+    let needed = if violation.access.contains(EptAccess::FETCH) {
+        Rights::ReadExecute
+    } else if violation.access.contains(EptAccess::WRITE) {
+        Rights::ReadWrite
+    } else {
+        Rights::Read
+    };
+    let page = GuestPhysAddr::new(violation.address)
+        .and_then(|address| vcpu.domain().confines().lookup(address.gfn()).page());
+    page.is_some_and(|page| page.rights.contains(needed))
 }
 
 /// Handles an access to the local APIC's page that the CPU leaves to the hypervisor.

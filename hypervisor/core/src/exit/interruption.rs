@@ -12,6 +12,8 @@
 
 use bitflags::bitflags;
 
+use crate::event::Exception;
+
 /// What kind of event: bits 10:8 of the interruption information.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -170,6 +172,36 @@ impl Event {
             EventKind::Nmi => self.vector == Self::NMI_VECTOR,
             EventKind::HardwareException => self.vector <= Self::LAST_EXCEPTION,
             _ => self.instruction_length != 0,
+        }
+    }
+
+    /// The event that a saved state says was being delivered. `None` if VM entry could
+    /// refuse it (SDM "Checks on VM-Entry Control Fields"): unlike the guest's own state,
+    /// these fields are the hypervisor's word.
+    ///
+    /// Software interrupts and exceptions are refused: how long the instruction was is not
+    /// saved, and the guest comes to it again.
+    #[must_use]
+    pub const fn saved(info: InterruptionInfo, error_code: u32) -> Option<Self> {
+        const DEFINED: u32 = VALID | ERROR_CODE_VALID | 7 << TYPE_SHIFT | 0xff;
+        /// Only later CPUs know that it has an error code.
+        const CONTROL_PROTECTION: u8 = 21;
+        if info.0 & !DEFINED != 0 || !info.is_valid() {
+            return None;
+        }
+        let vector = info.vector();
+        let error_code = if info.has_error_code() { Some(error_code) } else { None };
+        match (info.kind(), error_code) {
+            (Some(EventKind::ExternalInterrupt), None) => Some(Self::interrupt(vector)),
+            (Some(EventKind::Nmi), None) if vector == Self::NMI_VECTOR => Some(Self::NMI),
+            // Bits 31:16 of an error code are reserved.
+            (Some(EventKind::HardwareException), Some(0x1_0000..)) => None,
+            (Some(EventKind::HardwareException), _)
+                if vector != CONTROL_PROTECTION && Exception::new(vector, error_code).is_some() =>
+            {
+                Some(Self::exception(vector, error_code))
+            }
+            _ => None,
         }
     }
 

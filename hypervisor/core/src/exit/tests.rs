@@ -242,3 +242,28 @@ proptest! {
         prop_assert!(words.reads.get() <= 2);
     }
 }
+
+#[test]
+fn saved_events_are_such_as_vm_entry_takes() {
+    let saved = |raw, error_code| Event::saved(InterruptionInfo::new(raw), error_code);
+    for (raw, error_code) in [(0x8000_0030, 0), (0x8000_0202, 0), (0x8000_0306, 0), (0x8000_0b0e, 0x1f)] {
+        assert_eq!(saved(raw, error_code).map(|event| event.entry_information()), Some(raw), "{raw:#x}");
+    }
+    for (raw, error_code, what) in [
+        (0x0000_0030, 0, "not valid"),
+        (0x8000_1030, 0, "a reserved bit"),
+        (0x8000_0130, 0, "a reserved type"),
+        (0x8000_0830, 0, "an interrupt with an error code"),
+        (0x8000_0203, 0, "an NMI by another vector"),
+        (0x8000_030e, 0, "a page fault without an error code"),
+        (0x8000_0b06, 0, "an invalid opcode with one"),
+        (0x8000_0b0e, 0x1_0000, "a reserved bit in it"),
+        (0x8000_0b15, 0, "control protection"),
+        (0x8000_0320, 0, "no exception"),
+        (0x8000_0480, 0, "INT n"),
+        (0x8000_0501, 0, "INT1"),
+        (0x8000_0603, 0, "INT3"),
+    ] {
+        assert_eq!(saved(raw, error_code), None, "{what}");
+    }
+}
