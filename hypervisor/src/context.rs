@@ -622,11 +622,7 @@ fn load_cpu(
         ];
         let msrs = msrs.into_iter().all(|(register, value)| cpu.set_msr(register, value));
         let xcr0 = cpu.xcr0();
-        if msrs && cpu.set_extended_state(xcr0, &fpu(record)) {
-            Ok(())
-        } else {
-            Err(Errno::EINVAL)
-        }
+        if msrs && cpu.set_extended_state(xcr0, &fpu(record)) { Ok(()) } else { Err(Errno::EINVAL) }
     })?;
     current.activity = Activity::Active;
     vcpu.note_initialised();

@@ -520,7 +520,9 @@ impl Domain {
     /// Whether it may do to `other` what a device model or a toolstack does.
     pub fn may_manage(&self, other: &Self) -> bool {
         let is_target = |target: &Weak<Self>| core::ptr::eq(target.as_ptr(), other);
-        self.is_privileged() || self.id == other.id || self.settings.lock().target.as_ref().is_some_and(is_target)
+        self.is_privileged()
+            || self.id == other.id
+            || self.settings.lock().target.as_ref().is_some_and(is_target)
     }
 
     /// The vector by which it hears of events, past its local APICs.
