@@ -33,6 +33,7 @@ mod domains_60;
 mod domctl_refuses;
 mod exception_loop_is_preempted;
 mod exceptions_reach_the_guest;
+mod foreign_frames;
 mod fpu_not_available;
 mod hlt_waits;
 mod hostile_apic;
@@ -47,11 +48,13 @@ mod instructions_of_vmx_are_undefined;
 mod instructions_that_must_not_matter;
 mod interrupt_shadow;
 mod memory_ballooning;
+mod memory_exchange;
 mod memory_holes;
 mod memory_limit;
 mod memory_map;
 mod memory_of_the_domain;
 mod memory_op_refuses;
+mod memory_tables_are_limited;
 mod msr_efer;
 mod msr_of_system_calls;
 mod msr_pat;
@@ -118,6 +121,7 @@ pub const ALL: &[Test] = &[
     domctl_refuses::TEST,
     exception_loop_is_preempted::TEST,
     exceptions_reach_the_guest::TEST,
+    foreign_frames::TEST,
     fpu_not_available::TEST,
     hlt_waits::TEST,
     hostile_apic::TEST,
@@ -132,11 +136,13 @@ pub const ALL: &[Test] = &[
     instructions_that_must_not_matter::TEST,
     interrupt_shadow::TEST,
     memory_ballooning::TEST,
+    memory_exchange::TEST,
     memory_holes::TEST,
     memory_limit::TEST,
     memory_map::TEST,
     memory_of_the_domain::TEST,
     memory_op_refuses::TEST,
+    memory_tables_are_limited::TEST,
     msr_efer::TEST,
     msr_of_system_calls::TEST,
     msr_pat::TEST,

@@ -166,7 +166,12 @@ impl TableMemory for Tables {
         if self.count >= self.most {
             return None;
         }
-        let table = frames::allocate_table().ok()?.leak();
+        let frame = match self.most {
+            // Dom0's.
+            u64::MAX => OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::PageTable),
+            _ => frames::allocate_table(),
+        };
+        let table = frame.ok()?.leak();
         self.count += 1;
         Some(table)
     }

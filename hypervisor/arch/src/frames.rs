@@ -26,7 +26,7 @@ use crate::sync::{Lock, Rank};
 /// not wait long.
 const SCRUB_ORDER: u32 = 2;
 
-/// Frames that domains do not get, nor the tables of their address spaces: the heap can
+/// Frames that DomUs do not get, nor the tables of their address spaces: the heap can
 /// grow when they have all the others. 4 MiB.
 const RESERVE: u64 = 1024;
 
@@ -144,7 +144,7 @@ impl Drop for OwnFrames {
     }
 }
 
-/// A frame for a table of a domain's address space.
+/// A frame for a table of a DomU's address space.
 pub(crate) fn allocate_table() -> Result<OwnFrames, OutOfFrames> {
     check_reserve(BUDDY.lock().as_ref().ok_or(OutOfFrames { unscrubbed: 0 })?, Order::FRAME)?;
     OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::PageTable)
@@ -196,7 +196,10 @@ impl DomainFrames {
     ) -> Result<Self, OutOfFrames> {
         let mut guard = BUDDY.lock();
         let buddy = guard.as_mut().ok_or(OutOfFrames { unscrubbed: 0 })?;
-        check_reserve(buddy, order)?;
+        // Dom0 gets no more than pages that are shared with it, and has to start.
+        if owner != DomId::DOM0 {
+            check_reserve(buddy, order)?;
+        }
         let block = buddy.alloc(order, reach, Owner::Domain(owner))?;
         // From here on dropping the value returns the frames.
         drop(guard);
