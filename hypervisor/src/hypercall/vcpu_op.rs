@@ -13,6 +13,8 @@ use xen_abi::vcpu::{
     VcpuRunstateInfo, VcpuSetPeriodicTimer, VcpuSetSingleshotTimer,
 };
 
+use xen_abi::xen::VcpuTimeInfo;
+
 use super::{Answer, Call, Reply};
 use crate::vcpu::{self, Activity, Vcpu};
 use crate::work::Work;
@@ -162,7 +164,7 @@ fn register_runstate(call: &Call<'_, '_>, vcpu: &Arc<Vcpu>, argument: u64) -> Re
 fn register_time(call: &Call<'_, '_>, vcpu: &Arc<Vcpu>, argument: u64) -> Reply {
     let area: VcpuRegisterTimeMemoryArea =
         guest_copy::read_obj(call.cpu, call.vcpu, GuestHandle::new(argument))?;
-    let place = guest_copy::pin(call.cpu, call.vcpu, area.addr.address(), size_of_val(&area.addr))?;
+    let place = guest_copy::pin(call.cpu, call.vcpu, area.addr.address(), size_of::<VcpuTimeInfo>())?;
     vcpu.shared().keep_time(vcpu, place)?;
     DONE
 }
