@@ -16,8 +16,11 @@ use xen_abi::vcpu::{VcpuOp, VcpuSetSingleshotTimer};
 use xen_abi::xen::Virq;
 
 use super::{FEW, ROUNDS, Samples, overhead};
-use crate::controller::Controller;
+use crate::controller::{Controller, until};
 use crate::verdict::{Check, Problem};
+
+/// Time that the other vcpu has to stop.
+const PATIENCE_MS: u64 = 1_000;
 
 /// From before the hypercall to the first instruction of the handler.
 pub(super) fn to_handler(_: &Controller) -> Check<Samples> {
@@ -82,14 +85,21 @@ pub(super) fn ping_pong(_: &Controller) -> Check<Samples> {
     }
     stop.store(true, Ordering::Release);
     send(there.0)?;
-    smp::wait(1);
+    // The vcpu would go on asking for work.
+    ensure!(until(PATIENCE_MS, || is_down(1)), "vcpu 1 does not stop");
     result?;
     Ok(Samples(samples))
 }
 
-/// What the other vcpu does until `stop`. Errors end it, and the first vcpu by its timeout.
+/// What the other vcpu does until `stop` or an error: then it is down.
 fn answer(stop: &AtomicBool, back: RawPort, forth: RawPort) {
     while wait(forth).is_ok() && !stop.load(Ordering::Acquire) && send(back).is_ok() {}
+    // If it is refused, the first vcpu finds out.
+    let _ = hypercall::vcpu_op(VcpuOp::Down, 1, &mut ());
+}
+
+fn is_down(vcpu: u32) -> bool {
+    hypercall::vcpu_op(VcpuOp::IsUp, vcpu, &mut ()) == Ok(0)
 }
 
 fn send(port: RawPort) -> Result<(), Errno> {
