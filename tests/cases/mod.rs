@@ -22,7 +22,7 @@ mod domain_creation_fails_cleanly;
 mod domain_creation_ticks;
 mod domain_destroyed_while_busy;
 mod domain_list;
-mod domain_memory_held;
+pub mod domain_memory_held;
 mod domain_memory_is_scrubbed;
 mod domain_pause;
 mod domain_shutdown_reasons;

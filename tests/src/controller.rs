@@ -114,7 +114,8 @@ pub struct Controller {
 }
 
 impl Controller {
-    fn new(boot: &'static Boot) -> Self {
+    /// With what is made once: the window, the shared page, what a first domain leaves.
+    pub fn new(boot: &'static Boot) -> Self {
         let window = Kernel::new().map(Window::new);
         let pcpus = window.as_ref().ok().and_then(|w| calls::physinfo(w.host()).ok());
         let pcpus = pcpus.map_or(1, |info| info.nr_cpus);

@@ -1,6 +1,6 @@
 //! The test kernel. As Dom0 it is the controller: it runs the tests one after the
-//! other and prints a verdict for each. As a DomU it is the test that its command line
-//! names.
+//! other and prints a verdict for each; with the word `bench` on its command line it
+//! measures ([`bench`]). As a DomU it is the test that its command line names.
 //!
 //! ```text
 //!  TESTS planned: 2                    (d0)
@@ -23,6 +23,7 @@ extern crate alloc;
 
 #[macro_use]
 mod verdict;
+mod bench;
 #[path = "../cases/mod.rs"]
 mod cases;
 mod controller;
@@ -37,5 +38,9 @@ use guest_rt::boot::Boot;
 guest_rt::guest_main!(main);
 
 fn main(boot: &'static Boot) -> ! {
-    if boot.is_dom0() { controller::main(boot) } else { guest::main(boot) }
+    match (boot.is_dom0(), boot.has_word("bench")) {
+        (true, false) => controller::main(boot),
+        (true, true) => bench::main(boot),
+        (false, _) => guest::main(boot),
+    }
 }

@@ -1,15 +1,25 @@
 //! `bench`: figures that boots print, against the budgets in `tests/bench.toml`.
 //!
-//! The file has `[[scenario]]` tables as in `tests/boot`, and `[[row]]` tables: `scenario`, `name`, `unit`,
-//! `pattern` (one group, the figure), `budget`, and `xen`, what Xen needs for the same.
+//! The file has `[[scenario]]` tables as in `tests/boot`, and `[[row]]` tables:
+//!
+//! | key | |
+//! |---|---|
+//! | `scenario`, `name`, `unit` | |
+//! | `bench` | name of the guest's line `BENCH name: minimum median maximum` |
+//! | `pattern` | instead of `bench`: a regular expression with one group, the figure |
+//! | `must` | budget: the minimum may not be above it (optional) |
+//! | `binding` | whether the command fails above it; true if not given |
+//! | `aim` | what we want to reach (optional) |
+//! | `xen`, `kvm` | what they need for the same (optional) |
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use comfy_table::{CellAlignment, Table, presets};
-use regex::Regex;
+use regex::{Captures, Regex};
 use serde::{Deserialize, Serialize};
 
 use crate::boot::{self, Options};
@@ -25,19 +35,47 @@ use crate::workspace;
 #[serde(deny_unknown_fields)]
 struct File {
     scenario: Vec<scenario::Raw>,
-    row: Vec<Row>,
+    row: Vec<RawRow>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A row as written.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
+struct RawRow {
     scenario: String,
     name: String,
     unit: String,
-    #[serde(deserialize_with = "pattern")]
-    pattern: Regex,
-    budget: u64,
+    bench: Option<String>,
+    pattern: Option<String>,
+    must: Option<u64>,
+    #[serde(default = "yes")]
+    binding: bool,
+    aim: Option<u64>,
     xen: Option<u64>,
+    kvm: Option<u64>,
+}
+
+/// What a row says whatever is measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Budget {
+    name: String,
+    unit: String,
+    must: Option<u64>,
+    binding: bool,
+    aim: Option<u64>,
+    xen: Option<u64>,
+    kvm: Option<u64>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Debug)]
+struct Row {
+    scenario: String,
+    pattern: Regex,
+    budget: Budget,
 }
 
 #[derive(Debug)]
@@ -49,11 +87,44 @@ struct Plan {
 /// A row and what was measured.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Figure {
-    name: String,
-    unit: String,
-    value: u64,
-    budget: u64,
-    xen: Option<u64>,
+    #[serde(flatten)]
+    budget: Budget,
+    /// `None` where the console showed no figure.
+    #[serde(flatten)]
+    measured: Option<Measured>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Measured {
+    minimum: u64,
+    /// Of one figure, the same.
+    median: u64,
+}
+
+/// How a figure stands to its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Missing,
+    /// Above a budget that is binding.
+    Failed,
+    /// Above one that is not.
+    OverMust,
+    WithinMust,
+    WithinAim,
+    NoBudget,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "NO FIGURE",
+            Self::Failed => "OVER MUST",
+            Self::OverMust => "over must",
+            Self::WithinMust => "ok",
+            Self::WithinAim => "aim reached",
+            Self::NoBudget => "",
+        })
+    }
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
@@ -67,7 +138,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     let mut figures = Vec::new();
     for scenario in &plan.scenarios {
         let console = measure(scenario, &built)?;
-        figures.extend(plan.figures(&scenario.name, &console)?);
+        complaints(&console).for_each(|line| println!("{line}"));
+        figures.extend(plan.figures(&scenario.name, &console));
     }
     println!("{}", table(&figures));
     if let Some(path) = &args.save {
@@ -77,48 +149,86 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     Ok(verdict(&figures))
 }
 
-/// Boots `scenario`; what its console showed.
+/// Boots `scenario`; what its console showed. A boot that fails is reported: figures that came before are
+/// good, the others are missing.
 fn measure(scenario: &Scenario, built: &Built) -> Result<String> {
     let _progress = ui::spinner(&format!("measuring {}", scenario.name));
     let emulator = boot::emulator(scenario, Platform::Auto)?;
     let booted = boot::boot(scenario, Options { built, emulator, timeout: None, log: None })?;
-    booted.result.map_err(|failure| {
+    if let Err(failure) = booted.result {
         let log = indent(&booted.log);
-        anyhow!("{}: {failure}\nEnd of the emulator's log:\n{log}", scenario.file.display())
-    })?;
+        println!("{}: {failure}\nEnd of the emulator's log:\n{log}", scenario.name);
+    }
     Ok(booted.console)
 }
 
+/// Names what is over its budget; success where nothing that is binding is.
 fn verdict(figures: &[Figure]) -> ExitCode {
-    let over: Vec<_> = figures.iter().filter(|f| f.value > f.budget).map(|f| f.name.as_str()).collect();
-    if over.is_empty() {
-        println!("all within budget");
-        return ExitCode::SUCCESS;
+    let of = |verdict| -> Vec<&str> {
+        let those = figures.iter().filter(|figure| figure.verdict() == verdict);
+        those.map(|figure| figure.budget.name.as_str()).collect()
+    };
+    let list = |what: &str, names: &[&str]| {
+        if !names.is_empty() {
+            println!("{what}: {}", names.join(", "));
+        }
+    };
+    let (missing, failed) = (of(Verdict::Missing), of(Verdict::Failed));
+    list("over must, not binding yet", &of(Verdict::OverMust));
+    list("no figure", &missing);
+    list("over budget", &failed);
+    if missing.is_empty() && failed.is_empty() {
+        println!("all that is binding is within budget");
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
-    println!("over budget: {}", over.join(", "));
-    ExitCode::FAILURE
 }
 
 fn table(figures: &[Figure]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["figure", "unit", "value", "budget", "Xen", "of Xen's"]);
+    table.set_header([
+        "figure", "unit", "minimum", "median", "must", "aim", "verdict", "Xen", "KVM", "of Xen's",
+    ]);
     table.add_rows(figures.iter().map(Figure::cells));
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
+    const WORDS: [usize; 3] = [0, 1, 6];
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if !WORDS.contains(&index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table
 }
 
 impl Figure {
-    fn cells(&self) -> [String; 6] {
+    fn verdict(&self) -> Verdict {
+        let Some(Measured { minimum, .. }) = self.measured else { return Verdict::Missing };
+        let Budget { must, aim, binding, .. } = self.budget;
+        match (must, aim) {
+            (Some(must), _) if minimum > must && binding => Verdict::Failed,
+            (Some(must), _) if minimum > must => Verdict::OverMust,
+            (_, Some(aim)) if minimum <= aim => Verdict::WithinAim,
+            (Some(_), _) => Verdict::WithinMust,
+            (None, _) => Verdict::NoBudget,
+        }
+    }
+
+    fn cells(&self) -> [String; 10] {
+        let Budget { name, unit, must, aim, xen, kvm, .. } = &self.budget;
+        let number = |value: Option<u64>| value.map(grouped).unwrap_or_default();
+        let median = self.measured.map(|measured| measured.median);
         [
-            self.name.clone(),
-            self.unit.clone(),
-            grouped(self.value),
-            grouped(self.budget),
-            self.xen.map(grouped).unwrap_or_default(),
-            self.xen.map(|xen| share(self.value, xen)).unwrap_or_default(),
+            name.clone(),
+            unit.clone(),
+            number(self.measured.map(|measured| measured.minimum)),
+            number(median),
+            number(*must),
+            number(*aim),
+            self.verdict().to_string(),
+            number(*xen),
+            number(*kvm),
+            median.zip(*xen).map(|(ours, xen)| share(ours, xen)).unwrap_or_default(),
         ]
     }
 }
@@ -143,37 +253,55 @@ impl Plan {
         let raw: File = toml::from_str(text).map_err(|error| anyhow!("{}: {error}", file.display()))?;
         let scenarios =
             raw.scenario.into_iter().map(|s| scenario::check(s, text, file)).collect::<Result<Vec<_>>>()?;
-        for row in &raw.row {
-            ensure!(
-                scenarios.iter().any(|s| s.name == row.scenario),
-                "{}: row `{}` names no scenario of the file",
-                file.display(),
-                row.name
-            );
-        }
-        Ok(Self { scenarios, rows: raw.row })
+        let rows = raw.row.into_iter().map(|row| {
+            let name = row.name.clone();
+            Row::check(row, &scenarios).with_context(|| format!("{}: row `{name}`", file.display()))
+        });
+        Ok(Self { rows: rows.collect::<Result<_>>()?, scenarios })
     }
 
     /// The figures on the console of `scenario`.
-    fn figures(&self, scenario: &str, console: &str) -> Result<Vec<Figure>> {
+    fn figures(&self, scenario: &str, console: &str) -> Vec<Figure> {
         self.rows.iter().filter(|row| row.scenario == scenario).map(|row| row.figure(console)).collect()
     }
 }
 
 impl Row {
-    fn figure(&self, console: &str) -> Result<Figure> {
-        let value = self.pattern.captures(console).and_then(|groups| groups.get(1)?.as_str().parse().ok());
-        let value = value.with_context(|| format!("`{}` found no figure for {}", self.pattern, self.name))?;
-        let (name, unit) = (self.name.clone(), self.unit.clone());
-        Ok(Figure { name, unit, value, budget: self.budget, xen: self.xen })
+    fn check(raw: RawRow, scenarios: &[Scenario]) -> Result<Self> {
+        let RawRow { scenario, name, unit, bench, pattern, must, binding, aim, xen, kvm } = raw;
+        ensure!(scenarios.iter().any(|s| s.name == scenario), "no scenario `{scenario}` in the file");
+        let pattern = match (bench, pattern) {
+            (Some(bench), None) => format!(r"BENCH {}: (\d+) (\d+) \d+$", regex::escape(&bench)),
+            (None, Some(pattern)) => pattern,
+            _ => return Err(anyhow!("expected `bench` or `pattern`")),
+        };
+        let pattern = Regex::new(&format!("(?m){pattern}"))?;
+        // Group 0 is the whole match.
+        ensure!(pattern.captures_len() >= 2, "expected one group in `{pattern}`");
+        Ok(Self { scenario, pattern, budget: Budget { name, unit, must, binding, aim, xen, kvm } })
+    }
+
+    fn figure(&self, console: &str) -> Figure {
+        let measured = self.pattern.captures(console).and_then(|groups| measured(&groups));
+        Figure { budget: self.budget.clone(), measured }
     }
 }
 
-fn pattern<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let regex = Regex::new(&format!("(?m){text}")).map_err(serde::de::Error::custom)?;
-    // Group 0 is the whole match.
-    if regex.captures_len() == 2 { Ok(regex) } else { Err(serde::de::Error::custom("expected one group")) }
+/// What the first group holds, and the second one if there is one.
+fn measured(groups: &Captures<'_>) -> Option<Measured> {
+    let number = |index: usize| groups.get(index)?.as_str().parse().ok();
+    let minimum = number(1)?;
+    Some(Measured { minimum, median: if groups.len() > 2 { number(2)? } else { minimum } })
+}
+
+/// The lines in which a guest says why it could not measure.
+fn complaints(console: &str) -> impl Iterator<Item = &str> {
+    let reason = |line: &&str| {
+        line.split_once("BENCH ")
+            .and_then(|(_, rest)| rest.split_once(": "))
+            .is_some_and(|(_, result)| result.starts_with(|first: char| first.is_ascii_uppercase()))
+    };
+    console.lines().filter(reason)
 }
 
 #[cfg(test)]
@@ -190,37 +318,65 @@ scenario = "boot"
 name = "VMX root"
 unit = "ticks"
 pattern = '^All \d+ CPUs: (\d+) ticks$'
-budget = 100
+must = 200
+aim = 100
 xen = 1000
+[[row]]
+scenario = "boot"
+name = "CPUID"
+unit = "ticks"
+bench = "cpuid"
+must = 200
+binding = false
 "#;
 
     fn parse(text: &str) -> Result<Plan> {
         Plan::parse(text, Path::new("b.toml"))
     }
 
-    #[test]
-    fn figure_from_the_console() {
-        let plan = parse(TEXT).unwrap();
-        let figures = plan.figures("boot", "a\nAll 4 CPUs: 123 ticks\nb").unwrap();
-        assert_eq!((figures[0].value, figures[0].xen), (123, Some(1000)));
-        assert_eq!(figures[0].cells()[2..], ["123", "100", "1,000", "12.3 %"]);
-        assert!(plan.figures("boot", "nothing").unwrap_err().to_string().contains("VMX root"));
-        assert!(plan.figures("other", "nothing").unwrap().is_empty());
+    /// How both rows stand, with this console.
+    fn verdicts(console: &str) -> Vec<Verdict> {
+        let figures = parse(TEXT).unwrap().figures("boot", console);
+        figures.iter().map(Figure::verdict).collect()
     }
 
     #[test]
-    fn over_budget_is_a_failure() {
-        let figure = |value| Figure { name: "n".into(), unit: "u".into(), value, budget: 10, xen: None };
-        assert_eq!(verdict(&[figure(10)]), ExitCode::SUCCESS);
-        assert_eq!(verdict(&[figure(10), figure(11)]), ExitCode::FAILURE);
+    fn figure_from_the_console() {
+        let plan = parse(TEXT).unwrap();
+        let figures = plan.figures("boot", "a\nAll 4 CPUs: 123 ticks\n(d0) BENCH cpuid: 90 91 4000\nb");
+        assert_eq!(figures[0].measured, Some(Measured { minimum: 123, median: 123 }));
+        assert_eq!(figures[0].cells()[2..], ["123", "123", "200", "100", "ok", "1,000", "", "12.3 %"]);
+        assert_eq!(figures[1].measured, Some(Measured { minimum: 90, median: 91 }));
+        assert!(plan.figures("other", "nothing").is_empty());
+    }
+
+    #[test]
+    fn only_what_is_binding_fails() {
+        let console = |all, cpuid| format!("All 4 CPUs: {all} ticks\nBENCH cpuid: {cpuid} 300 300");
+        assert_eq!(verdicts(&console(100, 200)), [Verdict::WithinAim, Verdict::WithinMust]);
+        assert_eq!(verdicts(&console(101, 201)), [Verdict::WithinMust, Verdict::OverMust]);
+        assert_eq!(verdicts(&console(201, 201)), [Verdict::Failed, Verdict::OverMust]);
+        assert_eq!(verdicts("BENCH cpuid: FAILURE why"), [Verdict::Missing, Verdict::Missing]);
+        let exit = |text: &str| verdict(&parse(TEXT).unwrap().figures("boot", text));
+        assert_eq!(exit(&console(200, 201)), ExitCode::SUCCESS);
+        assert_eq!(exit(&console(201, 200)), ExitCode::FAILURE);
+        assert_eq!(exit("nothing"), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn reasons_are_shown() {
+        let console = "(d0) BENCH a: 1 2 3\n(d0) BENCH b: FAILURE why\n(d0) BENCH done";
+        assert_eq!(complaints(console).collect::<Vec<_>>(), ["(d0) BENCH b: FAILURE why"]);
     }
 
     #[test]
     fn mistakes_in_the_file() {
-        let error = |from: &str, to: &str| parse(&TEXT.replace(from, to)).unwrap_err().to_string();
-        assert!(error("(\\d+) ticks", "\\d+ ticks").contains("expected one group"));
-        assert!(error("scenario = \"boot\"", "scenario = \"boat\"").contains("`VMX root` names no scenario"));
-        assert!(error("unit =", "units =").contains("unknown field `units`"));
+        let error = |from: &str, to: &str| format!("{:#}", parse(&TEXT.replace(from, to)).unwrap_err());
+        assert!(error("(\\d+) ticks", "\\d+ ticks").contains("`VMX root`: expected one group"));
+        assert!(error("scenario = \"boot\"", "scenario = \"boat\"").contains("no scenario `boat`"));
+        assert!(error("bench = \"cpuid\"\n", "").contains("`CPUID`: expected `bench` or `pattern`"));
+        assert!(error("unit =", "units =").contains("b.toml"));
+        assert!(error("binding", "biding").contains("unknown field"));
     }
 
     #[test]

@@ -46,7 +46,8 @@ pub(crate) enum Command {
     Test(TestArgs),
     /// Run guest tests or boot scenarios by name
     GuestTest(GuestTestArgs),
-    /// Measure boots and compare them with the budgets in tests/bench.toml
+    /// Measure boots and what operations cost guests; compare with the budgets in tests/bench.toml
+    #[command(after_help = BENCH_HELP)]
     Bench(BenchArgs),
     /// Check format, lints, layers, sources and the built image
     Check(CheckArgs),
@@ -73,6 +74,18 @@ Files are named from the scenario's folder. A guest reports its tests on the con
   TEST name: START
   TEST name: SUCCESS | SKIP reason | ERROR reason | FAILURE reason | CRASH reason
 Guest tests run in four boots: with 1 and 4 processors, with and without APIC virtualization.";
+
+const BENCH_HELP: &str = "\
+tests/bench.toml has [[scenario]] tables as for `test`, and [[row]] tables:
+  scenario, name, unit
+  bench        name of a line `BENCH name: minimum median maximum` of the guest's; or
+  pattern      a regular expression with one group, the figure
+  must         budget: the minimum may not be above it (optional)
+  binding      false: a minimum above `must` is shown but does not fail the command
+  aim          what is to be reached (optional)
+  xen, kvm     what they need for the same (optional)
+Rows of `bench` come from the test kernel as Dom0 with the command line `bench [filter=NAME,...]`. In Bochs
+a tick is an instruction: figures are the same on every host.";
 
 const RUN_HELP: &str = "\
 Keys, without --script:

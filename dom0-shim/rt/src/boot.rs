@@ -96,6 +96,12 @@ impl Boot {
         words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')).next_back()
     }
 
+    /// Whether the command line has this word.
+    #[must_use]
+    pub fn has_word(&self, word: &str) -> bool {
+        self.command_line.split_ascii_whitespace().any(|other| other == word)
+    }
+
     /// The modules in their order.
     pub fn modules(&self) -> impl Iterator<Item = Module> {
         self.modules.iter().map(|module| Module {

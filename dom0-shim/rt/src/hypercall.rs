@@ -74,10 +74,9 @@ pub fn raw(number: u64, arguments: [u64; 5]) -> i64 {
         return -38;
     }
     let [a, b, c, d, e] = arguments;
-    let entry = PAGE.0.get() as u64 + number * ENTRY;
     let result: i64;
     // Numbers beyond the page have no entry in it.
-    let entry = if number < PAGE_ENTRIES { entry } else { vmcall as *const () as u64 };
+    let entry = entry(number).unwrap_or(vmcall as *const () as u64);
     // SAFETY: the page is filled in; the hypervisor changes RAX, and of the
     // argument registers what it likes.
     unsafe {
@@ -95,6 +94,12 @@ pub fn raw(number: u64, arguments: [u64; 5]) -> i64 {
         );
     }
     result
+}
+
+/// Address of the entry that makes hypercall `number`, if the page is filled in and has one.
+pub(crate) fn entry(number: u64) -> Option<u64> {
+    let ready = READY.load(Ordering::Acquire) && number < PAGE_ENTRIES;
+    ready.then_some(PAGE.0.get() as u64 + number * ENTRY)
 }
 
 /// Entry of [`raw`] for numbers that the page has no entry for.
@@ -226,6 +231,17 @@ pub fn hvm_param(param: HvmParam) -> Result<u64, Errno> {
     let mut argument = HvmParamArg { domid: DOMID_SELF, index: param.get(), ..HvmParamArg::new_zeroed() };
     hvm_op(HvmOp::GetParam, &mut argument)?;
     Ok(argument.value)
+}
+
+/// Sets a parameter of this domain.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn set_hvm_param(param: HvmParam, value: u64) -> Result<(), Errno> {
+    let mut argument =
+        HvmParamArg { domid: DOMID_SELF, index: param.get(), value, ..HvmParamArg::new_zeroed() };
+    hvm_op(HvmOp::SetParam, &mut argument).map(drop)
 }
 
 /// Ends the domain.

@@ -15,6 +15,8 @@
 //! | [`smp`] | further vcpus, by INIT/SIPI or by hypercall |
 //! | [`hypercall`] | Xen's interface |
 //! | [`clock`] | TSC and PV clock |
+//! | [`events`] | event channels in the shared page |
+//! | [`measure`] | what single operations cost |
 //! | [`console`] | the hypervisor's console, or the domain's own ring |
 //!
 //! Like every guest it knows the hypervisor by Xen's public interface only. All
@@ -31,8 +33,10 @@ pub mod clock;
 pub mod console;
 pub mod cpu;
 mod entry;
+pub mod events;
 mod heap;
 pub mod hypercall;
+pub mod measure;
 pub mod paging;
 pub mod segments;
 pub mod smp;

@@ -185,7 +185,7 @@ guest_trap:
 );
 
 #[repr(C, align(4096))]
-struct Idt([[u64; 2]; VECTORS]);
+struct Idt([[AtomicU64; 2]; VECTORS]);
 
 static IDT: spin::Once<Idt> = spin::Once::new();
 
@@ -196,13 +196,26 @@ pub(crate) fn init() {
     }
     let stubs = (&raw const guest_trap_stubs) as u64;
     IDT.call_once(|| {
-        let mut gates = [[0; 2]; VECTORS];
+        let mut gates = [const { [const { AtomicU64::new(0) }; 2] }; VECTORS];
         for (vector, entry) in (0_u64..).zip(&mut gates) {
-            *entry = gate(stubs + vector * 16, matches!(vector, NMI | 8), vector == 3);
+            *entry = gate(stubs + vector * 16, matches!(vector, NMI | 8), vector == 3).map(AtomicU64::new);
         }
         Idt(gates)
     });
     load();
+}
+
+/// Leads `vector` past the common handler, straight to code in assembly.
+///
+/// # Safety
+///
+/// The code at `handler` preserves all registers and ends in IRETQ; the vector has no error
+/// code and does not come meanwhile.
+pub(crate) unsafe fn set_gate(vector: u8, handler: u64) {
+    let Some(Idt(gates)) = IDT.get() else { return };
+    for (word, value) in gates[usize::from(vector)].iter().zip(gate(handler, false, false)) {
+        word.store(value, Ordering::Release);
+    }
 }
 
 /// An interrupt gate (SDM "64-Bit Mode IDT").

@@ -78,6 +78,7 @@ pub fn physinfo(request: &Request<'_, '_, '_>) -> Reply {
         capabilities: (PhysCap::HVM | PhysCap::HAP | PhysCap::GNTTAB_V1).bits(),
         total_pages: init::memory_map().usable_bytes() / PAGE_SIZE,
         free_pages: memory.free(),
+        scrub_pages: memory.dirty + memory.scrubbing,
         outstanding_pages: domain_memory::all_claims(),
         max_mfn: frames::end().get().saturating_sub(1),
         ..PhysInfo::new_zeroed()

@@ -1,0 +1,63 @@
+//! Event channels of the 2-level interface: a pending bit and a mask bit for each port, in
+//! the shared page (`xen.h`, `struct shared_info`).
+
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use xen_abi::RawPort;
+use xen_abi::xen::{SharedInfo, VcpuInfo};
+
+use crate::clock;
+
+/// Words of each bitmap.
+const WORDS: usize = 64;
+
+/// The word of the shared page at `offset`.
+fn word(offset: usize) -> &'static AtomicU64 {
+    let page = crate::to_usize(clock::shared_info().expect("map_shared_info was called"));
+    let place = (page + offset) as *mut u64;
+    // SAFETY: an aligned word of the page, which stays mapped and is only used atomically.
+    unsafe { AtomicU64::from_ptr(place) }
+}
+
+/// The word of the bitmap at `offset` in which `port` is, and its bit.
+fn bit(offset: usize, port: RawPort) -> (&'static AtomicU64, u64) {
+    let index = port as usize / 64 % WORDS;
+    (word(offset + index * 8), 1 << (port % 64))
+}
+
+/// Masks all ports: their events are recorded without an upcall.
+///
+/// # Panics
+///
+/// When the shared page is not mapped. So do all functions here.
+pub fn mask_all() {
+    for index in 0..WORDS {
+        word(offset_of!(SharedInfo, evtchn_mask) + index * 8).store(u64::MAX, Ordering::Release);
+    }
+}
+
+/// Unmasks a port that has no event pending.
+pub fn unmask(port: RawPort) {
+    let (word, bit) = bit(offset_of!(SharedInfo, evtchn_mask), port);
+    word.fetch_and(!bit, Ordering::AcqRel);
+}
+
+/// Takes a port's event; whether there was one.
+pub fn take(port: RawPort) -> bool {
+    let (word, bit) = bit(offset_of!(SharedInfo, evtchn_pending), port);
+    word.fetch_and(!bit, Ordering::AcqRel) & bit != 0
+}
+
+/// Forgets all events, and the upcalls of the first `vcpus` vcpus.
+pub fn forget_all(vcpus: usize) {
+    for index in 0..WORDS {
+        word(offset_of!(SharedInfo, evtchn_pending) + index * 8).store(0, Ordering::Release);
+    }
+    for vcpu in 0..vcpus.min(32) {
+        let info = offset_of!(SharedInfo, vcpu_info) + vcpu * size_of::<VcpuInfo>();
+        // `evtchn_upcall_pending`, and the mask beside it that HVM guests do not use.
+        word(info).store(0, Ordering::Release);
+        word(info + offset_of!(VcpuInfo, evtchn_pending_sel)).store(0, Ordering::Release);
+    }
+}
