@@ -203,7 +203,7 @@ impl<'a, 'b> Guest<'a, 'b> {
         Ok(())
     }
 
-    /// As [`write`].
+    /// As [`write()`].
     ///
     /// # Errors
     ///
