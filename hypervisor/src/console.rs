@@ -12,6 +12,7 @@
 
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use arrayvec::ArrayVec;
 use hv_arch::screen::Screen;
@@ -294,6 +295,7 @@ impl Console {
             while let Some(byte) = port.serial.receive() {
                 // Nobody types 64 keys ahead; what overflows is lost.
                 let _ = self.input.try_push(byte);
+                HAS_KEY.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -379,14 +381,23 @@ pub fn poll() -> bool {
     polled
 }
 
+/// Whether there are keys that nobody has taken.
+static HAS_KEY: AtomicBool = AtomicBool::new(false);
+
 /// The next key typed on a serial console.
 pub fn key() -> Option<u8> {
-    CONSOLE.lock().input.pop_at(0)
+    if !has_key() {
+        return None;
+    }
+    let mut console = CONSOLE.lock();
+    let key = console.input.pop_at(0);
+    HAS_KEY.store(!console.input.is_empty(), Ordering::Relaxed);
+    key
 }
 
 /// Whether someone has typed a key that [`key`] has not returned yet.
 pub fn has_key() -> bool {
-    !CONSOLE.lock().input.is_empty()
+    HAS_KEY.load(Ordering::Relaxed)
 }
 
 /// Copies log text to `out`: from `index` on if it still lies in the log, else from its

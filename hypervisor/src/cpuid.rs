@@ -7,6 +7,7 @@ use hv_arch::vcpu::Loaded;
 use hv_core::cpuid::{HostCpuid, Options, Policy, Regs, Tsc, VcpuView};
 use hv_core::gpr::Gpr;
 use hv_core::id::DomId;
+use hv_core::vlapic::Mode;
 use hv_core::vmcs;
 use hv_core::vmx_caps::{SecondaryControls, VmxConfig};
 use xen_abi::cpuid::HvmFeatures;
@@ -52,9 +53,13 @@ pub fn host_leaf(leaf: u32, subleaf: u32) -> Regs {
 pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
     let registers = cpu.registers();
     let (leaf, subleaf) = (registers.get_32(Gpr::Rax), registers.get_32(Gpr::Rcx));
-    // Only leaf 1 shows anything of CR4.
-    let cr4 = if leaf == 1 { cpu.read(vmcs::GUEST_CR4) } else { 0 };
-    let view = VcpuView { cr4, xcr0: cpu.xcr0(), apic_id: vcpu.id(), vcpu_id: vcpu.id() };
+    // Only leaf 1 shows anything of these.
+    let (cr4, apic_is_off) = if leaf == 1 {
+        (cpu.read(vmcs::GUEST_CR4), vcpu.lapic().lock().mode() == Mode::Disabled)
+    } else {
+        (0, false)
+    };
+    let view = VcpuView { cr4, xcr0: cpu.xcr0(), apic_id: vcpu.id(), apic_is_off, vcpu_id: vcpu.id() };
     let regs = vcpu.domain().cpuid().lookup(leaf, subleaf, &view);
     let registers = cpu.registers_mut();
     registers.set_32(Gpr::Rax, regs.eax);

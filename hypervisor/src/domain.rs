@@ -242,7 +242,7 @@ impl Domain {
     pub fn create_vcpus(self: &Arc<Self>, count: u32, config: &VmxConfig) -> Result<(), OutOfFrames> {
         let vcpus = (0..count).map(|id| Vcpu::new(id, self, config));
         let vcpus = vcpus.collect::<Result<Vec<_>, _>>()?;
-        clock::write_wall(self.memory.shared_info(), 0);
+        clock::write_wall(self.memory.shared_info(), self.settings.lock().time_offset);
         vcpus.iter().for_each(|vcpu| vcpu.shared().write_time(vcpu));
         *self.vcpus.write() = vcpus;
         self.events.set_vcpus(count);
@@ -566,6 +566,14 @@ impl Domain {
         let first = self.shutdown.compare_exchange(RUNNING, code, Ordering::SeqCst, Ordering::SeqCst);
         if first.is_ok() {
             self.vcpus().iter().for_each(sched::suspend);
+            self.tell_stopped();
+        }
+    }
+
+    /// Tells the toolstack of a domain that has shut down, as soon as none of its vcpus
+    /// runs: it then finds it shut down.
+    pub fn tell_stopped(&self) {
+        if self.shutdown_code().is_some() && !self.is_on_a_pcpu() {
             event::raise_global(Virq::DomExc);
         }
     }

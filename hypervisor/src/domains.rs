@@ -70,6 +70,12 @@ pub fn find_from(id: DomId) -> Option<Arc<Domain>> {
     domains.get(domains.partition_point(|domain| domain.id() < id)).cloned()
 }
 
+/// Does `act` for each of them.
+pub fn for_each(mut act: impl FnMut(&Domain)) {
+    let domains = DOMAINS.read().clone();
+    domains.iter().for_each(|domain| act(domain));
+}
+
 /// How many there are.
 pub fn count() -> usize {
     DOMAINS.read().len()

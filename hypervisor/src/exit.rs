@@ -11,7 +11,8 @@ use hv_arch::vcpu::Loaded;
 use hv_arch::{cpu, percpu, trap};
 use hv_core::event::{Exception, PendingEvents};
 use hv_core::exit::{
-    EntryFailure, Event, EventKind, ExceptionExit, Exit, ExitReason, Interruptibility, InterruptionInfo,
+    BasicReason, EntryFailure, Event, EventKind, ExceptionExit, Exit, ExitReason, Interruptibility,
+    InterruptionInfo,
 };
 use hv_core::gpr::Gpr;
 use hv_core::id::PcpuId;
@@ -92,9 +93,17 @@ pub enum Stop {
 /// counts in the guest only, and from the same value after each exit.
 const EXITS_BETWEEN_CLOCK_READS: u32 = 16;
 
+/// Exits that come most often and carry nothing: they are not decoded.
+const CPUID: ExitReason = ExitReason::new(BasicReason::Cpuid as u32);
+const VMCALL: ExitReason = ExitReason::new(BasicReason::Vmcall as u32);
+const RDMSR: ExitReason = ExitReason::new(BasicReason::Rdmsr as u32);
+const WRMSR: ExitReason = ExitReason::new(BasicReason::Wrmsr as u32);
+
 /// One stay of a vcpu on a pcpu.
 struct Turn {
     pcpu: PcpuId,
+    /// When it began, in ticks of the time stamp counter.
+    start: u64,
     /// When others may take over, in ticks of the time stamp counter.
     end: u64,
     /// VM exits until the clock is read.
@@ -122,8 +131,15 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
         if let Err(error) = cpu.run() {
             panic!("{vcpu}: VM entry: VM-instruction error {}", error.error);
         }
-        let exit = Exit::decode(ExitReason::new(cpu.read(vmcs::EXIT_REASON)), &cpu);
-        match dispatch(&mut cpu, vcpu, exit) {
+        let reason = ExitReason::new(cpu.read(vmcs::EXIT_REASON));
+        let outcome = match reason {
+            CPUID => cpuid::handle(&mut cpu, vcpu),
+            VMCALL => hypercall::handle(&mut cpu, vcpu),
+            RDMSR => msr::read(&mut cpu, vcpu),
+            WRMSR => msr::write(&mut cpu, vcpu),
+            _ => dispatch(&mut cpu, vcpu, reason),
+        };
+        match outcome {
             Outcome::Done => cpu.skip_instruction(),
             Outcome::Resume => {}
             other => conclude(&mut cpu, vcpu, pending, activity, other),
@@ -140,7 +156,8 @@ fn write_runstate(vcpu: &Vcpu) {
 
 impl Turn {
     fn new() -> Self {
-        Self { pcpu: percpu::this().id(), end: cpu::rdtsc().saturating_add(init::time_slice()), exits: 1 }
+        let start = cpu::rdtsc();
+        Self { pcpu: percpu::this().id(), start, end: start.saturating_add(init::time_slice()), exits: 1 }
     }
 
     /// Has the guest exit at the next time at which something is to be done.
@@ -152,13 +169,10 @@ impl Turn {
     }
 
     /// Does what is due on this pcpu; says whether the vcpu is to make room.
-    fn tick(&mut self, vcpu: &Vcpu) -> Option<Stop> {
+    fn tick(&mut self) -> Option<Stop> {
         let now = cpu::rdtsc();
         self.exits = 1;
         timers::expire(self.pcpu, now);
-        if vcpu.deadline().is_some_and(|at| at <= now) {
-            vcpu.owe(Work::TIMERS);
-        }
         if pcpu::is_called(self.pcpu) {
             return Some(Stop::Interrupted);
         }
@@ -167,7 +181,7 @@ impl Turn {
             Claim::Turn if now >= self.end => return Some(Stop::Runnable),
             Claim::Turn => {}
             Claim::Wakeup => {
-                let earliest = self.end.saturating_sub(init::time_slice()).saturating_add(init::rate_limit());
+                let earliest = self.start.saturating_add(init::rate_limit());
                 if now >= earliest {
                     return Some(Stop::Runnable);
                 }
@@ -192,7 +206,9 @@ fn settle(
         vcpu.owe(owed - Work::LEAVE);
         return Some(Stop::Parked);
     }
-    if owed.contains(Work::TIMERS) {
+    let ticks = owed.contains(Work::TICK);
+    let is_due = || ticks && vcpu.deadline().is_some_and(|at| at <= cpu::rdtsc());
+    if owed.contains(Work::TIMERS) || is_due() {
         interrupts::expire(vcpu);
         turn.exits = 1;
     }
@@ -200,7 +216,7 @@ fn settle(
         signals(cpu, vcpu, pending, activity);
     }
     let stop = match owed {
-        _ if owed.contains(Work::TICK) => turn.tick(vcpu),
+        _ if ticks => turn.tick(),
         _ if owed.contains(Work::YIELD) && sched::has_work(turn.pcpu) => Some(Stop::Runnable),
         _ => None,
     };
@@ -213,6 +229,10 @@ fn settle(
     if stop.is_some() {
         // What may be deliverable is looked for when it runs again.
         return stop;
+    }
+    if vcpu.owed().any() {
+        // What has been raised above is seen now.
+        vcpu.owed().cancel(Work::EVENTS);
     }
     interrupts::deliver(cpu, vcpu, pending);
     None
@@ -271,14 +291,12 @@ fn reset(cpu: &mut Loaded<'_>, vcpu: &Vcpu, state: VcpuState) {
     cpu.flush_translations();
 }
 
-fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, exit: Exit) -> Outcome {
-    match exit {
-        Exit::Vmcall => hypercall::handle(cpu, vcpu),
-        Exit::Cpuid => cpuid::handle(cpu, vcpu),
+/// All other exits. Apart, so that what is done for them costs those nothing.
+#[inline(never)]
+fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, reason: ExitReason) -> Outcome {
+    match Exit::decode(reason, cpu) {
         Exit::CrAccess(access) => control::handle(cpu, vcpu, init::vmx_config(), access),
         Exit::Io(access) => io::handle(cpu, vcpu, access),
-        Exit::Rdmsr => msr::read(cpu, vcpu),
-        Exit::Wrmsr => msr::write(cpu, vcpu),
         Exit::Xsetbv => xsetbv(cpu, vcpu),
         // The guest's caches are the pcpu's, which are coherent.
         Exit::Invd | Exit::Wbinvd => Outcome::Done,
@@ -288,7 +306,12 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, exit: Exit) -> Outcome {
         Exit::Pause => Outcome::Yield,
         Exit::Hlt => Outcome::Halt,
         Exit::ExternalInterrupt(vector) => interrupt(vector),
-        Exit::PreemptionTimer => Outcome::Tick,
+        Exit::PreemptionTimer => {
+            // An emulator keeps interrupts masked while its guest has them off, although
+            // they are to exit: at least here they come in.
+            hv_arch::take_interrupts();
+            Outcome::Tick
+        }
         Exit::InterruptWindow | Exit::NmiWindow | Exit::TprBelowThreshold => Outcome::Events,
         Exit::ApicWrite(offset) => interrupts::written(vcpu, offset),
         Exit::VirtualizedEoi(vector) => interrupts::ended(vcpu, vector),

@@ -26,7 +26,9 @@ use hv_core::event::{Conditions, Decision, PendingEvents};
 use hv_core::exit::Interruptibility;
 use hv_core::rate::Rate;
 use hv_core::vcpu_state::CR0_PE;
-use hv_core::vlapic::{Delivery, Destination, Effect, Message, Signal, Trigger, Vector, Vlapic};
+use hv_core::vlapic::{
+    Delivery, Destination, Effect, Message, Signal, StatusChange, Trigger, Vector, Vlapic,
+};
 use hv_core::vmcs;
 use hv_core::vmx_caps::ApicVirtualization;
 use xen_abi::xen::Virq;
@@ -311,11 +313,34 @@ fn leave_to_cpu(
     // Until an upcall can be injected there is an interrupt window, in which the CPU
     // delivers no other interrupt.
     let mut decision = pending.next(upcall, conditions);
-    cpu.write(vmcs::GUEST_INTERRUPT_STATUS, lapic.interrupt_status());
+    tell_status(cpu, lapic);
     if let Some(vectors) = lapic.take_eoi_exits() {
         cpu.set_eoi_exits(vectors);
     }
     let at_once = conditions.takes_interrupt() && decision.inject.is_none();
-    decision.interrupt_window |= !masked && !at_once && lapic.pending().is_some();
+    decision.interrupt_window |= !masked && !at_once && is_requested(cpu, lapic);
     decision
+}
+
+/// Tells the CPU what has been requested past it.
+fn tell_status(cpu: &mut Loaded<'_>, lapic: &mut Vlapic<VirtualApicPage>) {
+    match lapic.take_status_change() {
+        StatusChange::None => {}
+        StatusChange::Requested(vector) => {
+            let status = cpu.read(vmcs::GUEST_INTERRUPT_STATUS);
+            let [requested, in_service] = status.to_le_bytes();
+            if vector.get() > requested {
+                let status = u16::from_le_bytes([vector.get(), in_service]);
+                cpu.write(vmcs::GUEST_INTERRUPT_STATUS, status);
+            }
+        }
+        StatusChange::Any => cpu.write(vmcs::GUEST_INTERRUPT_STATUS, lapic.interrupt_status()),
+    }
+}
+
+/// Whether the CPU has an interrupt to deliver when the guest can take one (SDM
+/// "Evaluation of Pending Virtual Interrupts").
+fn is_requested(cpu: &Loaded<'_>, lapic: &Vlapic<VirtualApicPage>) -> bool {
+    let [requested, in_service] = cpu.read(vmcs::GUEST_INTERRUPT_STATUS).to_le_bytes();
+    requested & 0xf0 > (in_service & 0xf0).max(lapic.tpr() & 0xf0)
 }

@@ -60,6 +60,7 @@ pub fn handle_apic(cpu: &mut Loaded<'_>, vcpu: &Vcpu, exit: ApicAccess) -> Outco
 }
 
 /// Does the access of the instruction at which the guest stands.
+#[inline(never)]
 fn access(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Outcome {
     let lost = Outcome::Crash(CrashReason::Unhandled(Exit::EptViolation(violation)));
     // Code, page tables and stacks have to be in RAM.

@@ -37,6 +37,7 @@ pub fn idle() -> ! {
             let stop = exit::run(&vcpu);
             sched::put_back(&vcpu, stop);
             if let Some(code) = vcpu.domain().shutdown_code() {
+                vcpu.domain().tell_stopped();
                 init::domain_ended(vcpu.domain(), code);
             }
             continue;

@@ -207,12 +207,17 @@ impl Apic {
     /// Starts the timer with divider 1: `count` ticks, or of [`TimerMode::Deadline`] the
     /// TSC's value.
     pub fn start_timer(self, mode: TimerMode, vector: u8, count: u64) {
-        self.write(Register::DIVIDE, 0b1011);
-        self.write(Register::LVT_TIMER, (mode as u32) << 17 | u32::from(vector));
+        self.prepare_timer(mode, vector);
         match mode {
             TimerMode::Deadline => cpu::wrmsr(TSC_DEADLINE, count).expect("TSC deadline"),
             _ => self.write(Register::INITIAL_COUNT, u32::try_from(count).unwrap_or(u32::MAX)),
         }
+    }
+
+    /// Sets the timer's mode and vector; a write of its count or deadline starts it.
+    pub fn prepare_timer(self, mode: TimerMode, vector: u8) {
+        self.write(Register::DIVIDE, 0b1011);
+        self.write(Register::LVT_TIMER, (mode as u32) << 17 | u32::from(vector));
     }
 
     /// Stops the timer.

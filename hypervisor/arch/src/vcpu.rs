@@ -83,6 +83,8 @@ pub struct Vcpu {
     vpid: vpid::Vpid,
     /// n, where the preemption timer counts once in 2^n ticks.
     timer_shift: Option<u8>,
+    /// Whether it exits when it can take an interrupt, or an NMI.
+    windows: (bool, bool),
     /// Where its translations may be cached.
     last_pcpu: Option<PcpuId>,
     /// What its VMCS refers to.
@@ -119,6 +121,7 @@ impl Vcpu {
             vpid: vpid::Vpid::allocate().ok_or(OutOfFrames { unscrubbed: 0 })?,
             timer_shift: config.preemption_timer(),
             last_pcpu: None,
+            windows: (false, false),
             confines,
             apic_page,
             apic: config.apic(),
@@ -419,7 +422,12 @@ impl Loaded<'_> {
     }
 
     /// Asks for a VM exit as soon as the guest can take an interrupt or an NMI.
+    #[inline]
     pub fn set_windows(&mut self, interrupt: bool, nmi: bool) {
+        if self.vcpu.windows == (interrupt, nmi) {
+            return;
+        }
+        self.vcpu.windows = (interrupt, nmi);
         let mut controls = PrimaryControls::from_bits_retain(self.read(vmcs::PRIMARY_CONTROLS));
         controls.set(PrimaryControls::INTERRUPT_WINDOW_EXITING, interrupt);
         controls.set(PrimaryControls::NMI_WINDOW_EXITING, nmi);

@@ -97,6 +97,8 @@ pub struct VcpuView {
     pub xcr0: u64,
     /// APIC id.
     pub apic_id: u32,
+    /// `IA32_APIC_BASE` has its APIC off.
+    pub apic_is_off: bool,
     /// Number of the vcpu in its domain.
     pub vcpu_id: u32,
 }
@@ -144,6 +146,8 @@ pub struct Refused {
     pub subleaf: u32,
 }
 
+/// Where a second hypervisor's leaves would begin.
+const SECOND_HYPERVISOR: u32 = FIRST_LEAF + 0x100;
 /// Components of XCR0 that every CPU with XSAVE has: x87 and SSE.
 const XCR0_LEGACY: u32 = 3;
 
@@ -189,6 +193,8 @@ impl Policy {
             1 => {
                 regs.ebx |= vcpu.apic_id << 24;
                 regs.ecx |= if vcpu.cr4 & CR4_OSXSAVE != 0 { Feature::OSXSAVE.mask() } else { 0 };
+                // SDM "Enabling or Disabling the Local APIC".
+                regs.edx &= if vcpu.apic_is_off { !Feature::APIC.mask() } else { u32::MAX };
             }
             0xb => {
                 // Levels beyond the last are of type 0 but still have these two.
@@ -278,10 +284,13 @@ impl Policy {
 
     fn reduce(&mut self, wanted: &CpuidLeaf) -> Result<(), Refused> {
         let &CpuidLeaf { leaf, subleaf, a, b, c, d } = wanted;
-        let is_hypervisor = (FIRST_LEAF..FIRST_EXTENDED).contains(&leaf);
-        if slot(leaf).is_none() || is_hypervisor {
+        if matches!(leaf, FIRST_LEAF | SECOND_HYPERVISOR) {
+            // Toolstacks say how many leaves a hypervisor shows; that is its own affair.
+            return Ok(());
+        }
+        if slot(leaf).is_none() || (FIRST_LEAF..FIRST_EXTENDED).contains(&leaf) {
             // A longer policy than ours may have leaves without anything in them.
-            let empty = (a, b, c, d) == (0, 0, 0, 0) && !is_hypervisor;
+            let empty = (a, b, c, d) == (0, 0, 0, 0);
             return if empty { Ok(()) } else { Err(Refused { leaf, subleaf }) };
         }
         let Some(entry) = self.entry_mut(leaf, subleaf) else { return Ok(()) };

@@ -92,6 +92,17 @@ const SEND_ILLEGAL_VECTOR: u32 = 1 << 5;
 const RECEIVE_ILLEGAL_VECTOR: u32 = 1 << 6;
 const ILLEGAL_REGISTER: u32 = 1 << 7;
 
+/// How the guest interrupt status has changed by what was done here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StatusChange {
+    /// Not at all.
+    None,
+    /// At most this vector was requested; the highest one requested may be higher.
+    Requested(Vector),
+    /// In any way: ask [`Vlapic::interrupt_status`].
+    Any,
+}
+
 /// A local APIC with its registers in `P`.
 #[derive(Debug)]
 pub struct Vlapic<P> {
@@ -110,6 +121,8 @@ pub struct Vlapic<P> {
     startup: Option<u8>,
     waits_for_startup: bool,
     nmi: bool,
+    /// What [`Vlapic::take_status_change`] tells next.
+    status: StatusChange,
 }
 
 impl<P: ApicPage> Vlapic<P> {
@@ -133,6 +146,7 @@ impl<P: ApicPage> Vlapic<P> {
             startup: None,
             waits_for_startup: !boot_cpu,
             nmi: false,
+            status: StatusChange::Any,
         };
         apic.reset_registers();
         apic
@@ -142,6 +156,7 @@ impl<P: ApicPage> Vlapic<P> {
     pub fn share(&mut self) {
         self.irr.share();
         self.isr.share();
+        self.status = StatusChange::Any;
     }
 
     /// The identifier.
@@ -322,6 +337,7 @@ impl<P: ApicPage> Vlapic<P> {
         let vector = self.pending()?;
         self.irr.remove(&mut self.page, vector);
         self.isr.insert(&mut self.page, vector);
+        self.status = StatusChange::Any;
         self.update_ppr();
         Some(vector)
     }
@@ -332,6 +348,13 @@ impl<P: ApicPage> Vlapic<P> {
         let requested = self.irr.highest(&self.page).map_or(0, Vector::get);
         let in_service = self.isr.highest(&self.page).map_or(0, Vector::get);
         u16::from_le_bytes([requested, in_service])
+    }
+
+    /// How [`Vlapic::interrupt_status`] has changed since the last call, by what was done
+    /// here: a CPU that delivers interrupts itself knows the rest.
+    #[inline]
+    pub fn take_status_change(&mut self) -> StatusChange {
+        core::mem::replace(&mut self.status, StatusChange::None)
     }
 
     /// The vectors whose EOI must exit, vector 0 first, if they have changed since the
@@ -466,6 +489,7 @@ impl<P: ApicPage> Vlapic<P> {
     fn end_of_interrupt(&mut self) -> Effect {
         let Some(vector) = self.isr.highest(&self.page) else { return Effect::None };
         self.isr.remove(&mut self.page, vector);
+        self.status = StatusChange::Any;
         self.update_ppr();
         self.ended(vector)
     }
@@ -605,6 +629,11 @@ impl<P: ApicPage> Vlapic<P> {
             Trigger::Level => self.tmr_changed |= self.tmr.insert(&mut self.page, vector),
         }
         self.irr.insert(&mut self.page, vector);
+        self.status = match self.status {
+            StatusChange::None => StatusChange::Requested(vector),
+            StatusChange::Requested(other) => StatusChange::Requested(vector.max(other)),
+            StatusChange::Any => StatusChange::Any,
+        };
         true
     }
 
@@ -657,6 +686,7 @@ impl<P: ApicPage> Vlapic<P> {
             set.clear(&mut self.page);
         }
         self.tmr_changed = true;
+        self.status = StatusChange::Any;
         (0..64).filter_map(|slot| Reg::at(slot << 4)).for_each(|reg| self.page.store(reg, 0));
         self.page.store(Reg::VERSION, VERSION);
         self.page.store(Reg::DFR, u32::MAX);

@@ -11,6 +11,7 @@ mod hvm_op;
 mod memory_op;
 mod multicall;
 pub mod page;
+mod platform_op;
 mod sched_op;
 mod sysctl;
 mod vcpu_op;
@@ -86,6 +87,7 @@ static TABLE: [Option<Entry>; NUMBERS] = {
         (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),
         (Hypercall::HvmOp, Caller::Anyone, hvm_op::handle),
         (Hypercall::VmAssist, Caller::Anyone, vm_assist::handle),
+        (Hypercall::PlatformOp, Caller::Dom0, platform_op::handle),
         (Hypercall::Sysctl, Caller::Dom0, sysctl::handle),
         (Hypercall::Domctl, Caller::Dom0, domctl::handle),
     ];

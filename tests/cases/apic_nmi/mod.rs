@@ -1,10 +1,11 @@
 //! An NMI comes with interrupts off, and wakes a vcpu that waits.
 
 use alloc::format;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use guest_rt::apic::{self, Apic, Mode};
 use guest_rt::smp::{self, Start};
-use guest_rt::{clock, cpu, trap};
+use guest_rt::{cpu, trap};
 
 use crate::controller::until;
 use crate::guest::Guest;
@@ -21,6 +22,7 @@ pub const TEST: Test = Test {
 };
 
 const NMI: u8 = 2;
+static WAITS: AtomicBool = AtomicBool::new(false);
 
 fn run(_: &Guest) -> Check {
     trap::set_handler(NMI, |_| {});
@@ -29,8 +31,12 @@ fn run(_: &Guest) -> Check {
     ensure!(until(1_000, || trap::count(NMI) == 1), "no NMI to the sender itself");
     smp::start(1, Start::InitSipi(mode())).map_err(|error| Problem::Failure(format!("{error:?}")))?;
     // HLT with interrupts off: only the NMI ends it.
-    smp::run(1, cpu::halt_once);
-    clock::delay_us(5_000);
+    smp::run(1, || {
+        WAITS.store(true, Ordering::Release);
+        cpu::halt_once();
+    });
+    ensure!(until(1_000, || WAITS.load(Ordering::Acquire)), "vcpu 1 does not run");
+    until(20, || false);
     ensure!(!smp::is_idle(1), "vcpu 1 did not wait");
     apic.send_nmi(1 << (cpu::cpuid(0xb, 0).eax & 31));
     ensure!(until(1_000, || smp::is_idle(1)), "vcpu 1 was not woken");

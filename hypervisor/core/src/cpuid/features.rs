@@ -99,6 +99,7 @@ features! {
     PAT = 1 / 0 Edx 16, "Page attribute table.";
     FXSR = 1 / 0 Edx 24, "FXSAVE.";
     SSE = 1 / 0 Edx 25, "SSE.";
+    APIC = 1 / 0 Edx 9, "There is a local APIC, and it is on.";
     HTT = 1 / 0 Edx 28, "The package has more than one APIC id.";
     FSGSBASE = 7 / 0 Ebx 0, "RDFSBASE and its kin.";
     TSC_ADJUST = 7 / 0 Ebx 1, "`IA32_TSC_ADJUST`.";

@@ -70,7 +70,7 @@ fn policy() -> Policy {
     Policy::new(&Host(skylake), &options())
 }
 
-const VCPU: VcpuView = VcpuView { cr4: 0, xcr0: 1, apic_id: 4, vcpu_id: 2 };
+const VCPU: VcpuView = VcpuView { cr4: 0, xcr0: 1, apic_id: 4, apic_is_off: false, vcpu_id: 2 };
 
 #[test]
 fn xen_is_found() {
@@ -158,6 +158,8 @@ fn registers_of_the_vcpu_show() {
     let policy = policy();
     let before = policy.lookup(1, 0, &VCPU);
     assert_eq!((before.ebx, before.ecx & Feature::OSXSAVE.mask()), (0x0408_0800, 0));
+    let off = policy.lookup(1, 0, &VcpuView { apic_is_off: true, ..VCPU });
+    assert_eq!(off.edx ^ policy.lookup(1, 0, &VCPU).edx, Feature::APIC.mask());
     let after = policy.lookup(1, 0, &VcpuView { cr4: 1 << 18, ..VCPU });
     assert_eq!(after.ecx, before.ecx | Feature::OSXSAVE.mask());
     // Any sub-leaf of a leaf that has none.
@@ -297,7 +299,8 @@ fn leaves_that_no_policy_has_are_refused() {
     let policy = policy();
     assert_eq!(policy.reduced(&[leaf(0x14, 0)]).as_ref(), Ok(&policy));
     assert_eq!(policy.reduced(&[leaf(0x14, 1)]), Err(Refused { leaf: 0x14, subleaf: 0 }));
-    assert_eq!(policy.reduced(&[leaf(0x4000_0001, 0)]), Err(Refused { leaf: 0x4000_0001, subleaf: 0 }));
+    assert_eq!(policy.reduced(&[leaf(0x4000_0001, 1)]), Err(Refused { leaf: 0x4000_0001, subleaf: 0 }));
+    assert_eq!(policy.reduced(&[leaf(0x4000_0000, 1), leaf(0x4000_0100, 0)]).as_ref(), Ok(&policy));
 }
 
 #[test]

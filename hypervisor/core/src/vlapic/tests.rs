@@ -705,8 +705,15 @@ proptest! {
         steps in prop::collection::vec((step(), any::<u64>()), 1..STEPS), boot in any::<bool>(), id in any::<u32>(),
     ) {
         let mut apic = Vlapic::new([0; PAGE_WORDS], ApicId::new(id), boot, bus());
+        let mut told = apic.interrupt_status();
         for (step, now) in steps {
             take(&mut apic, step, now);
+            told = match apic.take_status_change() {
+                StatusChange::None => told,
+                StatusChange::Requested(vector) => told & 0xff00 | (told & 0xff).max(vector.get().into()),
+                StatusChange::Any => apic.interrupt_status(),
+            };
+            prop_assert_eq!(told, apic.interrupt_status());
             if let Some(pending) = apic.pending() {
                 prop_assert!(pending.class() > apic.ppr() & 0xf0);
                 prop_assert_eq!(highest_requested(&apic), Some(pending));

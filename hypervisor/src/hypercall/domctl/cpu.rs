@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use hv_arch::time;
+use hv_core::msr::Msr;
 use xen_abi::arch_x86::CpuidLeaf;
 use xen_abi::domctl::{CpuPolicy, TscInfo, TscMode};
 use xen_abi::errno::Errno;
@@ -13,6 +14,11 @@ use crate::{clock, guest_copy};
 
 /// Most leaves that are taken.
 const MOST_LEAVES: u32 = 256;
+/// Most MSRs that are taken.
+const MOST_MSRS: u32 = 16;
+/// MSRs that policies of Xen have. What toolstacks say of them changes nothing: no
+/// domain sees any of either.
+const POLICY_MSRS: [Msr; 2] = [Msr::new(0xce), Msr::IA32_ARCH_CAPABILITIES];
 /// Nothing was refused.
 const NONE: u32 = u32::MAX;
 
@@ -44,9 +50,9 @@ pub fn get_policy(request: &Request<'_, '_, '_>) -> Reply {
 ///
 /// | | |
 /// |---|---|
-/// | In | the leaves |
-/// | Out | the leaf that was refused |
-/// | Errors | `EINVAL` for the caller's own domain, a leaf that there is not, or MSRs; `EEXIST` once the domain has been started; `E2BIG` for more than 256 leaves; `EFAULT` |
+/// | In | leaves and MSRs |
+/// | Out | the leaf or MSR that was refused |
+/// | Errors | `EINVAL` for the caller's own domain, or a leaf or MSR that no policy has; `EEXIST` once the domain has been started; `E2BIG` for more than 256 leaves or 16 MSRs; `EFAULT` |
 pub fn set_policy(request: &Request<'_, '_, '_>) -> Reply {
     let mut argument = request.view::<CpuPolicy>();
     request.check_other_domain()?;
@@ -57,10 +63,15 @@ pub fn set_policy(request: &Request<'_, '_, '_>) -> Reply {
         return Err(Errno::E2BIG);
     }
     (argument.err_leaf, argument.err_subleaf, argument.err_msr) = (NONE, NONE, NONE);
-    if argument.nr_msrs != 0 {
-        let first = guest_copy::read_obj(request.call.cpu, request.call.vcpu, argument.msrs)?;
-        argument.err_msr = first.idx;
-        return request.answer(&argument).and(Err(Errno::EINVAL));
+    if argument.nr_msrs > MOST_MSRS {
+        return Err(Errno::E2BIG);
+    }
+    for index in 0..argument.nr_msrs {
+        let msr = guest_copy::read_item(request.call.cpu, request.call.vcpu, argument.msrs, index.into())?;
+        if msr.flags != 0 || !POLICY_MSRS.contains(&Msr::new(msr.idx)) {
+            argument.err_msr = msr.idx;
+            return request.answer(&argument).and(Err(Errno::EINVAL));
+        }
     }
     let leaves = (0..argument.nr_leaves)
         .map(|index| {
