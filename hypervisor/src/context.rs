@@ -14,6 +14,7 @@
 //! Records of devices that a PVH domain does not have are refused. All records are
 //! checked before the first one takes effect.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -376,8 +377,9 @@ fn lapic_registers(vcpu: &Vcpu) -> HvmHwLapicRegs {
 /// What a record does to a vcpu.
 enum Change {
     Cpu {
-        record: HvmHwCpu,
+        record: Box<HvmHwCpu>,
         state: VcpuState,
+        event: Option<Event>,
     },
     Mtrr(HvmHwMtrr),
     Xsave {
@@ -418,6 +420,7 @@ fn parse(domain: &Domain, records: &[u8]) -> Result<Vec<(Arc<Vcpu>, Change)>, Er
     if header.magic != FILE_MAGIC || header.version != FILE_VERSION {
         return Err(Errno::EINVAL);
     }
+    let most = domain.vcpus().len() * PER_VCPU.len();
     let mut changes = Vec::new();
     loop {
         let (head, body, behind) = next(rest)?;
@@ -425,6 +428,10 @@ fn parse(domain: &Domain, records: &[u8]) -> Result<Vec<(Arc<Vcpu>, Change)>, Er
         let kind = SaveType::new(head.typecode).ok_or(Errno::EINVAL)?;
         if kind == SaveType::End {
             return Ok(changes);
+        }
+        // Records that say nothing are short, what becomes of them is not.
+        if changes.len() == most {
+            return Err(Errno::EINVAL);
         }
         let vcpu = domain.vcpu(head.instance.into()).ok_or(Errno::EINVAL)?;
         let change = Change::parse(kind, body, domain, &limits, &vcpu)?;
@@ -471,7 +478,11 @@ impl Change {
                 let mut record = read::<HvmHwCpu>(body);
                 let state = registers(&mut record).ok_or(Errno::EINVAL)?;
                 check(vcpu, &state, limits)?;
-                Ok(Self::Cpu { record, state })
+                // Those that VM entry looks at besides.
+                if ![record.sysenter_esp, record.sysenter_eip].into_iter().all(is_canonical) {
+                    return Err(Errno::EINVAL);
+                }
+                Ok(Self::Cpu { event: pending_event(&record)?, record: Box::new(record), state })
             }
             SaveType::Mtrr => {
                 let record = read::<HvmHwMtrr>(body);
@@ -541,8 +552,11 @@ fn is_pat(value: u64) -> bool {
 
 fn apply(domain: &Domain, vcpu: &Arc<Vcpu>, change: &Change) -> Result<(), Failure> {
     match change {
-        Change::Cpu { record, state } => {
+        Change::Cpu { record, state, event } => {
             with_state(vcpu, |current| load_cpu(vcpu, current, record, state))??;
+            if let Some(event) = *event {
+                with_state(vcpu, |current| current.pending.interrupted(event))?;
+            }
             set_tsc(domain, vcpu, record.tsc)?;
             // It starts as soon as the domain may run.
             sched::wake(vcpu);
@@ -593,6 +607,7 @@ fn load_cpu(
     current.cpu.inspect(|cpu| {
         let pat = cpu.read(vmcs::GUEST_IA32_PAT);
         vcpu::reset(cpu, vcpu, config, state);
+        cpu.flush_translations();
         cpu.write(vmcs::GUEST_IA32_PAT, pat);
         cpu.write(vmcs::GUEST_IA32_SYSENTER_CS, u32::try_from(record.sysenter_cs).unwrap_or(0));
         cpu.write(vmcs::GUEST_IA32_SYSENTER_ESP, record.sysenter_esp);
@@ -607,17 +622,9 @@ fn load_cpu(
             (Msr::IA32_FMASK, record.msr_syscall_mask),
         ];
         let msrs = msrs.into_iter().all(|(register, value)| cpu.set_msr(register, value));
-        let addresses = [record.sysenter_esp, record.sysenter_eip].into_iter().all(is_canonical);
         let xcr0 = cpu.xcr0();
-        if msrs && addresses && cpu.set_extended_state(xcr0, &fpu(record)) {
-            Ok(())
-        } else {
-            Err(Errno::EINVAL)
-        }
+        if msrs && cpu.set_extended_state(xcr0, &fpu(record)) { Ok(()) } else { Err(Errno::EINVAL) }
     })?;
-    if let Some(event) = pending_event(record) {
-        current.pending.interrupted(event);
-    }
     current.activity = Activity::Active;
     vcpu.note_initialised();
     vcpu.set_up(true);
@@ -628,8 +635,13 @@ fn is_canonical(address: u64) -> bool {
     matches!(address.cast_signed() >> 47, 0 | -1)
 }
 
-fn pending_event(record: &HvmHwCpu) -> Option<Event> {
-    Event::interrupted(InterruptionInfo::new(record.pending_event), || record.error_code, || 0)
+/// The event that was being delivered, if one was.
+fn pending_event(record: &HvmHwCpu) -> Result<Option<Event>, Errno> {
+    let info = InterruptionInfo::new(record.pending_event);
+    if !info.is_valid() {
+        return Ok(None);
+    }
+    Event::saved(info, record.error_code).map(Some).ok_or(Errno::EINVAL)
 }
 
 /// The start of an XSAVE area with the record's FPU state, or that after reset.

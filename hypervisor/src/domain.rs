@@ -11,10 +11,11 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use hv_arch::confines::Confines;
 use hv_arch::sync::{Guard, Lock, Rank};
+use hv_core::addr::PAGE_SIZE;
 use hv_core::cpuid;
 use hv_core::frame::OutOfFrames;
 use hv_core::id::DomId;
@@ -117,10 +118,9 @@ pub struct Settings {
     pub tsc: TscInfo,
     /// Its share in the pcpus.
     pub share: SchedCredit,
-    /// Whom it is the device model of.
-    pub target: Option<DomId>,
-    /// Memory that its page tables may take, in bytes, as the toolstack has set it; they
-    /// take what they need.
+    /// Whom it is the device model of: that domain, not a later one of its number.
+    pub target: Option<Weak<Domain>>,
+    /// Memory that its page tables may take beside what goes with its own memory, in bytes.
     pub paging_pool: u64,
 }
 
@@ -257,6 +257,14 @@ impl Domain {
     /// How much memory it has, and what it shares with the hypervisor.
     pub fn memory(&self) -> &DomainMemory {
         &self.memory
+    }
+
+    /// Lets its page tables grow with the memory that it may have, 2 MiB by 2 MiB and as
+    /// much again, and with what the toolstack puts aside for them.
+    pub fn allow_tables(&self) {
+        const FRAMES_PER_TABLE: u64 = 256;
+        let pool = self.settings.lock().paging_pool / PAGE_SIZE;
+        self.confines.allow_tables((self.memory.limit() / FRAMES_PER_TABLE).saturating_add(pool));
     }
 
     /// Its address space and bitmaps.
@@ -403,10 +411,12 @@ impl Domain {
 
     /// Pauses it for the toolstack; `false` if that has been done too often.
     pub fn pause_by_controller(&self) -> bool {
+        // Before it is counted: who finds it counted may undo it.
+        self.pause();
         let more = |pauses: u32| (pauses < MOST_PAUSES).then_some(pauses + 1);
         let counted = self.controller_pauses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok();
-        if counted {
-            self.pause();
+        if !counted {
+            self.unpause();
         }
         counted
     }
@@ -511,7 +521,10 @@ impl Domain {
 
     /// Whether it may do to `other` what a device model or a toolstack does.
     pub fn may_manage(&self, other: &Self) -> bool {
-        self.is_privileged() || self.id == other.id || self.settings.lock().target == Some(other.id)
+        let is_target = |target: &Weak<Self>| core::ptr::eq(target.as_ptr(), other);
+        self.is_privileged()
+            || self.id == other.id
+            || self.settings.lock().target.as_ref().is_some_and(is_target)
     }
 
     /// The vector by which it hears of events, past its local APICs.

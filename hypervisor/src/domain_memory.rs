@@ -161,12 +161,16 @@ impl DomainMemory {
         let free = frames::counts().free();
         let more = |claimed: u64| claimed.checked_add(wanted).filter(|&sum| sum <= free);
         CLAIMED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map_err(|_| Errno::ENOMEM)?;
-        self.claimed.store(wanted, Ordering::Relaxed);
-        Ok(())
+        let first = self.claimed.compare_exchange(0, wanted, Ordering::Relaxed, Ordering::Relaxed);
+        first.map(|_| ()).map_err(|_| {
+            // Another vcpu of the toolstack made a claim at the same time.
+            CLAIMED.fetch_sub(wanted, Ordering::Relaxed);
+            Errno::EINVAL
+        })
     }
 
-    /// Counts `frames` more.
-    fn reserve(&self, frames: u64) -> Result<(), MemoryError> {
+    /// Counts `frames` more; returns how many of them had been claimed.
+    fn reserve(&self, frames: u64) -> Result<u64, MemoryError> {
         let limit = self.limit();
         let more = |total: u64| total.checked_add(frames).filter(|&sum| sum <= limit);
         self.total
@@ -175,10 +179,17 @@ impl DomainMemory {
         let used = self.use_claim(frames);
         let of_others = CLAIMED.load(Ordering::Relaxed);
         if used < frames && of_others != 0 && frames::counts().free() < of_others.saturating_add(frames) {
-            self.unreserve(frames);
+            self.give_back(frames, used);
             return Err(MemoryError::OutOfFrames);
         }
-        Ok(())
+        Ok(used)
+    }
+
+    /// Undoes [`Self::reserve`]: a claim lasts until it has been met.
+    fn give_back(&self, frames: u64, claimed: u64) {
+        self.unreserve(frames);
+        CLAIMED.fetch_add(claimed, Ordering::Relaxed);
+        self.claimed.fetch_add(claimed, Ordering::Relaxed);
     }
 
     fn unreserve(&self, frames: u64) {
@@ -213,7 +224,7 @@ impl DomainMemory {
         if confines.is_identity() {
             return self.restore(confines, gfn, order);
         }
-        self.reserve(order.frames())?;
+        let claimed = self.reserve(order.frames())?;
         let scrubbing = if order > Order::TWO_MIB { Scrubbing::Never } else { Scrubbing::AtOnce };
         let (mut done, mut largest) = (0, order);
         while done < order.frames() {
@@ -225,7 +236,7 @@ impl DomainMemory {
                 Err(MemoryError::OutOfFrames) if size > Order::FRAME => largest = smaller(size),
                 Err(error) => {
                     self.undo(confines, gfn, done);
-                    self.unreserve(order.frames());
+                    self.give_back(order.frames(), claimed);
                     return Err(error);
                 }
             }

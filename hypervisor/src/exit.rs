@@ -90,7 +90,8 @@ pub enum Stop {
 }
 
 /// How many VM exits it takes at most until the clock is read. The preemption timer
-/// counts in the guest only, and from the same value after each exit.
+/// counts in the guest only; without "save VMX-preemption timer value" it even starts
+/// anew after each exit.
 const EXITS_BETWEEN_CLOCK_READS: u32 = 16;
 
 /// Exits that come most often and carry nothing: they are not decoded.
@@ -116,7 +117,7 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
     let State { cpu, pending, activity } = &mut *state;
     let mut cpu = cpu.load();
     let mut turn = Turn::new();
-    write_runstate(vcpu);
+    vcpu.shared().write_runstate(vcpu);
     vcpu.owe(Work::TIMERS | Work::EVENTS);
     loop {
         if vcpu.owed().any()
@@ -144,13 +145,6 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
             Outcome::Resume => {}
             other => conclude(&mut cpu, vcpu, pending, activity, other),
         }
-    }
-}
-
-fn write_runstate(vcpu: &Vcpu) {
-    if vcpu.shared().has_runstate() {
-        let account = *vcpu.schedule().lock().account();
-        vcpu.shared().write_runstate(&account, vcpu.domain().flags_runstate());
     }
 }
 
@@ -319,6 +313,10 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, reason: ExitReason) -> Outco
         Exit::EptViolation(violation) => mmio::handle(cpu, vcpu, violation),
         Exit::Nmi => nmi(),
         Exit::TripleFault => Outcome::Crash(CrashReason::TripleFault),
+        Exit::EntryFailed(failure @ EntryFailure::MachineCheck) => {
+            trap::deliver_machine_check();
+            Outcome::Crash(CrashReason::BadState(failure))
+        }
         Exit::EntryFailed(failure) => Outcome::Crash(CrashReason::BadState(failure)),
         other => Outcome::Crash(CrashReason::Unhandled(other)),
     }
@@ -396,12 +394,17 @@ fn xsetbv(cpu: &mut Loaded<'_>, vcpu: &Vcpu) -> Outcome {
 }
 
 /// An exception that is intercepted only so that its delivery cannot go on for ever
-/// without an instruction in between: the guest gets it.
+/// without an instruction in between: the guest gets it. But a machine check is for the
+/// hypervisor.
 fn exception(cpu: &mut Loaded<'_>, exit: ExceptionExit) -> Outcome {
     const DEBUG: u8 = 1;
     const DOUBLE_FAULT: u8 = 8;
+    const MACHINE_CHECK: u8 = 18;
+    if exit.vector == MACHINE_CHECK {
+        trap::deliver_machine_check();
+    }
     if exit.vector == DEBUG {
-        cpu.add_debug_conditions(ExceptionExit::debug_conditions(cpu).bits());
+        cpu.take_debug_exception(ExceptionExit::debug_conditions(cpu).bits());
     }
     let vectoring = InterruptionInfo::new(cpu.read(vmcs::IDT_VECTORING_INFORMATION));
     if exit.nmi_unblocked && exit.vector != DOUBLE_FAULT && !vectoring.is_valid() {

@@ -53,15 +53,37 @@ pub fn write(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), 
     Guest::new(cpu, vcpu)?.write(to, from)
 }
 
+/// As [`read`], with the rights of the code at which the guest stands.
+///
+/// # Errors
+///
+/// `EFAULT`; part of it may have been copied.
+pub fn read_as_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
+    Guest::new(cpu, vcpu)?.read_as(from, to, Access { purpose: Purpose::Read, privilege: privilege(cpu) })
+}
+
+/// As [`write`], with the rights of the code at which the guest stands.
+///
+/// # Errors
+///
+/// `EFAULT`; part of it may have been copied.
+pub fn write_as_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), Errno> {
+    Guest::new(cpu, vcpu)?.write_as(to, from, Access { purpose: Purpose::Write, privilege: privilege(cpu) })
+}
+
+/// The DPL of SS is the CPL (SDM "Guest Register State").
+fn privilege(cpu: &Loaded<'_>) -> Privilege {
+    let user = cpu.read(vmcs::GUEST_SS_ACCESS_RIGHTS) >> 5 & 3 == 3;
+    if user { Privilege::User } else { Privilege::Supervisor }
+}
+
 /// Copies code that the guest has just executed at the linear address `from`.
 ///
 /// # Errors
 ///
 /// `EFAULT`: it is no longer there.
 pub fn fetch(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-    let user = cpu.read(vmcs::GUEST_SS_ACCESS_RIGHTS) >> 5 & 3 == 3;
-    let privilege = if user { Privilege::User } else { Privilege::Supervisor };
-    Guest::new(cpu, vcpu)?.read_as(from, to, Access { purpose: Purpose::Fetch, privilege })
+    Guest::new(cpu, vcpu)?.read_as(from, to, Access { purpose: Purpose::Fetch, privilege: privilege(cpu) })
 }
 
 /// Copies the structure at `handle` from the guest.
@@ -210,9 +232,14 @@ impl<'a, 'b> Guest<'a, 'b> {
     /// `EFAULT`.
     #[inline]
     pub fn write(&self, to: u64, from: &[u8]) -> Result<(), Errno> {
+        self.write_as(to, from, KERNEL_WRITE)
+    }
+
+    #[inline]
+    fn write_as(&self, to: u64, from: &[u8], access: Access) -> Result<(), Errno> {
         let mut done = 0;
         while let Some(rest) = from.get(done..).filter(|rest| !rest.is_empty()) {
-            let (at, len) = self.piece(to, done, rest.len(), KERNEL_WRITE)?;
+            let (at, len) = self.piece(to, done, rest.len(), access)?;
             let rest = rest.get(..len).ok_or(Errno::EFAULT)?;
             self.memory.write(at, rest).map_err(|_| Errno::EFAULT)?;
             done += len;
@@ -305,13 +332,16 @@ fn kernel_walk(cpu: &Loaded<'_>) -> Option<KernelWalk> {
 }
 
 fn registers(cpu: &Loaded<'_>) -> Registers {
+    let pdptes = [vmcs::GUEST_PDPTE0, vmcs::GUEST_PDPTE1, vmcs::GUEST_PDPTE2, vmcs::GUEST_PDPTE3];
     Registers {
         cr0: cpu.read(vmcs::GUEST_CR0),
         cr3: cpu.read(vmcs::GUEST_CR3),
         cr4: cpu.read(vmcs::GUEST_CR4),
         efer: cpu.read(vmcs::GUEST_IA32_EFER),
         rflags: cpu.read(vmcs::GUEST_RFLAGS),
-        // Neither protection keys nor PAE paging are met in 64-bit mode.
-        ..Registers::default()
+        // VM exits save them if PAE paging is on; else nobody looks.
+        pdptes: pdptes.map(|field| cpu.read(field)),
+        // No guest's CPUID shows protection keys.
+        pkru: 0,
     }
 }

@@ -20,8 +20,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use alloc::sync::Arc;
 use hv_arch::apic_page::VirtualApicPage;
-use hv_arch::time;
 use hv_arch::vcpu::Loaded;
+use hv_arch::{cpu, time};
 use hv_core::event::{Conditions, Decision, PendingEvents};
 use hv_core::exit::Interruptibility;
 use hv_core::rate::Rate;
@@ -174,12 +174,16 @@ pub fn ended(vcpu: &Vcpu, vector: u8) -> Outcome {
 /// Lets the timers of `vcpu`, which runs here, fire as far as they are due, and notes
 /// the next deadline.
 pub fn expire(vcpu: &Vcpu) {
+    let now = cpu::rdtsc();
+    let guest_now = now.wrapping_add(vcpu.tsc_offset());
     let apic = {
         let mut lapic = vcpu.lapic().lock();
-        if lapic.expire(vcpu.tsc()) {
+        if lapic.expire(guest_now) {
             vcpu.owe(Work::EVENTS);
         }
-        lapic.next_deadline().map(|at| at.wrapping_sub(vcpu.tsc_offset()))
+        // By what is left: a far deadline of the guest's counter may be past the end of
+        // the pcpus'.
+        lapic.next_deadline().map(|at| now.saturating_add(at.saturating_sub(guest_now)))
     };
     let (expired, timers) = {
         let mut timers = vcpu.timers().lock();
@@ -216,6 +220,7 @@ fn conditions(cpu: &Loaded<'_>) -> Conditions {
         interruptibility: Interruptibility::from_bits_retain(cpu.read(vmcs::GUEST_INTERRUPTIBILITY_STATE)),
         interrupts_enabled: cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0,
         protected_mode: cpu.read(vmcs::GUEST_CR0) & CR0_PE != 0,
+        trap_pending: cpu.is_single_step_pending(),
     }
 }
 
@@ -290,11 +295,13 @@ fn take_from(
     upcall: Option<u8>,
     conditions: Conditions,
 ) -> Decision {
-    let decision = pending.next(upcall.or_else(|| lapic.pending().map(Vector::get)), conditions);
+    let mut decision = pending.next(upcall.or_else(|| lapic.pending().map(Vector::get)), conditions);
     // An upcall needs no end of interrupt.
     if decision.interrupt_taken && upcall.is_none() {
         lapic.accept();
     }
+    // Behind an upcall, which raises no priority, the local APIC's vector can come at once.
+    decision.interrupt_window |= lapic.pending().is_some();
     cpu.set_tpr_threshold(lapic.tpr_threshold());
     decision
 }

@@ -5,9 +5,10 @@
 //! hole reads as all ones and takes no writes, as a bus on which nobody answers.
 
 use hv_arch::vcpu::Loaded;
-use hv_core::addr::{GuestVirtAddr, PAGE_SIZE};
+use hv_core::addr::{GuestPhysAddr, GuestVirtAddr, PAGE_SIZE};
+use hv_core::ept::Rights;
 use hv_core::event::Exception;
-use hv_core::exit::{ApicAccess, ApicAccessKind, EptAccess, EptViolation, Exit};
+use hv_core::exit::{ApicAccess, ApicAccessKind, EptAccess, EptViolation, Exit, Interruptibility};
 use hv_core::gpr::Gpr;
 use hv_core::insn::{self, Access, Direction, Error, MAX_LENGTH, Mode, SegmentRegister, Size};
 use hv_core::vcpu_state::AccessRights;
@@ -32,7 +33,10 @@ pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Out
     let page = violation.address & !(PAGE_SIZE - 1);
     let is_model = page == APIC_ADDRESS || page == IOAPIC_ADDRESS;
     if !is_model && vcpu.domain().is_privileged() && dom0::map_on_demand(vcpu.domain(), page) {
-        return Outcome::Resume;
+        return again(cpu, violation);
+    }
+    if !is_model && maps_now(vcpu, violation) {
+        return again(cpu, violation);
     }
     // The first access of a domain: the CPU answers this one and those that follow.
     if page == APIC_ADDRESS
@@ -41,9 +45,36 @@ pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Out
         && vcpu.lapic().lock().mode() == ApicMode::XApic
         && vcpu.domain().confines().map_apic_access_page()
     {
-        return Outcome::Resume;
+        return again(cpu, violation);
     }
     access(cpu, vcpu, violation)
+}
+
+/// Lets the guest make its access again: an event whose delivery it has broken off is
+/// delivered again, and an IRET that had lifted the blocking by NMI is executed with it
+/// (SDM "Information About NMI Unblocking Due to IRET").
+fn again(cpu: &mut Loaded<'_>, violation: EptViolation) -> Outcome {
+    if violation.access.contains(EptAccess::NMI_UNBLOCKED) && !cpu.is_delivering() {
+        let shadow = Interruptibility::from_bits_retain(cpu.read(vmcs::GUEST_INTERRUPTIBILITY_STATE));
+        cpu.write(vmcs::GUEST_INTERRUPTIBILITY_STATE, (shadow | Interruptibility::BLOCKING_BY_NMI).bits());
+    }
+    Outcome::Redelivered
+}
+
+/// Whether the p2m has a page there by now that allows the access: another vcpu has put it
+/// there meanwhile, or this pcpu remembered an empty table in whose place a large page
+/// came. The VM exit made it forget (SDM "Operations that Invalidate Cached Mappings").
+fn maps_now(vcpu: &Vcpu, violation: EptViolation) -> bool {
+    let needed = if violation.access.contains(EptAccess::FETCH) {
+        Rights::ReadExecute
+    } else if violation.access.contains(EptAccess::WRITE) {
+        Rights::ReadWrite
+    } else {
+        Rights::Read
+    };
+    let page = GuestPhysAddr::new(violation.address)
+        .and_then(|address| vcpu.domain().confines().lookup(address.gfn()).page());
+    page.is_some_and(|page| page.rights.contains(needed))
 }
 
 /// Handles an access to the local APIC's page that the CPU leaves to the hypervisor.
@@ -161,13 +192,13 @@ fn copy(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation, access: Acce
     let mut bytes = [0; 8];
     if violation.access.contains(EptAccess::WRITE) {
         let from = addresses.source.linear(base(cpu, addresses.source.segment), mode);
-        guest_copy::read(cpu, vcpu, from, bytes.get_mut(..len)?).ok()?;
+        guest_copy::read_as_guest(cpu, vcpu, from, bytes.get_mut(..len)?).ok()?;
         let value = finish(cpu, access, u64::from_le_bytes(bytes))?;
         write(vcpu, violation.address, access.size(), value);
     } else {
         let to = addresses.destination.linear(base(cpu, addresses.destination.segment), mode);
         bytes = read(vcpu, violation.address, access.size()).to_le_bytes();
-        guest_copy::write(cpu, vcpu, to, bytes.get(..len)?).ok()?;
+        guest_copy::write_as_guest(cpu, vcpu, to, bytes.get(..len)?).ok()?;
         finish(cpu, access, u64::from_le_bytes(bytes));
     }
     Some(Outcome::Resume)

@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use hv_arch::sync::{Lock, Rank};
-use hv_arch::{ipi, percpu, smp};
+use hv_arch::{cpu, ipi, percpu, smp};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 use hv_core::pcpu_set::PcpuSet;
 use hv_core::runstate::RunstateAccount;
@@ -25,9 +25,9 @@ use xen_abi::vcpu::{Runstate, VcpuRunstateInfo};
 
 use crate::clock;
 use crate::exit::Stop;
-use crate::timers;
 use crate::vcpu::Vcpu;
 use crate::work::Work;
+use crate::{init, timers};
 
 /// Where a vcpu is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,9 +122,34 @@ impl Schedule {
 }
 
 /// Vcpus that could run, by pcpu.
-static QUEUES: [Queue; MAX_PCPUS] = [const { Lock::new(Rank::RunQueue, VecDeque::new()) }; MAX_PCPUS];
+static QUEUES: [Lock<Queue>; MAX_PCPUS] = [const { Lock::new(Rank::RunQueue, Queue::new()) }; MAX_PCPUS];
 
-type Queue = Lock<VecDeque<Waiting>>;
+/// Vcpus that wait for one pcpu.
+#[derive(Debug)]
+struct Queue {
+    vcpus: VecDeque<Waiting>,
+    /// Since when vcpus that have just woken up have been going before one that waits for
+    /// its turn, in ticks of the time stamp counter.
+    passed_over: Option<u64>,
+}
+
+impl Queue {
+    const fn new() -> Self {
+        Self { vcpus: VecDeque::new(), passed_over: None }
+    }
+
+    /// Takes the first vcpu. But vcpus that wake each other in turns do not keep out those
+    /// that wait for their turn for longer than a time slice.
+    fn take_first(&mut self, now: u64) -> Option<Waiting> {
+        let turn = self.vcpus.iter().position(|waiting| !waiting.woken).unwrap_or(0);
+        let since = *self.passed_over.get_or_insert(now);
+        if turn > 0 && now.saturating_sub(since) < init::time_slice() {
+            return self.vcpus.pop_front();
+        }
+        self.passed_over = None;
+        self.vcpus.remove(turn)
+    }
+}
 
 /// A vcpu that waits for its turn.
 #[derive(Debug)]
@@ -147,7 +172,7 @@ pub enum Claim {
 
 /// What other vcpus want of `pcpu`.
 pub fn claim_on(pcpu: PcpuId) -> Claim {
-    match QUEUES[pcpu.index()].lock().front() {
+    match QUEUES[pcpu.index()].lock().vcpus.front() {
         None => Claim::None,
         Some(Waiting { woken: false, .. }) => Claim::Turn,
         Some(Waiting { woken: true, .. }) => Claim::Wakeup,
@@ -227,6 +252,11 @@ pub fn resume(vcpu: &Arc<Vcpu>) {
 pub fn suspend(vcpu: &Arc<Vcpu>) {
     vcpu.owe(Work::LEAVE);
     let mut schedule = vcpu.schedule().lock();
+    // The reason may be gone again, and who took it away found the vcpu where it was: nobody
+    // would put it back. Who takes it away from now on waits for the lock.
+    if vcpu.may_run() {
+        return;
+    }
     match schedule.at {
         At::Pcpu(pcpu) => {
             drop(schedule);
@@ -271,7 +301,7 @@ pub fn set_affinity(vcpu: &Arc<Vcpu>, affinity: PcpuSet) {
 /// Which end of a queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The front, after sleep.
+    /// The front, after sleep: behind those that have woken up before.
     Woken,
     Front,
     Back,
@@ -292,16 +322,20 @@ fn place(schedule: &mut Schedule) -> PcpuId {
 
 fn enqueue(vcpu: &Arc<Vcpu>, pcpu: PcpuId, end: End) {
     let waiting = Waiting { vcpu: Arc::clone(vcpu), woken: end == End::Woken };
-    let mut queue = QUEUES[pcpu.index()].lock();
+    let queue = &mut QUEUES[pcpu.index()].lock().vcpus;
     match end {
-        End::Front | End::Woken => queue.push_front(waiting),
+        End::Woken => {
+            let woken = queue.iter().take_while(|waiting| waiting.woken).count();
+            queue.insert(woken, waiting);
+        }
+        End::Front => queue.push_front(waiting),
         End::Back => queue.push_back(waiting),
     }
 }
 
 fn dequeue(vcpu: &Arc<Vcpu>, pcpu: PcpuId) {
     let removed = {
-        let mut queue = QUEUES[pcpu.index()].lock();
+        let queue = &mut QUEUES[pcpu.index()].lock().vcpus;
         queue
             .iter()
             .position(|waiting| Arc::ptr_eq(&waiting.vcpu, vcpu))
@@ -349,11 +383,12 @@ fn take(from: PcpuId, me: PcpuId) -> Option<Arc<Vcpu>> {
         let vcpu = {
             let mut queue = QUEUES[from.index()].lock();
             if from == me {
-                queue.pop_front()
+                queue.take_first(cpu::rdtsc())
             } else {
                 let fits = |waiting: &Waiting| {
                     waiting.vcpu.schedule().try_lock().is_some_and(|schedule| schedule.affinity.contains(me))
                 };
+                let queue = &mut queue.vcpus;
                 queue.iter().position(fits).and_then(|index| queue.remove(index))
             }
         }?
@@ -389,15 +424,11 @@ pub fn put_back(vcpu: &Arc<Vcpu>, stop: Stop) {
     let me = percpu::this().id();
     let previous = CURRENT[me.index()].lock().take();
     drop(previous);
-    let (account, kicked) = {
-        let mut schedule = vcpu.schedule().lock();
-        let kicked = release(vcpu, &mut schedule, stop, me);
-        (schedule.account, kicked)
-    };
+    let kicked = release(vcpu, &mut vcpu.schedule().lock(), stop, me);
     if let Some(pcpu) = kicked {
         kick(pcpu);
     }
-    vcpu.shared().write_runstate(&account, vcpu.domain().flags_runstate());
+    vcpu.shared().write_runstate(vcpu);
 }
 
 /// Decides where `vcpu` goes from pcpu `me`; returns the pcpu that has to be told.

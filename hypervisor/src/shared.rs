@@ -7,11 +7,11 @@
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU8, Ordering};
 
+use alloc::sync::Arc;
 use arrayvec::ArrayVec;
 use hv_arch::confines::page::{PinnedPage, Words};
 use hv_arch::sync::{Lock, Rank};
 use hv_core::addr::{Gfn, PAGE_LEN};
-use hv_core::runstate::RunstateAccount;
 use spin::Once;
 use xen_abi::arch_x86::LEGACY_MAX_VCPUS;
 use xen_abi::errno::Errno;
@@ -61,7 +61,7 @@ impl Shared {
     ///
     /// `EINVAL` the second time, and if it is not aligned or would cross the page's end;
     /// those of pinning the page.
-    pub fn move_info(&self, vcpu: &Vcpu, gfn: Gfn, offset: u32) -> Result<(), Errno> {
+    pub fn move_info(&self, vcpu: &Arc<Vcpu>, gfn: Gfn, offset: u32) -> Result<(), Errno> {
         let offset = usize::try_from(offset).map_err(|_| Errno::EINVAL)?;
         let fits =
             offset <= PAGE_LEN - size_of::<VcpuInfo>() && offset.is_multiple_of(align_of::<VcpuInfo>());
@@ -84,9 +84,8 @@ impl Shared {
 
     /// Keeps a copy of the runstate of `vcpu` in `area` from now on.
     pub fn keep_runstate(&self, vcpu: &Vcpu, area: Area) {
-        let account = *vcpu.schedule().lock().account();
         *self.runstate.lock() = area;
-        self.write_runstate(&account, vcpu.domain().flags_runstate());
+        self.write_runstate(vcpu);
     }
 
     /// Keeps a copy of the record of the PV clock of `vcpu` in `area` from now on.
@@ -103,23 +102,21 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes the runstate to the guest's copy; `flagged` as `VMASST_TYPE_runstate_update_flag`
-    /// says.
-    pub fn write_runstate(&self, account: &RunstateAccount, flagged: bool) {
+    /// Writes the runstate of `vcpu` to the guest's copy. It is looked up while no other pcpu
+    /// writes, so that of the pcpus which the vcpu leaves and enters the later writer writes
+    /// the later state.
+    pub fn write_runstate(&self, vcpu: &Vcpu) {
         let area = self.runstate.lock();
         if area.is_empty() {
             return;
         }
+        let account = *vcpu.schedule().lock().account();
+        let flagged = vcpu.domain().flags_runstate();
         // Pinned pages take every write.
         let _written: Result<(), ()> = account.write_area(flagged, |at, bytes| {
             write(&area, at, bytes);
             Ok(())
         });
-    }
-
-    /// Whether the guest has a copy of the runstate.
-    pub fn has_runstate(&self) -> bool {
-        !self.runstate.lock().is_empty()
     }
 
     /// Writes the PV clock's record wherever the guest has one.
@@ -136,7 +133,7 @@ impl Shared {
 }
 
 /// Has `vcpu` look at all its event channels: none is lost by the move.
-fn mark_all_pending(vcpu: &Vcpu) {
+fn mark_all_pending(vcpu: &Arc<Vcpu>) {
     let Some((words, at)) = info(vcpu) else { return };
     if let Some(selector) = words.u64(at + offset_of!(VcpuInfo, evtchn_pending_sel)) {
         selector.store(u64::MAX, Ordering::SeqCst);
@@ -144,7 +141,8 @@ fn mark_all_pending(vcpu: &Vcpu) {
     if let Some(pending) = words.u8(at + offset_of!(VcpuInfo, evtchn_upcall_pending)) {
         pending.store(1, Ordering::SeqCst);
     }
-    vcpu.owe(Work::EVENTS);
+    // It may be another vcpu than the one that asks, and asleep.
+    vcpu.notify(Work::EVENTS);
 }
 
 /// Writes `bytes` from byte `at` of an area on.

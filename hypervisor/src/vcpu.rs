@@ -8,7 +8,7 @@
 //! | [`Schedule`] | the scheduler |
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use alloc::sync::Arc;
 use hv_arch::apic_page::VirtualApicPage;
@@ -43,8 +43,6 @@ pub struct Vcpu {
     id: u32,
     domain: Arc<Domain>,
     owed: Owed,
-    /// Reasons why it alone may not run: pauses that were not undone yet.
-    pauses: AtomicU32,
     /// Whether it has got registers to start with.
     initialised: AtomicBool,
     /// Whether it has been started and not been taken down again.
@@ -104,7 +102,6 @@ impl Vcpu {
             id,
             domain: Arc::clone(domain),
             owed: Owed::default(),
-            pauses: AtomicU32::new(0),
             initialised: AtomicBool::new(false),
             up: AtomicBool::new(false),
             posted: Posted::default(),
@@ -177,19 +174,7 @@ impl Vcpu {
 
     /// Whether it may run, if it has anything to do.
     pub fn may_run(&self) -> bool {
-        self.pauses.load(Ordering::SeqCst) == 0 && self.domain.may_run()
-    }
-
-    /// Lets it not run until [`Vcpu::unpause`]. It can still be on a pcpu for a moment.
-    pub fn pause(self: &Arc<Self>) {
-        self.pauses.fetch_add(1, Ordering::SeqCst);
-        sched::suspend(self);
-    }
-
-    /// Undoes one [`Vcpu::pause`].
-    pub fn unpause(self: &Arc<Self>) {
-        self.pauses.fetch_sub(1, Ordering::SeqCst);
-        sched::resume(self);
+        self.domain.may_run()
     }
 
     /// Timers that it sets by hypercall, in system time.
@@ -293,7 +278,12 @@ pub fn start(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &Vcp
 
 /// Gives a vcpu that runs nowhere the registers with which it will start.
 pub fn prepare(vcpu: &Arc<Vcpu>, state: &mut State, config: &VmxConfig, from: &VcpuState) {
-    state.cpu.inspect(|cpu| reset(cpu, vcpu, config, from));
+    state.cpu.inspect(|cpu| {
+        reset(cpu, vcpu, config, from);
+        // Those of an earlier life may be there.
+        cpu.flush_translations();
+    });
+    state.pending = PendingEvents::new();
     vcpu.initialised.store(true, Ordering::SeqCst);
 }
 

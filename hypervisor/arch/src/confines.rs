@@ -80,8 +80,13 @@ pub struct Confines {
 }
 
 /// Frames of EPT tables.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tables {
+    /// Tables that entries name.
+    count: u64,
+    /// As many as that there may be. A guest chooses where its pages stand, and each place
+    /// can take three tables, which stay when it is empty again.
+    most: u64,
     /// No longer named by any entry; a CPU may still walk through them.
     released: Vec<Mfn>,
     /// The domain is being destroyed: nothing is mapped any more.
@@ -91,6 +96,10 @@ struct Tables {
 }
 
 impl Tables {
+    fn new(most: u64) -> Self {
+        Self { count: 0, most, released: Vec::new(), dying: false, teardown: None }
+    }
+
     fn check_alive(&self) -> Result<(), AccessError> {
         if self.dying { Err(AccessError::Dying) } else { Ok(()) }
     }
@@ -137,6 +146,9 @@ pub struct Relinquished {
     pub progress: Progress,
 }
 
+/// Tables that each domain may have: 1 MiB, as Xen's first allocation for page tables.
+const FEWEST_TABLES: u64 = 256;
+
 /// Stamps that no p2m has had yet.
 static NEXT_STAMP: AtomicU64 = AtomicU64::new(1);
 
@@ -151,12 +163,18 @@ impl TableMemory for Tables {
     }
 
     fn allocate(&mut self) -> Option<Mfn> {
-        Some(OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::PageTable).ok()?.leak())
+        if self.count >= self.most {
+            return None;
+        }
+        let table = frames::allocate_table().ok()?.leak();
+        self.count += 1;
+        Some(table)
     }
 }
 
 impl EptMemory for Tables {
     fn release(&mut self, table: Mfn) {
+        self.count = self.count.saturating_sub(1);
         self.released.push(table);
     }
 }
@@ -218,7 +236,8 @@ impl Confines {
         let apic_access_page = config.apic().covers_memory().then(page).transpose()?;
         let bitmaps = Shared::get()?;
         // Last, since only the finished value takes the root down.
-        let mut tables = Tables::default();
+        let most = if owner == DomId::DOM0 { u64::MAX } else { FEWEST_TABLES };
+        let mut tables = Tables::new(most);
         let ept = Ept::new(&mut tables, large, caching).map_err(|_| OutOfFrames { unscrubbed: 0 })?;
         Ok(Self {
             owner,
@@ -233,6 +252,14 @@ impl Confines {
             ports: None,
             apic_access_page,
         })
+    }
+
+    /// Lets the address space take `frames` for tables beside the few that each may have.
+    /// Dom0's, which devices are mapped into, may take as many as there are.
+    pub fn allow_tables(&self, frames: u64) {
+        if !self.is_identity() {
+            self.tables.lock().most = FEWEST_TABLES.saturating_add(frames);
+        }
     }
 
     /// Whose they are.
@@ -614,11 +641,13 @@ impl Confines {
         shootdown: &mut Shootdown<'a>,
     ) -> Result<Vacated, AccessError> {
         let frame = shared.frame().again().map_err(|_| AccessError::TooMany)?;
-        if let Some(old) = shared.place(gfn) {
+        let mfn = frame.mfn();
+        let vacated = self.map_reference(gfn, frame, PageType::Special, shootdown)?;
+        if let Some(old) = shared.place(gfn).filter(|&old| old != gfn) {
             // It may be gone from there since.
-            let _gone = self.unmap_reference(old, frame.mfn(), PageType::Special, shootdown);
+            let _gone = self.unmap_reference(old, mfn, PageType::Special, shootdown);
         }
-        self.map_reference(gfn, frame, PageType::Special, shootdown)
+        Ok(vacated)
     }
 
     /// Moves a frame of RAM from one guest frame to another one, in place of what
@@ -645,22 +674,21 @@ impl Confines {
         if from == to {
             return Ok(Vacated::Nothing);
         }
-        let vacated = self.vacate(&mut tables, to, shootdown)?;
-        // First the new place: after an error nothing is lost.
-        self.put(&mut tables, to, Order::FRAME, page)?;
         let extent = Extent::new(from, Order::FRAME).ok_or(AccessError::NotMapped)?;
-        match self.ept.unmap(&mut *tables, extent, &mut |_| ()) {
-            Ok(flush) => shootdown.owe(flush),
-            Err(error) => {
-                let extent = Extent::new(to, Order::FRAME).ok_or(AccessError::NotMapped)?;
-                let undone = self.ept.unmap(&mut *tables, extent, &mut |_| ());
-                shootdown.owe(undone.unwrap_or(Flush::Invept));
-                return Err(error.into());
-            }
+        shootdown.owe(self.ept.unmap(&mut *tables, extent, &mut |_| ())?);
+        self.restamp();
+        let vacated = self.vacate(&mut tables, to, shootdown);
+        // Where something stood there is room: only what has emptied nothing can fail.
+        let moved = vacated.and_then(|vacated| {
+            self.put(&mut tables, to, Order::FRAME, page)?;
+            Ok(vacated)
+        });
+        if moved.is_err() {
+            // There is room, too.
+            let _back = self.put(&mut tables, from, Order::FRAME, page);
         }
         shootdown.owe_tables(&mut tables.released);
-        self.restamp();
-        Ok(vacated)
+        moved
     }
 
     /// A reference to the frame at `gfn`, of the domain's own, that the guest may at

@@ -26,6 +26,10 @@ use crate::sync::{Lock, Rank};
 /// not wait long.
 const SCRUB_ORDER: u32 = 2;
 
+/// Frames that domains do not get, nor the tables of their address spaces: the heap can
+/// grow when they have all the others. 4 MiB.
+const RESERVE: u64 = 1024;
+
 static TABLE: Once<FrameTable<'static>> = Once::new();
 static BUDDY: Lock<Option<Buddy<'static>>> = Lock::new(Rank::Frames, None);
 
@@ -140,6 +144,17 @@ impl Drop for OwnFrames {
     }
 }
 
+/// A frame for a table of a domain's address space.
+pub(crate) fn allocate_table() -> Result<OwnFrames, OutOfFrames> {
+    check_reserve(BUDDY.lock().as_ref().ok_or(OutOfFrames { unscrubbed: 0 })?, Order::FRAME)?;
+    OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::PageTable)
+}
+
+fn check_reserve(buddy: &Buddy<'_>, order: Order) -> Result<(), OutOfFrames> {
+    let left = buddy.counts().free().checked_sub(order.frames());
+    if left.is_some_and(|left| left >= RESERVE) { Ok(()) } else { Err(OutOfFrames { unscrubbed: 0 }) }
+}
+
 fn range(mfn: Mfn, order: Order) -> PhysRange {
     PhysRange::from_len(mfn.start().get(), order.frames() * PAGE_SIZE).unwrap_or_default()
 }
@@ -181,6 +196,7 @@ impl DomainFrames {
     ) -> Result<Self, OutOfFrames> {
         let mut guard = BUDDY.lock();
         let buddy = guard.as_mut().ok_or(OutOfFrames { unscrubbed: 0 })?;
+        check_reserve(buddy, order)?;
         let block = buddy.alloc(order, reach, Owner::Domain(owner))?;
         // From here on dropping the value returns the frames.
         drop(guard);

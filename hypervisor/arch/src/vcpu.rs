@@ -17,7 +17,7 @@ use core::arch::{asm, naked_asm};
 use core::marker::PhantomData;
 
 use alloc::sync::Arc;
-use hv_core::exit::{ExitInformation, InterruptionInfo};
+use hv_core::exit::{ExitInformation, InterruptionInfo, PendingDebug};
 use hv_core::frame::{Order, OutOfFrames, Reach, Use};
 use hv_core::gpr::{Gpr, Gprs};
 use hv_core::id::PcpuId;
@@ -26,7 +26,8 @@ use hv_core::msr_policy::X2apicAccess;
 use hv_core::vlapic::Mode;
 use hv_core::vmcs::{self, Control, Field, Group, Guest, Width, Writable};
 use hv_core::vmx_caps::{
-    ApicVirtualization, EntryControls, PinControls, PrimaryControls, SecondaryControls, VmxConfig,
+    ApicVirtualization, EntryControls, ExitControls, PinControls, PrimaryControls, SecondaryControls,
+    VmxConfig,
 };
 use x86_64::instructions::tables::{sgdt, sidt};
 use x86_64::registers::control::{Cr0, Cr3, Cr4};
@@ -211,8 +212,9 @@ pub struct Masked {
 }
 
 /// Exceptions that cause VM exits: #DB and #AC, whose delivery can raise the same
-/// again, so that a guest would never come to an instruction boundary.
-const INTERCEPTED: u32 = 1 << 1 | 1 << 17;
+/// again, so that a guest would never come to an instruction boundary; and #MC, which
+/// is the machine's.
+const INTERCEPTED: u32 = 1 << 1 | 1 << 17 | 1 << 18;
 
 /// VM entry did not happen (SDM "Basic VM-Entry Checks").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -371,7 +373,7 @@ impl Loaded<'_> {
 
     /// Adds conditions to the guest's DR6, as the delivery of #DB does (SDM "Debug
     /// Status Register (DR6)").
-    pub fn add_debug_conditions(&mut self, conditions: u64) {
+    fn add_debug_conditions(&mut self, conditions: u64) {
         const BREAKPOINTS: u64 = 0xf;
         let old: u64;
         // SAFETY: reads a register.
@@ -445,6 +447,9 @@ impl Loaded<'_> {
 
     /// As [`Loaded::skip_instruction`], for an instruction of `length` bytes, where the
     /// exit does not tell.
+    ///
+    /// Under the trap flag a debug exception follows the instruction (SDM "Single-Step
+    /// Exception Condition"). The CPU raises it behind VM entry.
     #[inline]
     pub fn advance(&mut self, length: u32) {
         let rip = self.read(vmcs::GUEST_RIP);
@@ -452,6 +457,46 @@ impl Loaded<'_> {
         let shadow = self.read(vmcs::GUEST_INTERRUPTIBILITY_STATE);
         if shadow & 3 != 0 {
             self.write(vmcs::GUEST_INTERRUPTIBILITY_STATE, shadow & !3);
+        }
+        if self.is_stepping() {
+            self.set_single_step_pending();
+        }
+    }
+
+    /// Whether the guest has the trap flag on; its `IA32_DEBUGCTL` is 0.
+    #[inline]
+    fn is_stepping(&self) -> bool {
+        const TRAP: u64 = 1 << 8;
+        self.read(vmcs::GUEST_RFLAGS) & TRAP != 0
+    }
+
+    /// Whether a single step waits for its debug exception, which comes before any other event.
+    #[must_use]
+    pub fn is_single_step_pending(&self) -> bool {
+        let pending = || PendingDebug::from_bits_retain(self.read(vmcs::GUEST_PENDING_DEBUG_EXCEPTIONS));
+        self.is_stepping() && pending().contains(PendingDebug::SINGLE_STEP)
+    }
+
+    #[cold]
+    fn set_single_step_pending(&mut self) {
+        let pending = PendingDebug::from_bits_retain(self.read(vmcs::GUEST_PENDING_DEBUG_EXCEPTIONS));
+        self.write(vmcs::GUEST_PENDING_DEBUG_EXCEPTIONS, (pending | PendingDebug::SINGLE_STEP).bits());
+    }
+
+    /// Makes of an intercepted #DB what its delivery would: DR6 has the `conditions`, and
+    /// DR7.GD is off for the handler (SDM "Debug Control Register (DR7)"; VM entry does
+    /// neither).
+    ///
+    /// In the shadow of STI or MOV SS a single step has to be pending under the trap flag,
+    /// or VM entry refuses the state; a VM exit for #DB does not save it (SDM "Checks on
+    /// Guest Non-Register State").
+    pub fn take_debug_exception(&mut self, conditions: u64) {
+        const GENERAL_DETECT: u64 = 1 << 13;
+        self.add_debug_conditions(conditions);
+        let dr7 = self.read(vmcs::GUEST_DR7);
+        self.write(vmcs::GUEST_DR7, dr7 & !GENERAL_DETECT);
+        if self.read(vmcs::GUEST_INTERRUPTIBILITY_STATE) & 3 != 0 && self.is_stepping() {
+            self.set_single_step_pending();
         }
     }
 }
@@ -619,13 +664,17 @@ impl Parked<'_> {
             secondary |= SecondaryControls::APIC_REGISTER_VIRTUALIZATION
                 | SecondaryControls::VIRTUAL_INTERRUPT_DELIVERY;
         }
+        let mut exit = config.exit().base();
+        // The timer goes on where it was instead of from the start after each VM exit, so
+        // that a guest which exits often does not put off what is due.
+        exit.set(ExitControls::SAVE_PREEMPTION_TIMER, config.saves_preemption_timer());
         // The debug registers are switched with the vcpu.
         primary.remove(PrimaryControls::MOV_DR_EXITING);
         let words = [
             (vmcs::PIN_BASED_CONTROLS, pin.bits()),
             (vmcs::PRIMARY_CONTROLS, primary.bits()),
             (vmcs::SECONDARY_CONTROLS, secondary.bits()),
-            (vmcs::EXIT_CONTROLS, config.exit().base().bits()),
+            (vmcs::EXIT_CONTROLS, exit.bits()),
             (vmcs::ENTRY_CONTROLS, config.entry().base().bits()),
             (vmcs::EXCEPTION_BITMAP, INTERCEPTED),
             (vmcs::PAGE_FAULT_ERROR_CODE_MASK, 0),

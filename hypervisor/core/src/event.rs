@@ -168,6 +168,9 @@ pub struct Conditions {
     pub interrupts_enabled: bool,
     /// CR0.PE: without it exceptions push no error code.
     pub protected_mode: bool,
+    /// A debug exception of the instruction before is pending, which comes first (SDM
+    /// "Priority Among Concurrent Events"). An event injected now would take its place.
+    pub trap_pending: bool,
 }
 
 impl Conditions {
@@ -179,12 +182,13 @@ impl Conditions {
     /// Whether the guest takes an interrupt at its next instruction boundary.
     #[must_use]
     pub const fn takes_interrupt(self) -> bool {
-        self.interrupts_enabled && !self.instruction_shadow()
+        self.interrupts_enabled && !self.instruction_shadow() && !self.trap_pending
     }
 
     /// Some CPUs also refuse an NMI after STI (SDM "Checks on Guest Non-Register State").
     const fn takes_nmi(self) -> bool {
-        !self.instruction_shadow() && !self.interruptibility.contains(Interruptibility::BLOCKING_BY_NMI)
+        let blocked = self.interruptibility.contains(Interruptibility::BLOCKING_BY_NMI);
+        !self.instruction_shadow() && !self.trap_pending && !blocked
     }
 }
 
@@ -202,6 +206,14 @@ pub struct Decision {
     pub interrupt_window: bool,
     /// Exit when the guest can take an NMI.
     pub nmi_window: bool,
+}
+
+/// `event` with the error code that it must have in a guest in this mode: VM entry refuses
+/// every other as an invalid control field, and the mode may have been set since.
+fn for_mode(event: Event, protected_mode: bool) -> Event {
+    let is_exception = event.kind() == EventKind::HardwareException;
+    let has_code = protected_mode && is_exception && pushes_error_code(event.vector());
+    event.with_error_code(has_code.then(|| event.error_code().unwrap_or(0)))
 }
 
 /// Events that wait for one vcpu, interrupts excepted: those wait in its LAPIC.
@@ -255,8 +267,7 @@ impl PendingEvents {
         let mut decision = Decision::default();
         if let Some(event) = self.slot.take() {
             decision.unblock_nmi = event.kind() == EventKind::Nmi;
-            decision.inject =
-                Some(if conditions.protected_mode { event } else { event.without_error_code() });
+            decision.inject = Some(for_mode(event, conditions.protected_mode));
         } else if self.nmi && conditions.takes_nmi() {
             self.nmi = false;
             decision.inject = Some(Event::NMI);
@@ -292,6 +303,7 @@ mod tests {
         interruptibility: Interruptibility::empty(),
         interrupts_enabled: true,
         protected_mode: true,
+        trap_pending: false,
     };
 
     fn blocked(by: Interruptibility) -> Conditions {
@@ -373,6 +385,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pending_trap_comes_before_nmi_and_interrupt() {
+        let mut pending = PendingEvents::new();
+        pending.raise_nmi();
+        let waiting = pending.next(Some(0x30), Conditions { trap_pending: true, ..OPEN });
+        assert_eq!((waiting.inject, waiting.interrupt_taken), (None, false));
+        assert!(waiting.nmi_window && waiting.interrupt_window);
+    }
+
+    #[test]
     fn an_interrupted_nmi_is_unblocked_and_injected_again() {
         let mut pending = PendingEvents::new();
         let event = Event::interrupted(InterruptionInfo::new(0x8000_0202), || 0, || 0).unwrap();
@@ -387,6 +408,20 @@ mod tests {
         pending.raise(Exception::GENERAL_PROTECTION).unwrap();
         let event = pending.next(None, Conditions { protected_mode: false, ..OPEN }).inject.unwrap();
         assert_eq!((event.error_code(), event.entry_information()), (None, 0x8000_030d));
+    }
+
+    /// A toolstack can set the mode of a vcpu that has stopped in between.
+    #[test]
+    fn an_interrupted_exception_has_the_error_code_of_the_mode_that_it_meets() {
+        let inject = |raw, protected_mode| {
+            let mut pending = PendingEvents::new();
+            pending.interrupted(Event::interrupted(InterruptionInfo::new(raw), || 7, || 0).unwrap());
+            pending.next(None, Conditions { protected_mode, ..OPEN }).inject.unwrap().error_code()
+        };
+        let (with_code, without_code) = (0x8000_0b0d, 0x8000_030d);
+        assert_eq!((inject(with_code, true), inject(with_code, false)), (Some(7), None));
+        assert_eq!((inject(without_code, true), inject(without_code, false)), (Some(0), None));
+        assert_eq!(inject(0x8000_0b06, true), None, "#UD never has one");
     }
 
     #[test]
@@ -413,7 +448,12 @@ mod tests {
                 let interruptibility = Interruptibility::from_bits_truncate(bits);
                 Step::Enter {
                     interrupt,
-                    conditions: Conditions { interruptibility, interrupts_enabled, protected_mode },
+                    conditions: Conditions {
+                        interruptibility,
+                        interrupts_enabled,
+                        protected_mode,
+                        trap_pending: false,
+                    },
                 }
             },
         );

@@ -276,6 +276,23 @@ impl Walker {
         self.walk_seeing(memory, registers, addr, access, &mut |_| ())
     }
 
+    /// The PDPTE registers as a CPU loads them with PAE paging from where `cr3` points to;
+    /// `None` if a reserved bit is set, or if there is no memory: #GP (SDM "PDPTE
+    /// Registers").
+    #[must_use]
+    pub fn load_pdptes<M: GuestMemory>(&self, memory: &M, cr3: u64) -> Option<[u64; 4]> {
+        const RESERVED: u64 = 0x1e6;
+        let table = cr3 & 0xffff_ffe0;
+        let mut pdptes = [0; 4];
+        for (pdpte, at) in pdptes.iter_mut().zip((table..).step_by(8)) {
+            *pdpte = memory.read_u64(phys(at))?;
+            if *pdpte & PRESENT != 0 && *pdpte & (RESERVED | self.beyond | NO_EXECUTE | BITS_62_52) != 0 {
+                return None;
+            }
+        }
+        Some(pdptes)
+    }
+
     /// The accessed and dirty flags that a CPU would set for `access`. To be asked
     /// when [`Walk::flags`] says so; walks anew.
     ///

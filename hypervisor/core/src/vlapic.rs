@@ -433,6 +433,11 @@ impl<P: ApicPage> Vlapic<P> {
         Some(signal)
     }
 
+    /// The CPU has been started without a start-up message.
+    pub fn start(&mut self) {
+        (self.startup, self.waits_for_startup) = (None, false);
+    }
+
     /// Whether the CPU waits for a start-up message.
     pub fn waits_for_startup(&self) -> bool {
         self.waits_for_startup

@@ -352,6 +352,12 @@ impl VmxConfig {
         self.pin.can(PinControls::ACTIVATE_PREEMPTION_TIMER).then_some(self.preemption_timer_shift)
     }
 
+    /// Whether the preemption timer can go on behind a VM exit where it was before.
+    #[must_use]
+    pub fn saves_preemption_timer(&self) -> bool {
+        self.preemption_timer().is_some() && self.exit.can(ExitControls::SAVE_PREEMPTION_TIMER)
+    }
+
     /// What the CPU is to do of guests' local APICs.
     #[must_use]
     pub const fn apic(&self) -> ApicVirtualization {
@@ -388,7 +394,7 @@ impl VmxConfig {
         })
     }
 
-    fn comparable(&self) -> [(&'static str, u64); 17] {
+    fn comparable(&self) -> [(&'static str, u64); 18] {
         [
             ("VMCS revision", self.revision_id.into()),
             ("VMCS size", self.vmcs_size.into()),
@@ -399,6 +405,7 @@ impl VmxConfig {
             ("secondary controls", self.secondary.base.bits().into()),
             ("secondary features", self.secondary.available.bits().into()),
             ("VM-exit controls", self.exit.base.bits().into()),
+            ("VM-exit features", self.exit.available.bits().into()),
             ("VM-entry controls", self.entry.base.bits().into()),
             ("EPT and VPID capabilities", self.ept_vpid.bits()),
             ("miscellaneous data", self.misc.bits()),

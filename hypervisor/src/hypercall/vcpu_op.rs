@@ -110,6 +110,8 @@ fn up(call: &Call<'_, '_>, vcpu: &Arc<Vcpu>) -> Reply {
     vcpu.owed().cancel(Work::DOWN);
     state.activity = Activity::Active;
     drop(state);
+    // It takes NMIs from now on.
+    vcpu.lapic().lock().start();
     vcpu.set_up(true);
     sched::wake(vcpu);
     DONE

@@ -46,11 +46,20 @@ fn describe(call: &Call<'_, '_>, op: VersionOp) -> Reply {
             fill(call, &text)
         }
         VersionOp::Changeset => fill(call, &text::<{ size_of::<ChangesetInfo>() }>("unavailable")),
-        VersionOp::CommandLine => fill(call, &text::<{ size_of::<CommandLine>() }>(init::command_line())),
+        VersionOp::CommandLine => {
+            // It can tell about the host; the answer to others is Xen's.
+            let privileged = call.vcpu.domain().is_privileged();
+            let line = if privileged { init::command_line() } else { "<denied>" };
+            fill(call, &text::<{ size_of::<CommandLine>() }>(line))
+        }
         VersionOp::CompileInfo => fill(call, compile_info().as_bytes()),
         VersionOp::PlatformParameters => fill(call, PlatformParameters::new_zeroed().as_bytes()),
         VersionOp::GetFeatures => features(call),
-        VersionOp::GuestHandle | VersionOp::BuildId => Err(Errno::ENOSYS),
+        VersionOp::GuestHandle => {
+            let handle = call.vcpu.domain().settings().lock().handle;
+            fill(call, &handle)
+        }
+        VersionOp::BuildId => Err(Errno::ENOSYS),
     }
 }
 

@@ -31,7 +31,10 @@ fn run(guest: &Guest) -> Check {
     hypercall::xen_version(VersionOp::CommandLine, &mut line)?;
     if guest.is_dom0() {
         ensure!(contains(&line, b"console="), "the hypervisor's command line");
+    } else {
+        ensure!(line.starts_with(b"<denied>\0"), "the hypervisor's command line is shown");
     }
+    hypercall::xen_version(VersionOp::GuestHandle, &mut [0xff_u8; 16])?;
     let mut info = FeatureInfo::new_zeroed();
     hypercall::xen_version(VersionOp::GetFeatures, &mut info)?;
     let features = Features::from_bits_truncate(info.submap);

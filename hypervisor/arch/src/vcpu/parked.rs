@@ -133,7 +133,11 @@ impl Parked<'_> {
     pub fn set_apic_mode(&mut self, mode: Mode) {
         // SAFETY: the VMCS is current, and was completed when the vcpu was made.
         unsafe { self.vcpu.write_apic_mode(mode) };
-        // Its translations are forgotten when it is loaded.
+        self.flush_translations();
+    }
+
+    /// Forgets the guest's cached translations, wherever they are: when it is loaded next.
+    pub fn flush_translations(&mut self) {
         self.vcpu.last_pcpu = None;
     }
 

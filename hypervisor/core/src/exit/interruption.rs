@@ -12,6 +12,8 @@
 
 use bitflags::bitflags;
 
+use crate::event::Exception;
+
 /// What kind of event: bits 10:8 of the interruption information.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -112,6 +114,8 @@ pub struct Event {
 impl Event {
     /// Vector of NMIs.
     const NMI_VECTOR: u8 = 2;
+    /// #VE: the exceptions above belong to features that no guest has.
+    const LAST_EXCEPTION: u8 = 20;
 
     /// A non-maskable interrupt.
     pub const NMI: Self = Self::new(EventKind::Nmi, Self::NMI_VECTOR);
@@ -135,7 +139,9 @@ impl Event {
     /// the IDT-vectoring information, and from the error code and the instruction
     /// length, which are read only if they count.
     ///
-    /// `None` if no delivery was under way.
+    /// `None` if no delivery was under way, and for what VM entry would refuse as an invalid
+    /// control field (SDM "VM-Entry Control Fields"), which a CPU never reports: a record of
+    /// a saved domain may. Without it a software event's instruction is executed again.
     #[must_use]
     #[inline]
     pub fn interrupted(
@@ -147,10 +153,56 @@ impl Event {
             return None;
         }
         let kind = info.kind()?;
-        let error_code = (kind == EventKind::HardwareException && info.has_error_code()).then(error_code);
+        let is_exception = kind == EventKind::HardwareException;
+        let error_code = (is_exception && info.has_error_code()).then(error_code);
         let length = if kind.has_instruction_length() { instruction_length() } else { 0 };
-        // The SDM allows 1 to 15 bytes; four bits hold them.
-        Some(Self { kind, vector: info.vector(), instruction_length: (length & 0xf) as u8, error_code })
+        let event = Self {
+            kind,
+            vector: info.vector(),
+            // The SDM allows 1 to 15 bytes; four bits hold them.
+            instruction_length: (length & 0xf) as u8,
+            error_code: error_code.map(|code| code & 0xffff),
+        };
+        event.can_be_injected().then_some(event)
+    }
+
+    const fn can_be_injected(self) -> bool {
+        match self.kind {
+            EventKind::ExternalInterrupt => true,
+            EventKind::Nmi => self.vector == Self::NMI_VECTOR,
+            EventKind::HardwareException => self.vector <= Self::LAST_EXCEPTION,
+            _ => self.instruction_length != 0,
+        }
+    }
+
+    /// The event that a saved state says was being delivered. `None` if VM entry could
+    /// refuse it (SDM "Checks on VM-Entry Control Fields"): unlike the guest's own state,
+    /// these fields are the hypervisor's word.
+    ///
+    /// Software interrupts and exceptions are refused: how long the instruction was is not
+    /// saved, and the guest comes to it again.
+    #[must_use]
+    pub const fn saved(info: InterruptionInfo, error_code: u32) -> Option<Self> {
+        const DEFINED: u32 = VALID | ERROR_CODE_VALID | 7 << TYPE_SHIFT | 0xff;
+        /// Only later CPUs know that it has an error code.
+        const CONTROL_PROTECTION: u8 = 21;
+        if info.0 & !DEFINED != 0 || !info.is_valid() {
+            return None;
+        }
+        let vector = info.vector();
+        let error_code = if info.has_error_code() { Some(error_code) } else { None };
+        match (info.kind(), error_code) {
+            (Some(EventKind::ExternalInterrupt), None) => Some(Self::interrupt(vector)),
+            (Some(EventKind::Nmi), None) if vector == Self::NMI_VECTOR => Some(Self::NMI),
+            // Bits 31:16 of an error code are reserved.
+            (Some(EventKind::HardwareException), Some(0x1_0000..)) => None,
+            (Some(EventKind::HardwareException), _)
+                if vector != CONTROL_PROTECTION && Exception::new(vector, error_code).is_some() =>
+            {
+                Some(Self::exception(vector, error_code))
+            }
+            _ => None,
+        }
     }
 
     /// Kind of event.
@@ -178,10 +230,10 @@ impl Event {
         if self.kind.has_instruction_length() { Some(self.instruction_length as u32) } else { None }
     }
 
-    /// The same for a guest in real-address mode, where exceptions push no error code.
+    /// The same with this error code, or none.
     #[must_use]
-    pub(crate) const fn without_error_code(self) -> Self {
-        Self { error_code: None, ..self }
+    pub(crate) const fn with_error_code(self, error_code: Option<u32>) -> Self {
+        Self { error_code, ..self }
     }
 
     /// The VM-entry interruption-information field that injects it.

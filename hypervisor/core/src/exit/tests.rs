@@ -196,6 +196,18 @@ fn every_instruction_error_of_entries_has_a_text() {
     }
 }
 
+/// VM entry would fail with an invalid control field, which is the hypervisor's bug.
+#[test]
+fn an_event_that_no_cpu_reports_is_none() {
+    let interrupted = |info, length| Event::interrupted(InterruptionInfo::new(info), || u32::MAX, || length);
+    assert_eq!(interrupted(0x8000_0203, 0), None, "NMI with another vector");
+    assert_eq!(interrupted(0x8000_0320, 0), None, "exception 32");
+    assert_eq!(interrupted(0x8000_0b15, 0), None, "#CP");
+    assert_eq!(interrupted(0x8000_0480, 0), None, "INT 128 of no length");
+    assert_eq!(interrupted(0x8000_0603, 16), None, "INT3 of 16 bytes");
+    assert_eq!(interrupted(0x8000_0b0e, 0).and_then(|event| event.error_code()), Some(0xffff));
+}
+
 #[test]
 fn activity_states_and_their_numbers() {
     for state in [Activity::Active, Activity::Hlt, Activity::Shutdown, Activity::WaitForSipi] {
@@ -228,5 +240,30 @@ proptest! {
         let exit = Exit::decode(ExitReason::new(reason), &words);
         prop_assert_eq!(matches!(exit, Exit::EntryFailed(_)), reason >> 31 == 1);
         prop_assert!(words.reads.get() <= 2);
+    }
+}
+
+#[test]
+fn saved_events_are_such_as_vm_entry_takes() {
+    let saved = |raw, error_code| Event::saved(InterruptionInfo::new(raw), error_code);
+    for (raw, error_code) in [(0x8000_0030, 0), (0x8000_0202, 0), (0x8000_0306, 0), (0x8000_0b0e, 0x1f)] {
+        assert_eq!(saved(raw, error_code).map(|event| event.entry_information()), Some(raw), "{raw:#x}");
+    }
+    for (raw, error_code, what) in [
+        (0x0000_0030, 0, "not valid"),
+        (0x8000_1030, 0, "a reserved bit"),
+        (0x8000_0130, 0, "a reserved type"),
+        (0x8000_0830, 0, "an interrupt with an error code"),
+        (0x8000_0203, 0, "an NMI by another vector"),
+        (0x8000_030e, 0, "a page fault without an error code"),
+        (0x8000_0b06, 0, "an invalid opcode with one"),
+        (0x8000_0b0e, 0x1_0000, "a reserved bit in it"),
+        (0x8000_0b15, 0, "control protection"),
+        (0x8000_0320, 0, "no exception"),
+        (0x8000_0480, 0, "INT n"),
+        (0x8000_0501, 0, "INT1"),
+        (0x8000_0603, 0, "INT3"),
+    ] {
+        assert_eq!(saved(raw, error_code), None, "{what}");
     }
 }

@@ -389,6 +389,23 @@ fn accesses() -> impl Strategy<Value = Access> {
     (purpose, privilege).prop_map(|(purpose, privilege)| Access { purpose, privilege })
 }
 
+#[test]
+fn pdptes_are_loaded_and_checked() {
+    let table = |first: u64| Memory {
+        words: [(0x1_0020, first), (0x1_0028, 0), (0x1_0030, 0x3001), (0x1_0038, 0x1e6)].into(),
+        ..Memory::default()
+    };
+    let walker = Walker::new(39, PageSize::Size1G);
+    // Bits 4:0 of CR3 and those above 31 do not count; nor do the others of an absent entry.
+    let cr3 = 0xf_0001_0038;
+    assert_eq!(walker.load_pdptes(&table(0x2019), cr3), Some([0x2019, 0, 0x3001, 0x1e6]));
+    for reserved in [1 << 1, 1 << 2, 1 << 5, 1 << 8, 1 << 39, 1 << 52, 1 << 63] {
+        assert_eq!(walker.load_pdptes(&table(0x2001 | reserved), cr3), None, "{reserved:#x}");
+    }
+    let nothing = Memory { missing: Some(0x10), ..Memory::default() };
+    assert_eq!(walker.load_pdptes(&nothing, cr3), None);
+}
+
 proptest! {
     #![proptest_config(config())]
 

@@ -160,6 +160,7 @@ pub fn max_vcpus(request: &Request<'_, '_, '_>) -> Reply {
 pub fn max_mem(request: &Request<'_, '_, '_>) -> Reply {
     let MaxMem { max_memkb } = request.view();
     request.domain.memory().set_limit(max_memkb / (PAGE_SIZE / 1024));
+    request.domain.allow_tables();
     DONE
 }
 

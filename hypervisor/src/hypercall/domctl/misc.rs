@@ -1,5 +1,7 @@
 //! Shares, memory for page tables, devices, and settings of all kinds.
 
+use alloc::sync::Arc;
+
 use hv_core::addr::PAGE_SIZE;
 use hv_core::id::DomId;
 use xen_abi::domctl::{
@@ -51,8 +53,8 @@ pub fn share(request: &Request<'_, '_, '_>) -> Reply {
     request.answer(&argument)
 }
 
-/// `shadow_op`: memory for page tables, which is taken as it is needed: what is set is
-/// remembered and means nothing else. There is no dirty log.
+/// `shadow_op`: most memory for page tables, which is taken as it is needed, beside what
+/// goes with the domain's own memory. There is no dirty log.
 ///
 /// | | |
 /// |---|---|
@@ -72,6 +74,7 @@ pub fn shadow(request: &Request<'_, '_, '_>) -> Reply {
         ShadowCmd::Off => return DONE,
         ShadowCmd::SetAllocation => {
             request.domain.settings().lock().paging_pool = u64::from(argument.mb) * MIB;
+            request.domain.allow_tables();
         }
         ShadowCmd::GetAllocation => {
             let pool = request.domain.settings().lock().paging_pool;
@@ -97,6 +100,7 @@ pub fn set_mempool(request: &Request<'_, '_, '_>) -> Reply {
         return Err(Errno::EINVAL);
     }
     request.domain.settings().lock().paging_pool = size;
+    request.domain.allow_tables();
     DONE
 }
 
@@ -174,7 +178,7 @@ pub fn target(request: &Request<'_, '_, '_>) -> Reply {
     if target.id() == request.domain.id() || settings.target.is_some() {
         return Err(Errno::EINVAL);
     }
-    settings.target = Some(target.id());
+    settings.target = Some(Arc::downgrade(&target));
     DONE
 }
 
