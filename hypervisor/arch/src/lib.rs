@@ -5,7 +5,7 @@
 //! exceptions are documented invariants of the machine:
 //!
 //! - code runs in ring 0, one thread on each pcpu, with interrupts off except in
-//!   the idle loop ([`idle`]);
+//!   the idle loop ([`idle`]) and where it takes those that wait ([`take_interrupts`]);
 //! - the frame allocator alone decides what RAM is used for ([`frames`]);
 //! - firmware tables tell the truth about where device registers are.
 //!
