@@ -13,7 +13,7 @@
 //! in again.
 //!
 //! Neighbours: `hv_arch::confines` (the address space), `hv_arch::frames`,
-//! [`crate::hypercall::memory_op`].
+//! `hypercall/memory_op.rs`.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

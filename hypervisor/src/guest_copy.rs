@@ -62,7 +62,7 @@ pub fn read_as_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) ->
     Guest::new(cpu, vcpu)?.read_as(from, to, Access { purpose: Purpose::Read, privilege: privilege(cpu) })
 }
 
-/// As [`write`], with the rights of the code at which the guest stands.
+/// As [`write()`], with the rights of the code at which the guest stands.
 ///
 /// # Errors
 ///
@@ -225,7 +225,7 @@ impl<'a, 'b> Guest<'a, 'b> {
         Ok(())
     }
 
-    /// As [`write`].
+    /// As [`write()`].
     ///
     /// # Errors
     ///

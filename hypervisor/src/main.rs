@@ -2,13 +2,20 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`init`] | from the boot CPU's first Rust code to all pcpus in VMX root |
-//! | [`console`] | log ring, serial ports, screen, input |
-//! | [`keys`] | the hypervisor's console keys |
-//! | [`pcpu`] | what a pcpu does when it has nothing to do, calls between pcpus |
-//! | [`dom0`] | the boot modules |
-//! | [`crash`] | reports of the hypervisor's own bugs |
-//! | [`selftest`] | tests of the running machine, by boot option |
+//! | [`init`] | from the boot CPU's first Rust code to Dom0's first vcpu |
+//! | [`console`], [`keys`] | log ring, serial ports, screen, input; debug keys |
+//! | [`crash`], [`selftest`] | reports of the hypervisor's own bugs, tests of the running machine |
+//! | [`dom0`] | from the boot modules to Dom0 |
+//! | [`domains`], [`domain`], [`domain_memory`] | all domains, one of them, its memory |
+//! | [`vcpu`], [`work`], [`context`] | vcpus, what is owed to one, its registers as save records |
+//! | [`pcpu`], [`sched`] | what a pcpu does, which vcpu runs where |
+//! | [`exit`] | the run loop, from VM exits to handlers |
+//! | [`cpuid`], [`msr`], [`control`], [`io`], [`mmio`] | handlers, for ports and device memory too |
+//! | [`hypercall`], [`guest_copy`] | hypercalls, and copies from and to who makes them |
+//! | [`interrupts`], [`devices`] | local APICs and what is injected; the I/O APIC |
+//! | [`event`] | event channels |
+//! | [`clock`], [`timers`] | time as guests see it, deadlines of vcpus that sleep |
+//! | [`shared`] | what the hypervisor keeps up to date in a guest's memory |
 
 #![no_std]
 #![no_main]

@@ -6,6 +6,7 @@
 //! | `entry` | from the PVH entry point to Rust |
 //! | [`boot`] | start information: command line, modules, memory map |
 //! | `heap` | the global allocator, on the memory behind the image |
+//! | [`segments`] | descriptor tables of each vcpu |
 //! | [`trap`] | exceptions and interrupts; faults that are expected |
 //! | [`catch`] | what a test runner does about a panic |
 //! | [`cpu`] | instructions, as functions that return the fault they raise |

@@ -839,7 +839,7 @@ impl Confines {
 
 impl Drop for Confines {
     /// No vcpu refers to them any more. A CPU may still remember the tree, but meets
-    /// its root's frame again only after INVEPT, by [`Pcpus::new`].
+    /// its root's frame again only after INVEPT, by `Pcpus::new`.
     fn drop(&mut self) {
         let (owner, identity) = (self.owner, self.is_identity());
         let mut tables = self.tables.lock();

@@ -5,7 +5,7 @@
 //! exceptions are documented invariants of the machine:
 //!
 //! - code runs in ring 0, one thread on each pcpu, with interrupts off except in
-//!   the idle loop ([`idle`]);
+//!   the idle loop ([`idle`]) and where it takes those that wait ([`take_interrupts`]);
 //! - the frame allocator alone decides what RAM is used for ([`frames`]);
 //! - firmware tables tell the truth about where device registers are.
 //!
@@ -16,7 +16,12 @@
 //! | [`trap`], [`apic`], [`ioapic`], [`ipi`] | exceptions and interrupts |
 //! | [`cpu`], [`msr`], [`time`], [`vmx`] | the CPU |
 //! | [`smp`] | starting pcpus |
-//! | [`serial`], [`screen`], [`power`] | the board |
+//! | [`vcpu`], [`apic_page`] | the switch into and out of a guest, the page of a vcpu's local APIC |
+//! | [`confines`] | what a guest reaches: memory, ports, MSRs |
+//! | [`serial`], [`screen`], [`rtc`], [`power`] | the board |
+//! | [`backtrace`] | return addresses, for crash reports |
+//! | `bitmaps`, `vpid` | bitmaps of ports and MSRs, tags of cached translations |
+//! | `descriptors`, `extended`, `register` | GDT, TSS and IDT; XSAVE state; registers that ACPI names |
 
 #![no_std]
 

@@ -1,8 +1,9 @@
 //! Locks.
 //!
-//! The hypervisor runs with interrupts off wherever it holds a lock: only the
-//! idle loop turns them on, and it holds none. So a lock need not touch the
-//! interrupt flag, and an interrupt handler never meets a lock of its own pcpu.
+//! The hypervisor runs with interrupts off wherever it holds a lock that an interrupt
+//! handler takes: the idle loop turns them on and holds none, and between two stays in
+//! a guest only that of the vcpu is held. So a lock need not touch the interrupt flag,
+//! and an interrupt handler never meets a lock of its own pcpu.
 //!
 //! Each lock has a [`Rank`]; a pcpu takes locks in rising order. Debug builds
 //! check both rules. The order is explained in `docs/locking.md`.

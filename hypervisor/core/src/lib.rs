@@ -3,6 +3,25 @@
 //! Nothing here reads a clock, a CPU register or a global: what a function
 //! needs comes in as an argument, what should happen goes out as a value.
 //! So all of it runs under `cargo test`, proptest and miri on the host.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`addr`], [`id`], [`pcpu_set`] | addresses and frame numbers, pcpus and domains, sets of pcpus |
+//! | [`multiboot2`], [`boot_info`], [`cmdline`], [`memmap`] | what the loader says, options, memory map |
+//! | [`acpi`], [`cmos`] | firmware tables, the battery-backed clock |
+//! | [`image`], [`symbols`] | Dom0's kernel, names for back traces |
+//! | [`log`] | the console's ring and levels |
+//! | [`frame`], [`paging`] | frame table and allocator, the hypervisor's page tables |
+//! | [`ept`], [`pt_walk`], [`atomic_page`] | p2m, walks of a guest's page tables, pages shared with a guest |
+//! | [`vmx_caps`], [`vmcs`] | what the CPU's VMX can do, fields of the VMCS |
+//! | [`exit`], [`event`] | VM exits decoded, what is injected next |
+//! | [`gpr`], [`vcpu_state`] | registers of a vcpu |
+//! | [`cpuid`], [`msr`], [`msr_policy`] | what a domain's CPU is |
+//! | [`insn`] | instructions that touch device memory |
+//! | [`vlapic`], [`vioapic`], [`vpic`], [`vpit`], [`vpmtimer`], [`vrtc`] | models of devices |
+//! | [`rate`], [`pvclock`], [`runstate`] | clocks, accounts of time |
+//! | [`vtimer`], [`watchdog`], [`deadlines`] | timers by hypercall, watchdogs, which is due first |
+//! | [`evtchn`] | event channels |
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -37,7 +37,7 @@ pub fn write(call: &Call<'_, '_>, map: &XenctlBitmap, bytes: &[u8]) -> Result<()
 ///
 /// # Errors
 ///
-/// As of [`write`].
+/// As of [`write()`].
 pub fn read(call: &Call<'_, '_>, map: &XenctlBitmap) -> Result<PcpuSet, Errno> {
     let mut bytes = [0; BYTES];
     let len = len(map)?.min(BYTES);

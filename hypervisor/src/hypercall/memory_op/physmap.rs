@@ -29,7 +29,7 @@ use crate::hypercall::Reply;
 const INVALID: u64 = u64::MAX;
 
 /// `add_to_physmap`. Errors: `EDOM` for a start extent past 16 bits, `ENOSYS` for a
-/// foreign page, else those of [`one`].
+/// foreign page, else those of [`Page::put`].
 pub fn add(request: &Request<'_, '_, '_>) -> Reply {
     let start = u16::try_from(request.start).map_err(|_| Errno::EDOM)?;
     let add = request.read::<AddToPhysmap>()?;
