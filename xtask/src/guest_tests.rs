@@ -25,7 +25,7 @@ const CMDLINE: &str = "console=com1 com1=115200,8n1 loglvl=info noreboot dom0_me
 const SCRIPT: &str = "\
 never /Panic on CPU/
 expect /TESTS planned: \\d+/ within 120
-expect /TESTS done/ within 3600 silence 180
+expect /TESTS done/ within 3600 silence 300
 expect-end poweroff within 60
 ";
 

@@ -19,7 +19,7 @@ pub const TEST: Test = Test {
 
 fn run(_: &Guest) -> Check {
     let apic = prepare()?;
-    for us in [2_000, 10_000, 40_000] {
+    for us in [5_000, 10_000, 40_000] {
         within_a_percent("deadline", us * 1_000, || {
             apic.prepare_timer(TimerMode::Deadline, VECTOR);
             let start = clock::pv_ns(0);

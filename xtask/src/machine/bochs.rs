@@ -4,6 +4,7 @@
 //! ended stands in Bochs' log: `NNNNNNNNNNN` ticks, a letter for the level, the module, the message.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -115,17 +116,19 @@ struct Bochs {
     seen: usize,
     scan: LogScan,
     output: Kept,
+    screen: Screen,
 }
 
 impl Bochs {
     fn new(log: PathBuf) -> Self {
-        Self { log, seen: 0, scan: LogScan::default(), output: Kept::default() }
+        Self { log, seen: 0, scan: LogScan::default(), output: Kept::default(), screen: Screen::Unknown }
     }
 }
 
 impl Backend for Bochs {
     fn signs(&mut self, output: &[u8]) -> Vec<Sign> {
         self.output.push(output);
+        self.screen.drain(&self.output);
         let log = fs::read(&self.log).unwrap_or_default();
         let new = log.get(self.seen..).unwrap_or_default();
         // A line still being written waits for the next time.
@@ -141,6 +144,36 @@ impl Backend for Bochs {
         // Mistakes in the configuration are told on the screen only.
         if log.contains(">>PANIC<<") { log } else { [log, last_lines(&self.output.text(), 10)].join("\n") }
     }
+}
+
+/// The pseudo terminal of its own that Bochs draws the machine's screen on. It stops when nobody reads there and
+/// the kernel's buffer is full.
+enum Screen {
+    /// Not announced yet.
+    Unknown,
+    Open(OwnedFd),
+    /// It cannot be read, so it can fill up.
+    Lost,
+}
+
+impl Screen {
+    /// Reads what was drawn, once Bochs has said where.
+    fn drain(&mut self, output: &Kept) {
+        if let Self::Unknown = self
+            && let Some(path) = screen_path(&output.text())
+        {
+            *self = serial::tap(Path::new(&path)).map_or(Self::Lost, Self::Open);
+        }
+        if let Self::Open(terminal) = self {
+            drop(serial::read_available(terminal));
+        }
+    }
+}
+
+/// The terminal that `output` names, when all of the line has arrived.
+fn screen_path(output: &str) -> Option<String> {
+    let (_, rest) = output.split_once("Bochs connected to screen \"")?;
+    rest.split_once('"').map(|(path, _)| path.to_owned())
 }
 
 /// Reads Bochs' log line by line.
@@ -224,6 +257,15 @@ mod tests {
         ));
         assert_eq!(panic("no cdrom"), Some(Sign::Ended(Ended::Failed("no cdrom".into()))));
         assert_eq!(sign("00000000000i[MEM0  ] something"), None);
+    }
+
+    #[test]
+    fn screen_is_where_bochs_says() {
+        assert_eq!(
+            screen_path("x\nBochs connected to screen \"/dev/pts/5\"\nNext").as_deref(),
+            Some("/dev/pts/5")
+        );
+        assert_eq!(screen_path("Bochs connected to screen \"/dev/p"), None);
     }
 
     #[test]

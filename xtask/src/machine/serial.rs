@@ -57,6 +57,14 @@ fn make_raw(terminal: &File) -> Result<()> {
     Ok(tcsetattr(terminal, OptionalActions::Now, &settings)?)
 }
 
+/// The terminal side of somebody else's pseudo terminal, to read what is written to the other side.
+pub(crate) fn tap(path: &Path) -> Result<OwnedFd> {
+    let terminal = open_terminal(path)?;
+    make_raw(&terminal)?;
+    set_nonblocking(&terminal)?;
+    Ok(terminal.into())
+}
+
 /// Reads and writes of `fd` return at once.
 pub(crate) fn set_nonblocking(fd: impl AsFd) -> Result<()> {
     let flags = fcntl_getfl(&fd)?;
