@@ -341,3 +341,36 @@ impl<H: Host> Top<'_, H> {
 fn to_usize(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fake, kernel};
+    use xen_abi::xen::Hypercall;
+
+    /// The calls made until the build failed.
+    fn calls_until_failure(refuse: Option<usize>) -> Vec<Hypercall> {
+        let window = Window::new(Fake { refuse, ..Fake::default() });
+        let kernel = kernel(0x10_0000, &[0x90; 16], 0x1000, 0x10_0000);
+        // No hypercall of this host does anything, so each build fails at some point.
+        assert!(build(&window, &Config { kernel: &kernel, ..Config::new(8) }).is_err());
+        assert_eq!(window.free(), 16, "frames of the window are mapped still");
+        window.host().calls.borrow().clone()
+    }
+
+    #[test]
+    fn a_domain_that_was_not_created_is_not_destroyed() {
+        assert_eq!(calls_until_failure(Some(0)), [Hypercall::Domctl]);
+    }
+
+    #[test]
+    fn whatever_fails_later_the_domain_is_destroyed() {
+        // The last one is the destruction itself.
+        let all = calls_until_failure(None).len();
+        for refuse in 1..all - 1 {
+            let calls = calls_until_failure(Some(refuse));
+            assert!(calls.len() > refuse + 1, "nothing follows call {refuse}: {calls:?}");
+            assert_eq!(calls.last(), Some(&Hypercall::Domctl), "after call {refuse}");
+        }
+    }
+}

@@ -119,8 +119,10 @@ pub(crate) fn init_this_cpu() {
         write(lvt, read(lvt) | LVT_MASKED);
     }
     write(TASK_PRIORITY, 0);
-    arm_lvt();
     write(SPURIOUS, SOFTWARE_ENABLE | u32::from(SPURIOUS_VECTOR));
+    // Until then every entry stays masked (SDM "Local APIC State After It Has Been
+    // Software Disabled"), as INIT has left the APIC.
+    arm_lvt();
     write(ERROR_STATUS, 0);
 }
 
