@@ -11,6 +11,7 @@ mod hvm_op;
 mod memory_op;
 mod multicall;
 pub mod page;
+mod physdev_op;
 mod platform_op;
 mod sched_op;
 mod sysctl;
@@ -84,6 +85,7 @@ static TABLE: [Option<Entry>; NUMBERS] = {
         (Hypercall::VcpuOp, Caller::Anyone, vcpu_op::handle),
         (Hypercall::MemoryOp, Caller::Anyone, memory_op::handle),
         (Hypercall::EventChannelOp, Caller::Anyone, event_channel_op::handle),
+        (Hypercall::PhysdevOp, Caller::Dom0, physdev_op::handle),
         (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),
         (Hypercall::HvmOp, Caller::Anyone, hvm_op::handle),
         (Hypercall::VmAssist, Caller::Anyone, vm_assist::handle),
