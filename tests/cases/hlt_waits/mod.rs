@@ -1,7 +1,7 @@
 //! HLT gives the pcpu away and goes on behind itself when the timer interrupts.
 
 use guest_rt::apic::{Apic, Mode, TimerMode};
-use guest_rt::trap;
+use guest_rt::{println, trap};
 
 use crate::guest::Guest;
 use crate::test::{Kind, Shape, Test};
@@ -22,6 +22,7 @@ fn run(_: &Guest) -> Check {
     let apic = Apic::enable(Mode::XApic);
     trap::set_handler(VECTOR, |_| Apic::enable(Mode::XApic).eoi());
     for round in 1..=5 {
+        println!("round {round}");
         apic.start_timer(TimerMode::OneShot, VECTOR, 500_000);
         trap::wait();
         ensure_eq!(trap::count(VECTOR), round, "interrupts");
