@@ -202,11 +202,6 @@ pub struct Loaded<'a> {
     _pinned: PhantomData<*mut ()>,
 }
 
-/// Ticks between two PAUSEs of one loop at most, and ticks after which such a loop causes
-/// a VM exit (SDM "Pause-Loop Exiting"); the values of Xen and KVM.
-const PLE_GAP: u32 = 128;
-const PLE_WINDOW: u32 = 4096;
-
 /// A control register that guest and hypervisor share.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Masked {
@@ -669,8 +664,6 @@ impl Parked<'_> {
             secondary |= SecondaryControls::APIC_REGISTER_VIRTUALIZATION
                 | SecondaryControls::VIRTUAL_INTERRUPT_DELIVERY;
         }
-        let leaves_loops = config.secondary().can(SecondaryControls::PAUSE_LOOP_EXITING);
-        secondary.set(SecondaryControls::PAUSE_LOOP_EXITING, leaves_loops);
         let mut exit = config.exit().base();
         // The timer goes on where it was instead of from the start after each VM exit, so
         // that a guest which exits often does not put off what is due.
@@ -709,12 +702,6 @@ impl Parked<'_> {
             unsafe { write_field(field, value) };
         }
         self.write_apic_controls();
-        if leaves_loops {
-            for (field, ticks) in [(vmcs::PLE_GAP, PLE_GAP), (vmcs::PLE_WINDOW, PLE_WINDOW)] {
-                // SAFETY: decides only which PAUSEs cause VM exits.
-                unsafe { write_field(field, ticks) };
-            }
-        }
         // SAFETY: this vcpu's own, while it exists.
         unsafe { write_field(vmcs::VPID, self.vcpu.vpid.get()) };
         // SAFETY: all ones: there is no shadow VMCS.
