@@ -1,6 +1,6 @@
 //! The test kernel. As Dom0 it is the controller: it runs the tests one after the
 //! other and prints a verdict for each; with the word `bench` on its command line it
-//! measures ([`bench`]). As a DomU it is the test that its command line names.
+//! measures ([`mod@bench`]). As a DomU it is the test that its command line names.
 //!
 //! ```text
 //!  TESTS planned: 2                    (d0)
