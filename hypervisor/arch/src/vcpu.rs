@@ -267,24 +267,13 @@ impl Loaded<'_> {
     /// For the VMCS link pointer, which names memory of the host.
     #[inline]
     pub fn write<W: Width>(&mut self, field: Field<W, Guest>, value: W::Value) {
-        assert!(field.encoding() != vmcs::VMCS_LINK_POINTER.encoding());
-        // SAFETY: guest state other than the link pointer.
-        unsafe { write_field(field, value) };
+        write_guest_field(field, value);
     }
 
     /// Sets which bits of CR0 and CR4 are the hypervisor's, and what the guest reads
     /// there (SDM "Guest/Host Masks and Read Shadows for CR0 and CR4").
     pub fn write_control_masks(&mut self, cr0: Masked, cr4: Masked) {
-        let fields = [
-            (vmcs::CR0_GUEST_HOST_MASK, cr0.mask),
-            (vmcs::CR0_READ_SHADOW, cr0.shadow),
-            (vmcs::CR4_GUEST_HOST_MASK, cr4.mask),
-            (vmcs::CR4_READ_SHADOW, cr4.shadow),
-        ];
-        for (field, value) in fields {
-            // SAFETY: decides only which writes cause VM exits and what reads show.
-            unsafe { write_field(field, value) };
-        }
+        write_masks(cr0, cr4);
     }
 
     /// What the guest reads in the hypervisor's bits of CR0 and CR4.
@@ -306,12 +295,7 @@ impl Loaded<'_> {
 
     /// Writes the guest's EFER, and with LMA the mode in which it is entered.
     pub fn write_efer(&mut self, value: u64) {
-        const LMA: u64 = 1 << 10;
-        self.write(vmcs::GUEST_IA32_EFER, value);
-        let mut controls = EntryControls::from_bits_retain(self.read(vmcs::ENTRY_CONTROLS));
-        controls.set(EntryControls::IA32E_MODE_GUEST, value & LMA != 0);
-        // SAFETY: a control that follows the guest's own state.
-        unsafe { write_field(vmcs::ENTRY_CONTROLS, controls.bits()) };
+        write_efer_field(value);
     }
 
     /// Sets what VM entry injects: interruption information, error code and
@@ -346,12 +330,7 @@ impl Loaded<'_> {
 
     /// Sets what the guest's time stamp counter is ahead of the pcpus', modulo 2^64.
     pub fn set_tsc_offset(&mut self, offset: u64) {
-        let mut controls = PrimaryControls::from_bits_retain(self.read(vmcs::PRIMARY_CONTROLS));
-        controls.set(PrimaryControls::USE_TSC_OFFSETTING, offset != 0);
-        // SAFETY: the offset concerns what the guest reads only.
-        unsafe { write_field(vmcs::TSC_OFFSET, offset) };
-        // SAFETY: as above, and every CPU has the control.
-        unsafe { write_field(vmcs::PRIMARY_CONTROLS, controls.bits()) };
+        write_tsc_offset(offset);
     }
 
     /// The guest's value of an MSR that is switched with it; `None` for others.
@@ -538,6 +517,49 @@ unsafe fn write_field<W: Width, G: Writable>(field: Field<W, G>, value: W::Value
         asm!("vmwrite {field}, {value}", "jbe {failed}", field = in(reg) field.encoding(),
              value = in(reg) W::to_register(value), failed = sym field_access_failed);
     }
+}
+
+/// Writes a field of the guest's state. This and the functions below work on the current
+/// VMCS, for those who have one: [`Loaded`] and [`Parked`].
+#[inline]
+fn write_guest_field<W: Width>(field: Field<W, Guest>, value: W::Value) {
+    assert!(field.encoding() != vmcs::VMCS_LINK_POINTER.encoding());
+    // SAFETY: guest state other than the link pointer.
+    unsafe { write_field(field, value) };
+}
+
+/// See [`Loaded::write_control_masks`].
+fn write_masks(cr0: Masked, cr4: Masked) {
+    let fields = [
+        (vmcs::CR0_GUEST_HOST_MASK, cr0.mask),
+        (vmcs::CR0_READ_SHADOW, cr0.shadow),
+        (vmcs::CR4_GUEST_HOST_MASK, cr4.mask),
+        (vmcs::CR4_READ_SHADOW, cr4.shadow),
+    ];
+    for (field, value) in fields {
+        // SAFETY: decides only which writes cause VM exits and what reads show.
+        unsafe { write_field(field, value) };
+    }
+}
+
+/// See [`Loaded::write_efer`].
+fn write_efer_field(value: u64) {
+    const LMA: u64 = 1 << 10;
+    write_guest_field(vmcs::GUEST_IA32_EFER, value);
+    let mut controls = EntryControls::from_bits_retain(read_field(vmcs::ENTRY_CONTROLS));
+    controls.set(EntryControls::IA32E_MODE_GUEST, value & LMA != 0);
+    // SAFETY: a control that follows the guest's own state.
+    unsafe { write_field(vmcs::ENTRY_CONTROLS, controls.bits()) };
+}
+
+/// See [`Loaded::set_tsc_offset`].
+fn write_tsc_offset(offset: u64) {
+    let mut controls = PrimaryControls::from_bits_retain(read_field(vmcs::PRIMARY_CONTROLS));
+    controls.set(PrimaryControls::USE_TSC_OFFSETTING, offset != 0);
+    // SAFETY: the offset concerns what the guest reads only.
+    unsafe { write_field(vmcs::TSC_OFFSET, offset) };
+    // SAFETY: as above, and every CPU has the control.
+    unsafe { write_field(vmcs::PRIMARY_CONTROLS, controls.bits()) };
 }
 
 /// Loads the guest's registers, enters it, and saves them at the VM exit. Returns

@@ -8,6 +8,7 @@ mod console_io;
 mod domctl;
 mod event_channel_op;
 mod hvm_op;
+mod leaves;
 mod memory_op;
 mod multicall;
 pub mod page;

@@ -10,9 +10,10 @@ use hv_core::gpr::Gprs;
 use hv_core::msr::Msr;
 use hv_core::vlapic::Mode;
 use hv_core::vmcs::{self, Field, Group, Guest, Width};
-use hv_core::vmx_caps::{EntryControls, PrimaryControls};
 
-use super::{GUEST_MSRS, Masked, Vcpu, read_field, write_field};
+use super::{
+    GUEST_MSRS, Masked, Vcpu, read_field, write_efer_field, write_guest_field, write_masks, write_tsc_offset,
+};
 
 /// No VMCS is current (SDM "VMPTRST—Store Pointer to Virtual-Machine Control Structure").
 const NONE: u64 = u64::MAX;
@@ -82,24 +83,13 @@ impl Parked<'_> {
     ///
     /// For the VMCS link pointer, which names memory of the host.
     pub fn write<W: Width>(&mut self, field: Field<W, Guest>, value: W::Value) {
-        assert!(field.encoding() != vmcs::VMCS_LINK_POINTER.encoding());
-        // SAFETY: guest state other than the link pointer.
-        unsafe { write_field(field, value) };
+        write_guest_field(field, value);
     }
 
     /// Sets which bits of CR0 and CR4 are the hypervisor's, and what the guest reads
     /// there.
     pub fn write_control_masks(&mut self, cr0: Masked, cr4: Masked) {
-        let fields = [
-            (vmcs::CR0_GUEST_HOST_MASK, cr0.mask),
-            (vmcs::CR0_READ_SHADOW, cr0.shadow),
-            (vmcs::CR4_GUEST_HOST_MASK, cr4.mask),
-            (vmcs::CR4_READ_SHADOW, cr4.shadow),
-        ];
-        for (field, value) in fields {
-            // SAFETY: decides only which writes cause VM exits and what reads show.
-            unsafe { write_field(field, value) };
-        }
+        write_masks(cr0, cr4);
     }
 
     /// The guest's CR0 and CR4, with the hypervisor's bits as the guest reads them.
@@ -121,12 +111,7 @@ impl Parked<'_> {
 
     /// Writes the guest's EFER, and with LMA the mode in which it is entered.
     pub fn write_efer(&mut self, value: u64) {
-        const LMA: u64 = 1 << 10;
-        self.write(vmcs::GUEST_IA32_EFER, value);
-        let mut controls = EntryControls::from_bits_retain(self.read(vmcs::ENTRY_CONTROLS));
-        controls.set(EntryControls::IA32E_MODE_GUEST, value & LMA != 0);
-        // SAFETY: a control that follows the guest's own state.
-        unsafe { write_field(vmcs::ENTRY_CONTROLS, controls.bits()) };
+        write_efer_field(value);
     }
 
     /// The local APIC is in `mode` from now on.
@@ -143,12 +128,7 @@ impl Parked<'_> {
 
     /// Sets what the guest's time stamp counter is ahead of the pcpus', modulo 2^64.
     pub fn set_tsc_offset(&mut self, offset: u64) {
-        let mut controls = PrimaryControls::from_bits_retain(self.read(vmcs::PRIMARY_CONTROLS));
-        controls.set(PrimaryControls::USE_TSC_OFFSETTING, offset != 0);
-        // SAFETY: the offset concerns what the guest reads only.
-        unsafe { write_field(vmcs::TSC_OFFSET, offset) };
-        // SAFETY: as above, and every CPU has the control.
-        unsafe { write_field(vmcs::PRIMARY_CONTROLS, controls.bits()) };
+        write_tsc_offset(offset);
     }
 
     /// The guest's general registers but RSP, which the VMCS holds.

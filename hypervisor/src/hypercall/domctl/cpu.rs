@@ -9,7 +9,7 @@ use xen_abi::domctl::{CpuPolicy, TscInfo, TscMode};
 use xen_abi::errno::Errno;
 
 use super::{DONE, Request};
-use crate::hypercall::Reply;
+use crate::hypercall::{Reply, leaves};
 use crate::{clock, guest_copy};
 
 /// Most leaves that are taken.
@@ -31,16 +31,7 @@ const NONE: u32 = u32::MAX;
 /// | Errors | `ENOBUFS`; `EFAULT` |
 pub fn get_policy(request: &Request<'_, '_, '_>) -> Reply {
     let mut argument = request.view::<CpuPolicy>();
-    let leaves: Vec<_> = request.domain.policy().serialise().collect();
-    let count = u32::try_from(leaves.len()).unwrap_or(u32::MAX);
-    if !argument.leaves.is_null() {
-        if argument.nr_leaves < count {
-            return Err(Errno::ENOBUFS);
-        }
-        for (leaf, index) in leaves.iter().zip(0..) {
-            guest_copy::write_item(request.call.cpu, request.call.vcpu, argument.leaves, index, leaf)?;
-        }
-    }
+    let count = leaves::write(request.call, &request.domain.policy(), argument.leaves, argument.nr_leaves)?;
     (argument.nr_leaves, argument.nr_msrs) = (count, 0);
     request.answer(&argument)
 }

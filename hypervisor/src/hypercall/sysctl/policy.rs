@@ -1,7 +1,5 @@
 //! What CPUs can do: the machine's, and those of domains.
 
-use alloc::vec::Vec;
-
 use hv_core::cpuid::{Policy, Regs};
 use hv_core::id::DomId;
 use xen_abi::cpufeatureset::NR_WORDS;
@@ -10,8 +8,8 @@ use xen_abi::sysctl::{CpuFeatureset, CpuLevellingCaps, CpuPolicy, CpuPolicyIndex
 
 use super::Request;
 use crate::domain::MAX_VCPUS;
-use crate::hypercall::{Answer, Reply};
-use crate::{cpuid, dom0, guest_copy, init};
+use crate::hypercall::{Answer, Reply, leaves};
+use crate::{cpuid, dom0, init};
 
 /// A featureset (`arch-x86/cpufeatureset.h`) of what `leaf` answers.
 fn words(leaf: impl Fn(u32, u32) -> Regs) -> [u32; NR_WORDS] {
@@ -111,16 +109,7 @@ pub fn get(request: &Request<'_, '_, '_>) -> Reply {
         return Err(Errno::EOPNOTSUPP);
     }
     // The machine's is cut down to what domains can have: nobody else uses it.
-    let leaves: Vec<_> = default_policy().serialise().collect();
-    let count = u32::try_from(leaves.len()).unwrap_or(u32::MAX);
-    if !argument.leaves.is_null() {
-        if argument.nr_leaves < count {
-            return Err(Errno::ENOBUFS);
-        }
-        for (leaf, index) in leaves.iter().zip(0..) {
-            guest_copy::write_item(request.call.cpu, request.call.vcpu, argument.leaves, index, leaf)?;
-        }
-    }
+    let count = leaves::write(request.call, &default_policy(), argument.leaves, argument.nr_leaves)?;
     (argument.nr_leaves, argument.nr_msrs) = (count, 0);
     request.answer(&argument)
 }
