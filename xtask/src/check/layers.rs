@@ -30,6 +30,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { package: "hv-arch", uses: &["xen-abi", "hv-core", "hv-boot"], unsafe_code: Unsafe::Allowed },
     Layer { package: "hypervisor", uses: &["xen-abi", "hv-core", "hv-arch"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xen-control", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
+    Layer { package: "xen-store", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "guest-rt", uses: &["xen-abi"], unsafe_code: Unsafe::Allowed },
     Layer {
         package: "dom0-shim",
