@@ -14,7 +14,7 @@ use xen_abi::errno::Errno;
 
 use crate::path::Path;
 use crate::permissions::Permissions;
-use crate::tree::{Node, Tree, footprint};
+use crate::tree::{Node, Tree};
 
 /// Which watches a change concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +41,12 @@ struct Touched {
 }
 
 impl Touched {
+    /// Bytes: the path, the node as it was, the node as it is where that is another.
     fn footprint(&self, path: &str) -> usize {
-        let least = path.len();
-        footprint(path, self.seen.as_ref()).saturating_add(footprint(path, self.now.as_ref())).max(least)
+        let same = matches!((&self.seen, &self.now), (Some(seen), Some(now)) if Arc::ptr_eq(seen, now));
+        let now = self.now.as_ref().filter(|_| !same);
+        let sizes = [self.seen.as_ref(), now].into_iter().flatten().map(|node| node.size());
+        sizes.fold(path.len(), usize::saturating_add)
     }
 }
 

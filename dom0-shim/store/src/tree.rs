@@ -82,7 +82,7 @@ pub(crate) fn name_bytes(name: &str) -> usize {
 }
 
 /// Bytes that a node at `path` counts for among what its owner uses.
-pub(crate) fn footprint(path: &str, node: Option<&Arc<Node>>) -> usize {
+fn footprint(path: &str, node: Option<&Arc<Node>>) -> usize {
     node.map_or(0, |node| node.size().saturating_add(path.len()))
 }
 

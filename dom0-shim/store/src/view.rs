@@ -14,7 +14,7 @@ use crate::path::Path;
 use crate::permissions::{Caller, Permissions, Rights};
 use crate::quota::Quota;
 use crate::transaction::{Change, Scope, Transaction};
-use crate::tree::{Node, Tree, Usage, footprint, name_bytes};
+use crate::tree::{Node, Tree, Usage, name_bytes};
 
 /// The store as one caller sees it.
 ///
@@ -168,23 +168,20 @@ impl View<'_> {
             None => Errno::ENOENT,
         };
         let above = self.nearest_above(path)?;
-        if above.permissions.rights_of(self.caller).intersects(needed) {
-            Err(error)
-        } else {
-            Err(Errno::EACCES)
-        }
+        let known = above.is_some_and(|node| node.permissions.rights_of(self.caller).intersects(needed));
+        Err(if known { error } else { Errno::EACCES })
     }
 
-    /// The nearest node above `path` that is there.
-    fn nearest_above(&mut self, path: &Path) -> Result<Arc<Node>, Errno> {
+    /// The nearest node above `path` that is there; `None` for the root.
+    fn nearest_above(&mut self, path: &Path) -> Result<Option<Arc<Node>>, Errno> {
         let mut above = path.parent();
         while let Some(path) = above {
             if let Some(node) = self.fetch(&path)? {
-                return Ok(node);
+                return Ok(Some(node));
             }
             above = path.parent();
         }
-        Err(Errno::ENOENT)
+        Ok(None)
     }
 
     fn parent_of(&mut self, path: &Path) -> Result<Arc<Node>, Errno> {
@@ -264,6 +261,8 @@ impl View<'_> {
         if !self.caller.is_privileged() && size > self.quota.node_size && size > before {
             return Err(Errno::ENOSPC);
         }
+        // A transaction keeps the node as it was besides.
+        let before = if self.transaction.is_some() { 0 } else { before };
         self.has_memory(size.saturating_sub(before))
     }
 
@@ -287,8 +286,8 @@ impl View<'_> {
             if transaction.nodes() >= self.quota.transaction_nodes {
                 return Err(Errno::ENOSPC);
             }
-            let size = footprint(path.as_str(), self.tree.get(path.as_str()));
-            self.has_memory(size.saturating_mul(2).max(path.as_str().len()))?;
+            let size = self.tree.get(path.as_str()).map_or(0, |node| node.size());
+            self.has_memory(size.saturating_add(path.as_str().len()))?;
         }
         let tree = &*self.tree;
         Ok(self.transaction.as_mut().and_then(|transaction| transaction.get(path, tree)))
