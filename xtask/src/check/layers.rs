@@ -34,7 +34,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { package: "guest-rt", uses: &["xen-abi"], unsafe_code: Unsafe::Allowed },
     Layer {
         package: "dom0-shim",
-        uses: &["xen-abi", "xen-control", "guest-rt"],
+        uses: &["xen-abi", "xen-control", "xen-store", "guest-rt"],
         unsafe_code: Unsafe::Forbidden,
     },
     Layer {
