@@ -33,9 +33,10 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { package: "xl-config", uses: &[], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xl", uses: &["xl-config"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "guest-rt", uses: &["xen-abi", "xen-control"], unsafe_code: Unsafe::Allowed },
+    Layer { package: "xen-store", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
     Layer {
         package: "dom0-shim",
-        uses: &["xen-abi", "xen-control", "guest-rt"],
+        uses: &["xen-abi", "xen-control", "xen-store", "xl-config", "xl", "toolstack", "guest-rt"],
         unsafe_code: Unsafe::Forbidden,
     },
     Layer {
