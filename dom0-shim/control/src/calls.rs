@@ -11,9 +11,7 @@ use xen_abi::domctl::{
     XenDomctl,
 };
 use xen_abi::errno::Errno;
-use xen_abi::event_channel::{
-    EventChannelOp, EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnClose, EvtchnSend,
-};
+use xen_abi::event_channel::{EventChannelOp, EvtchnAllocUnbound};
 use xen_abi::handle::GuestHandle;
 use xen_abi::hvm_op::{HvmOp, HvmParamArg};
 use xen_abi::hvm_params::HvmParam;
@@ -497,52 +495,10 @@ pub fn build_id(host: &impl Host) -> Result<Vec<u8>, Error> {
 pub fn alloc_unbound(host: &impl Host, domain: RawDomid, remote: RawDomid) -> Result<RawPort, Error> {
     let mut argument =
         EvtchnAllocUnbound { dom: domain, remote_dom: remote, ..EvtchnAllocUnbound::new_zeroed() };
-    event_channel(host, "alloc_unbound", EventChannelOp::AllocUnbound, &mut argument)?;
+    let arguments = [EventChannelOp::AllocUnbound.get().into(), address(&mut argument), 0, 0, 0];
+    result(host.hypercall(Hypercall::EventChannelOp, arguments))
+        .map_err(|errno| Error::Refused("alloc_unbound", errno))?;
     Ok(argument.port)
-}
-
-/// Connects to a port of `remote`'s that waits for the caller; returns the caller's.
-///
-/// # Errors
-///
-/// [`Error::Refused`].
-pub fn bind_interdomain(host: &impl Host, remote: RawDomid, port: RawPort) -> Result<RawPort, Error> {
-    let mut argument = EvtchnBindInterdomain {
-        remote_dom: remote,
-        remote_port: port,
-        ..EvtchnBindInterdomain::new_zeroed()
-    };
-    event_channel(host, "bind_interdomain", EventChannelOp::BindInterdomain, &mut argument)?;
-    Ok(argument.local_port)
-}
-
-/// Sends an event to the other end of the caller's port.
-///
-/// # Errors
-///
-/// [`Error::Refused`].
-pub fn notify(host: &impl Host, port: RawPort) -> Result<(), Error> {
-    event_channel(host, "send", EventChannelOp::Send, &mut EvtchnSend { port })
-}
-
-/// Frees the caller's port.
-///
-/// # Errors
-///
-/// [`Error::Refused`].
-pub fn close_port(host: &impl Host, port: RawPort) -> Result<(), Error> {
-    event_channel(host, "close", EventChannelOp::Close, &mut EvtchnClose { port })
-}
-
-fn event_channel<T>(
-    host: &impl Host,
-    what: &'static str,
-    op: EventChannelOp,
-    argument: &mut T,
-) -> Result<(), Error> {
-    result(host.hypercall(Hypercall::EventChannelOp, [op.get().into(), address(argument), 0, 0, 0]))
-        .map_err(|errno| Error::Refused(what, errno))?;
-    Ok(())
 }
 
 /// Stops the calling domain.
