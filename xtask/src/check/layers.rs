@@ -32,6 +32,11 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { package: "xen-control", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xl-config", uses: &[], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xl", uses: &["xl-config"], unsafe_code: Unsafe::Forbidden },
+    Layer {
+        package: "toolstack",
+        uses: &["xen-abi", "xen-control", "xl-config", "xl"],
+        unsafe_code: Unsafe::Forbidden,
+    },
     Layer { package: "guest-rt", uses: &["xen-abi", "xen-control"], unsafe_code: Unsafe::Allowed },
     Layer { package: "xen-store", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
     Layer {
