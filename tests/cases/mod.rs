@@ -9,8 +9,10 @@ mod apic_timer_one_shot;
 mod apic_timer_periodic;
 mod apic_x2apic_registers;
 mod apic_xapic_registers;
+mod console_input;
 mod console_io;
 mod console_io_is_dom0s;
+mod console_log;
 mod control_is_dom0s;
 mod control_registers;
 mod cpuid_beyond_the_leaves_is_zero;
@@ -98,8 +100,10 @@ pub const ALL: &[Test] = &[
     apic_timer_periodic::TEST,
     apic_x2apic_registers::TEST,
     apic_xapic_registers::TEST,
+    console_input::TEST,
     console_io::TEST,
     console_io_is_dom0s::TEST,
+    console_log::TEST,
     control_is_dom0s::TEST,
     control_registers::TEST,
     cpuid_beyond_the_leaves_is_zero::TEST,
