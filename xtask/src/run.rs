@@ -21,22 +21,22 @@ use crate::ui;
 use crate::workspace;
 
 const CTRL_A: u8 = 1;
-const CTRL_C: u8 = 3;
 
 /// How often the loop looks at signals and keys that end it.
 const POLL: Duration = Duration::from_millis(50);
 
 const KEYS: &str = "\r\n\
-    Ctrl-A x, Ctrl-C   end the machine\r\n\
-    Ctrl-A a           send Ctrl-A\r\n\
-    Ctrl-A c           send Ctrl-C\r\n\
-    Ctrl-A h           this list\r\n";
+    Ctrl-A x   end the machine\r\n\
+    Ctrl-A a   send Ctrl-A\r\n\
+    Ctrl-A h   this list\r\n\
+    All others, Ctrl-C too, go to the machine.\r\n";
 
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     // A script with a mistake fails before anything is built.
     let script = args.script.as_deref().map(read_script).transpose()?;
-    let set = iso::boot_set(&args.boot)?;
     let work = workspace::scratch("run")?;
+    let set = iso::boot_set(&args.boot, work.path())?;
+    set.ensure_fits(args.machine.memory)?;
     let medium = work.path().join("kigumi.iso");
     let progress = ui::spinner("making the ISO image");
     iso::make(&set, work.path(), &medium)?;
@@ -166,9 +166,7 @@ impl Keys {
         let escaped = std::mem::take(&mut self.escaped);
         match byte {
             _ if !self.escapes => Key::Send(byte),
-            CTRL_C => Key::Quit,
             CTRL_A | b'a' if escaped => Key::Send(CTRL_A),
-            b'c' if escaped => Key::Send(CTRL_C),
             b'x' if escaped => Key::Quit,
             b'h' | b'?' if escaped => Key::Help,
             _ if escaped => Key::Nothing,
@@ -232,8 +230,8 @@ mod tests {
     fn keys_of_the_terminal() {
         assert_eq!(press(b"ab"), [Key::Send(b'a'), Key::Send(b'b')]);
         assert_eq!(press(b"\x01x"), [Key::Quit]);
-        assert_eq!(press(b"\x03"), [Key::Quit]);
-        assert_eq!(press(b"\x01a\x01\x01\x01c"), [Key::Send(1), Key::Send(1), Key::Send(3)]);
+        assert_eq!(press(b"\x03\x1d"), [Key::Send(3), Key::Send(0x1d)]);
+        assert_eq!(press(b"\x01a\x01\x01"), [Key::Send(1), Key::Send(1)]);
         assert_eq!(press(b"\x01h"), [Key::Help]);
         assert_eq!(press(b"\x01zx"), [Key::Send(b'x')]);
     }

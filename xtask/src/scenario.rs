@@ -43,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) dom0: Payload,
     pub(crate) dom0_args: String,
     pub(crate) initrd: Option<PathBuf>,
+    /// Files for dom0-shim: `default`, or a folder or an archive.
+    pub(crate) store: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -57,6 +59,7 @@ impl Default for Setup {
             dom0: Payload::Named("default".to_owned()),
             dom0_args: String::new(),
             initrd: None,
+            store: None,
         }
     }
 }

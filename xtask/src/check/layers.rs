@@ -49,6 +49,7 @@ pub(super) const LAYERS: &[Layer] = &[
         uses: &["xen-abi", "xen-control", "guest-rt"],
         unsafe_code: Unsafe::Forbidden,
     },
+    Layer { package: "demo-guest", uses: &["xen-abi", "guest-rt"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xtask", uses: &["hv-core", "xen-abi"], unsafe_code: Unsafe::Forbidden },
 ];
 
