@@ -25,7 +25,10 @@ impl<E: Environment> Manager<E> {
     /// Starts the domains whose configurations are in `auto/`, in the order of their
     /// names, one after the other; one that fails does not keep the next from starting.
     /// `load` reads a configuration's name and text. Returns how many have started.
-    pub async fn autostart<F: Display>(&self, load: impl Fn(&str, &[u8]) -> Result<DomainConfig, F>) -> usize {
+    pub async fn autostart<F: Display>(
+        &self,
+        load: impl Fn(&str, &[u8]) -> Result<DomainConfig, F>,
+    ) -> usize {
         let mut names: Vec<String> = self.env.files().list().into_iter().map(|(name, _)| name).collect();
         names.retain(|name| name.starts_with(FOLDER) && !name.ends_with('/'));
         names.sort();
@@ -34,7 +37,9 @@ impl<E: Environment> Manager<E> {
             match self.start_file(&name, &load).await {
                 Ok((domain, config)) => {
                     started += 1;
-                    self.env.platform().log(format_args!("autostart: {config} has started as domain {domain}"));
+                    self.env
+                        .platform()
+                        .log(format_args!("autostart: {config} has started as domain {domain}"));
                 }
                 Err(error) => self.env.platform().log(format_args!("autostart: {name}: {error}")),
             }

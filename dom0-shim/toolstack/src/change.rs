@@ -215,8 +215,9 @@ impl<E: Environment> Manager<E> {
 
     fn static_max(&self, domain: DomId) -> Done<u64> {
         let path = format!("{}/memory/static-max", tree::domain_path(domain));
-        inspect::number(self.env.registry(), &path)
-            .ok_or_else(|| Failure(format!("nobody has told the memory of domain {domain}: {path} is missing")))
+        inspect::number(self.env.registry(), &path).ok_or_else(|| {
+            Failure(format!("nobody has told the memory of domain {domain}: {path} is missing"))
+        })
     }
 
     pub(crate) fn send_sysrq(&self, domain: DomId, key: char) -> Done {

@@ -206,7 +206,8 @@ impl<E: Environment> Manager<E> {
                 Either::Left((port, _)) => self.console_event(port),
                 Either::Right(_) => {
                     self.next_period();
-                    period = self.is_any_late().then(|| platform.now_ns().saturating_add(PERIOD_MS * 1_000_000));
+                    period =
+                        self.is_any_late().then(|| platform.now_ns().saturating_add(PERIOD_MS * 1_000_000));
                 }
             }
         }

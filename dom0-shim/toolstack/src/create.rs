@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::task::Poll;
 
-use xen_abi::hvm_params::HvmParam;
 use xen_abi::domctl::SchedCredit;
+use xen_abi::hvm_params::HvmParam;
 use xen_abi::sysctl::PhysInfo;
 use xen_control::builder::{Built, Config, Module};
 use xl::toolstack::{DomId, Done, Failure};
@@ -15,9 +15,9 @@ use xl_config::domain::{DomainConfig, Vif};
 
 use crate::environment::{Environment, Files, Platform, Registry};
 use crate::hypervisor::Hypervisor;
+use crate::limits;
 use crate::manager::{DOM0, Manager, Record, failed, of_domain};
 use crate::tree::{self, Facts};
-use crate::limits;
 
 /// Frames of a domain beside its memory: those that it shares with the toolstack, its
 /// vcpus', and the first tables of its EPT.

@@ -67,7 +67,9 @@ impl<E: Environment> Manager<E> {
         for info in &infos {
             let Some(reason) = inspect::reason(info) else { continue };
             let mut records = self.records.borrow_mut();
-            let Some(record) = records.get_mut(&info.domain).filter(|record| !record.noticed) else { continue };
+            let Some(record) = records.get_mut(&info.domain).filter(|record| !record.noticed) else {
+                continue;
+            };
             record.noticed = true;
             ended.push((info.domain, reason));
         }
@@ -101,7 +103,9 @@ impl<E: Environment> Manager<E> {
         ));
         let result = match action {
             Action::CoredumpDestroy | Action::CoredumpRestart => {
-                platform.log(format_args!("There is no place for the memory of domain {domain}: no core is saved"));
+                platform.log(format_args!(
+                    "There is no place for the memory of domain {domain}: no core is saved"
+                ));
                 let restart = action == Action::CoredumpRestart;
                 if restart { self.restart(domain, reason).await } else { self.end(domain).await }
             }

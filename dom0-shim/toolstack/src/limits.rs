@@ -1,6 +1,7 @@
 //! What there may be: limits over all domains, names, places on pcpus.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use xl::toolstack::{Done, Failure};
@@ -71,14 +72,17 @@ fn mask(spec: &PcpuSpec, pcpus: u32) -> Done<u64> {
     let mut mask = 0_u64;
     for &(add, first, last) in &spec.ranges {
         if first >= pcpus {
-            return Err(Failure(format!("there is no pcpu {first}: the last one is {}", pcpus.saturating_sub(1))));
+            return Err(Failure(format!(
+                "there is no pcpu {first}: the last one is {}",
+                pcpus.saturating_sub(1)
+            )));
         }
         for pcpu in first..=last.min(pcpus.saturating_sub(1)) {
             let bit = bit(pcpu)?;
             mask = if add { mask | bit } else { mask & !bit };
         }
     }
-    if mask == 0 { Err(Failure(format!("no pcpu is left for a vcpu to run on"))) } else { Ok(mask) }
+    if mask == 0 { Err(Failure(String::from("no pcpu is left for a vcpu to run on"))) } else { Ok(mask) }
 }
 
 /// The pcpus of a list, as bits.

@@ -12,9 +12,9 @@ use zerocopy::FromZeros;
 
 use crate::controller::Controller;
 use crate::expect::BAD_POINTERS;
-use crate::host::Kernel;
 use crate::test::{Kind, Test};
 use crate::verdict::Check;
+use guest_rt::window::Window as Kernel;
 
 /// See above.
 pub const TEST: Test = Test {
