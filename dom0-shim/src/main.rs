@@ -55,17 +55,17 @@ fn main(boot: &'static Boot) -> ! {
 }
 
 /// What the toolstack stands on.
-struct Ground<'a> {
-    hypervisor: &'a Window<Frames>,
+struct Ground<'a, 'w> {
+    hypervisor: &'w Window<Frames>,
     platform: Platform,
-    store: &'a Store<'a>,
+    store: &'a Store<'w>,
     files: Archive<'static>,
 }
 
-impl<'a> Environment for Ground<'a> {
-    type Hypervisor = &'a Window<Frames>;
+impl<'w> Environment for Ground<'_, 'w> {
+    type Hypervisor = &'w Window<Frames>;
     type Platform = Platform;
-    type Registry = Store<'a>;
+    type Registry = Store<'w>;
     type Files = Archive<'static>;
 
     fn hypervisor(&self) -> &Self::Hypervisor {
@@ -76,7 +76,7 @@ impl<'a> Environment for Ground<'a> {
         &self.platform
     }
 
-    fn registry(&self) -> &Store<'a> {
+    fn registry(&self) -> &Store<'w> {
         self.store
     }
 
