@@ -14,6 +14,7 @@
 //! | [`cpus`] | lists of pcpus |
 //! | [`name`], [`mac`], [`uuid`], [`vdev`] | names and addresses |
 //! | [`mod@write`] | a domain as a file |
+//! | [`suggest`] | "did you mean" |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -34,7 +35,7 @@ mod rules;
 mod settings;
 mod source;
 mod spec;
-mod suggest;
+pub mod suggest;
 mod syntax;
 pub mod uuid;
 pub mod vdev;
