@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`platform`] | time, events, chance for the toolstack |
 //! | [`registry`] | XenStore |
+//! | [`terminal`] | the machine's console |
 //!
 //! Everything but these thin ends is in libraries that are tested on the host.
 
@@ -22,6 +23,7 @@ extern crate alloc;
 
 mod platform;
 mod registry;
+mod terminal;
 
 use alloc::format;
 use alloc::string::String;
@@ -36,11 +38,13 @@ use toolstack::tar::Archive;
 use toolstack::{Environment, Manager};
 use xen_abi::sched::ShutdownReason;
 use xen_control::foreign::Window;
+use xl::Shell;
 use xl_config::diagnostic::Diagnostic;
 use xl_config::domain::DomainConfig;
 
 use platform::Platform;
 use registry::Store;
+use terminal::Console;
 
 guest_rt::guest_main!(main);
 
@@ -99,12 +103,14 @@ fn run(boot: &'static Boot) -> Result<core::convert::Infallible, String> {
         Platform::new(boot.option("hostname").unwrap_or(HOSTNAME)).map_err(refused("VIRQ_DOM_EXC"))?;
     let ground = Ground { hypervisor: &window, platform, store: &store, files: files(boot) };
     let manager = Manager::new(ground).map_err(|failure| failure.0)?;
+    let mut console = Console::new().map_err(refused("VIRQ_CONSOLE"))?;
 
     let executor = Executor::new();
     executor.spawn(store.serve()).detach();
     executor.spawn(manager.watch_deaths()).detach();
     executor.spawn(manager.serve_consoles()).detach();
     executor.spawn(manager.autostart(load)).detach();
+    executor.spawn(async { Shell::new(&manager).run(&mut console).await }).detach();
     tasks::run(&executor)
 }
 

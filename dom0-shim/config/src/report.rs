@@ -9,6 +9,8 @@ use crate::source::{Source, Span};
 
 /// Errors, and warnings, that are told in full.
 const TOLD: usize = 100;
+/// Characters of the longest message: it may name what a file holds.
+const LONGEST: usize = 300;
 
 /// What was found so far.
 #[derive(Default, Debug)]
@@ -16,6 +18,8 @@ pub struct Report {
     found: Vec<Finding>,
     errors: usize,
     warnings: usize,
+    /// Whether the last one is among those that are told.
+    last_told: bool,
 }
 
 #[derive(Debug)]
@@ -43,7 +47,7 @@ impl Report {
 
     /// Says what to do about the last one.
     pub fn help(&mut self, help: impl Into<String>) {
-        if let Some(last) = self.found.last_mut() {
+        if let Some(last) = self.found.last_mut().filter(|_| self.last_told) {
             last.help = Some(help.into());
         }
     }
@@ -74,10 +78,19 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, span: Option<Span>, message: String, count: usize) {
-        if count <= TOLD {
-            self.found.push(Finding { severity, span, message, help: None });
+        self.last_told = count <= TOLD;
+        if self.last_told {
+            self.found.push(Finding { severity, span, message: shortened(message), help: None });
         }
     }
+}
+
+fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+        message.truncate(end);
+        message.push_str("...");
+    }
+    message
 }
 
 impl Finding {
@@ -114,13 +127,22 @@ mod tests {
     }
 
     #[test]
+    fn a_message_has_an_end() {
+        let mut report = Report::default();
+        report.warning(None, "\u{e9}".repeat(100_000));
+        let found = report.finish(&sources("a", String::new(), &[]));
+        assert_eq!(found[0].message, "\u{e9}".repeat(300) + "...");
+    }
+
+    #[test]
     fn a_flood_is_counted() {
         let mut report = Report::default();
-        for _ in 0..250 {
-            report.error(None, "x").help("h");
+        for n in 0..250 {
+            report.error(None, "x").help(format!("help {n}"));
         }
         let found = report.finish(&sources("a", String::new(), &[]));
         assert_eq!(found.len(), 101);
+        assert_eq!(found[99].help.as_deref(), Some("help 99"));
         assert_eq!(found[100].message, "150 more errors are not shown");
     }
 }

@@ -271,6 +271,8 @@ fn memory() {
     let expected = "expected a whole number from 1 to 262144 for `memory`, found ";
     assert_eq!(bad("memory=0.5"), format!("{expected}`0.5`"));
     assert_eq!(bad("memory='512 MB'"), format!("{expected}`512 MB`"));
+    assert_eq!(sizes("memory = [512]").unwrap_err(), ["expected one value for `memory`, found a list"]);
+    assert!(!shown(with("memory = 0")).contains("the unit is MiB"));
     assert_eq!(bad("memory=0"), format!("{expected}0"));
     assert_eq!(bad("memory=-1"), format!("{expected}-1"));
     assert_eq!(bad("memory=262145"), format!("{expected}262145"));

@@ -3,6 +3,8 @@
 use alloc::format;
 
 use super::reader::Reader;
+use crate::number::{self, NumberError};
+use crate::syntax::Kind;
 
 /// Most memory of a domain: 256 GiB (LIM-04).
 const MOST_MIB: u32 = 256 << 10;
@@ -29,12 +31,18 @@ pub fn memory(reader: &mut Reader<'_>) -> (u64, u64) {
 
 fn mebibytes(reader: &mut Reader<'_>, name: &str) -> Option<u32> {
     let found = reader.count(name, 1..=MOST_MIB);
-    if found.is_none()
-        && reader.text(name).is_some_and(|(text, _)| text.starts_with(|c: char| c.is_ascii_digit()))
-    {
+    if found.is_none() && has_unit(reader, name) {
         reader.report.help(format!("the unit is MiB, and is not written: {name} = 512"));
     }
     found
+}
+
+/// Whether something follows the digits, as in `512M`.
+fn has_unit(reader: &Reader<'_>, name: &str) -> bool {
+    let Some(Kind::Atom(text)) = reader.settings.get(name).map(|setting| &setting.value.kind) else {
+        return false;
+    };
+    text.starts_with(|c: char| c.is_ascii_digit()) && number::integer(text) == Err(NumberError::Digits)
 }
 
 fn kib(mib: u32) -> u64 {
