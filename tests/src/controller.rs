@@ -23,9 +23,9 @@ use zerocopy::FromZeros;
 
 use crate::cases;
 use crate::guest::{Guest, VERDICT};
-use crate::host::Kernel;
 use crate::test::{GuestMain, Kind, Shape, Test};
 use crate::verdict::{Check, Line, Problem};
+use guest_rt::window::Window as Kernel;
 
 /// Time that a test's domain may take, unless the test says otherwise.
 pub const LIMIT_MS: u64 = 10_000;

@@ -29,7 +29,6 @@ mod cases;
 mod controller;
 mod expect;
 mod guest;
-mod host;
 mod test;
 mod timing;
 

@@ -17,6 +17,9 @@
 //! | [`hypercall`] | Xen's interface |
 //! | [`clock`] | TSC and PV clock |
 //! | [`events`] | event channels in the shared page |
+//! | [`channels`] | event channels by interrupt |
+//! | [`timer`] | waiting for a time |
+//! | [`tasks`] | asynchronous tasks |
 //! | [`measure`] | what single operations cost |
 //! | [`console`] | the hypervisor's console, or the domain's own ring |
 //!
@@ -30,9 +33,11 @@ extern crate alloc;
 pub mod apic;
 pub mod boot;
 pub mod catch;
+pub mod channels;
 pub mod clock;
 pub mod console;
 pub mod cpu;
+mod critical;
 mod entry;
 pub mod events;
 mod heap;
@@ -41,6 +46,8 @@ pub mod measure;
 pub mod paging;
 pub mod segments;
 pub mod smp;
+pub mod tasks;
+pub mod timer;
 pub mod trap;
 pub mod window;
 

@@ -31,7 +31,9 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { package: "hypervisor", uses: &["xen-abi", "hv-core", "hv-arch"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xen-control", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xen-store", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
-    Layer { package: "guest-rt", uses: &["xen-abi"], unsafe_code: Unsafe::Allowed },
+    Layer { package: "xl-config", uses: &[], unsafe_code: Unsafe::Forbidden },
+    Layer { package: "xl", uses: &["xl-config"], unsafe_code: Unsafe::Forbidden },
+    Layer { package: "guest-rt", uses: &["xen-abi", "xen-control"], unsafe_code: Unsafe::Allowed },
     Layer {
         package: "dom0-shim",
         uses: &["xen-abi", "xen-control", "xen-store", "guest-rt"],
