@@ -14,7 +14,7 @@ use xen_abi::errno::Errno;
 
 use crate::path::Path;
 use crate::permissions::Permissions;
-use crate::tree::{Node, Tree};
+use crate::tree::{Node, OVERHEAD, Tree};
 
 /// Which watches a change concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Touched {
         let same = matches!((&self.seen, &self.now), (Some(seen), Some(now)) if Arc::ptr_eq(seen, now));
         let now = self.now.as_ref().filter(|_| !same);
         let sizes = [self.seen.as_ref(), now].into_iter().flatten().map(|node| node.size());
-        sizes.fold(path.len(), usize::saturating_add)
+        sizes.fold(OVERHEAD.saturating_add(path.len()), usize::saturating_add)
     }
 }
 

@@ -15,6 +15,9 @@ use xen_abi::RawDomid;
 use crate::path::{INTRODUCE_DOMAIN, Path, RELEASE_DOMAIN};
 use crate::permissions::{PRIVILEGED, Permissions};
 
+/// Bytes that a node, what a transaction knows of one, or a watch counts for besides its
+/// text: about what maps and allocations take.
+pub(crate) const OVERHEAD: usize = 128;
 /// Bytes that one permission counts for.
 const PERMISSION_BYTES: usize = 8;
 
@@ -82,8 +85,8 @@ pub(crate) fn name_bytes(name: &str) -> usize {
 }
 
 /// Bytes that a node at `path` counts for among what its owner uses.
-fn footprint(path: &str, node: Option<&Arc<Node>>) -> usize {
-    node.map_or(0, |node| node.size().saturating_add(path.len()))
+pub(crate) fn footprint(path: &str, node: &Node) -> usize {
+    OVERHEAD.saturating_add(path.len()).saturating_add(node.size())
 }
 
 /// What a domain owns.
@@ -152,11 +155,11 @@ impl Tree {
     pub(crate) fn modify(&mut self, path: &str, change: impl FnOnce(&mut Node)) {
         let generation = self.next_generation();
         let Some(node) = self.nodes.get_mut(path) else { return };
-        let before = (node.permissions.owner(), footprint(path, Some(node)));
+        let before = (node.permissions.owner(), footprint(path, node));
         let changed = Arc::make_mut(node);
         change(changed);
         changed.generation = generation;
-        let after = (node.permissions.owner(), footprint(path, Some(node)));
+        let after = (node.permissions.owner(), footprint(path, node));
         self.charge(before, false);
         self.charge(after, true);
     }
@@ -171,8 +174,8 @@ impl Tree {
     }
 
     fn account(&mut self, path: &str, node: Option<&Arc<Node>>, more: bool) {
-        if let Some(present) = node {
-            self.charge((present.permissions.owner(), footprint(path, node)), more);
+        if let Some(node) = node {
+            self.charge((node.permissions.owner(), footprint(path, node)), more);
         }
     }
 
@@ -193,6 +196,28 @@ impl Tree {
 }
 
 #[cfg(test)]
+impl Tree {
+    /// Fails where parents, children and usage do not fit together.
+    pub(crate) fn check(&self) {
+        let mut usage: BTreeMap<RawDomid, Usage> = BTreeMap::new();
+        for (path, node) in &self.nodes {
+            let owned = usage.entry(node.permissions.owner()).or_default();
+            owned.nodes += 1;
+            owned.bytes += footprint(path.as_str(), node);
+            assert_eq!(node.name_bytes, node.names().len(), "{path}");
+            for name in node.children() {
+                assert!(self.nodes.contains_key(&path.child(name)), "{path} lacks its child {name}");
+            }
+            let parent = path.parent().filter(|_| !path.is_special());
+            if let Some(parent) = parent.as_ref().map(|parent| &self.nodes[parent]) {
+                assert!(parent.children.contains(path.name()), "{path} is not its parent's child");
+            }
+        }
+        assert_eq!(usage, self.usage);
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -208,9 +233,9 @@ mod tests {
     fn owners_are_charged_for_what_they_own() {
         let mut tree = Tree::new();
         tree.put(&path("/a"), node(b"four", 3));
-        assert_eq!(tree.usage(3), Usage { nodes: 1, bytes: 2 + 4 + 8 });
+        assert_eq!(tree.usage(3), Usage { nodes: 1, bytes: OVERHEAD + 2 + 4 + 8 });
         tree.modify("/a", |node| node.add_child("b"));
-        assert_eq!(tree.usage(3), Usage { nodes: 1, bytes: 2 + 4 + 2 + 8 });
+        assert_eq!(tree.usage(3), Usage { nodes: 1, bytes: OVERHEAD + 2 + 4 + 2 + 8 });
         tree.modify("/a", |node| node.permissions = Permissions::private(4));
         assert_eq!((tree.usage(3), tree.usage(4).nodes), (Usage::default(), 1));
         tree.put(&path("/a"), node(b"", 3));

@@ -14,7 +14,7 @@ use crate::path::Path;
 use crate::permissions::{Caller, Permissions, Rights};
 use crate::quota::Quota;
 use crate::transaction::{Change, Scope, Transaction};
-use crate::tree::{Node, Tree, Usage, name_bytes};
+use crate::tree::{Node, OVERHEAD, Tree, Usage, footprint, name_bytes};
 
 /// The store as one caller sees it.
 ///
@@ -251,7 +251,7 @@ impl View<'_> {
         let mut bytes = 0usize;
         for (path, node) in nodes {
             self.fits(node.size(), 0)?;
-            bytes = bytes.saturating_add(node.size()).saturating_add(path.as_str().len());
+            bytes = bytes.saturating_add(footprint(path.as_str(), node));
         }
         self.has_memory(bytes)
     }
@@ -287,7 +287,7 @@ impl View<'_> {
                 return Err(Errno::ENOSPC);
             }
             let size = self.tree.get(path.as_str()).map_or(0, |node| node.size());
-            self.has_memory(size.saturating_add(path.as_str().len()))?;
+            self.has_memory(OVERHEAD.saturating_add(path.as_str().len()).saturating_add(size))?;
         }
         let tree = &*self.tree;
         Ok(self.transaction.as_mut().and_then(|transaction| transaction.get(path, tree)))
@@ -336,4 +336,124 @@ fn chain(missing: &[Path], value: &[u8], permissions: &Permissions) -> Vec<(Path
         below = Some(path);
     }
     nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::permissions::Permission;
+
+    /// Callers: domain 0 and three others, one of which acts for another.
+    const CALLERS: [Caller; 4] = [
+        Caller::PRIVILEGED,
+        Caller { domain: 1, target: None },
+        Caller { domain: 2, target: None },
+        Caller { domain: 3, target: Some(1) },
+    ];
+
+    #[derive(Clone, Debug)]
+    enum Operation {
+        Write(String, usize),
+        Mkdir(String),
+        Rm(String),
+        SetPermissions(String, Permissions),
+        /// Opens the caller's transaction, or ends it.
+        Turn(bool),
+    }
+
+    fn path() -> impl Strategy<Value = String> {
+        let names = prop::collection::vec(prop::sample::select(alloc::vec!["a", "b", "c"]), 1..4);
+        names.prop_map(|names| format!("/{}", names.join("/")))
+    }
+
+    fn permission() -> impl Strategy<Value = Permission> {
+        (0..4u16, 0..4u8)
+            .prop_map(|(domain, bits)| Permission { domain, rights: Rights::from_bits_truncate(bits) })
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        let permissions = (permission(), prop::collection::vec(permission(), 0..3));
+        prop_oneof![
+            3 => (path(), 0..40usize).prop_map(|(path, size)| Operation::Write(path, size)),
+            2 => path().prop_map(Operation::Mkdir),
+            2 => path().prop_map(Operation::Rm),
+            3 => (path(), permissions)
+                .prop_map(|(path, (owner, others))| Operation::SetPermissions(path, Permissions::new(owner, &others))),
+            2 => any::<bool>().prop_map(Operation::Turn),
+        ]
+    }
+
+    fn quota() -> Quota {
+        Quota { nodes: 6, node_size: 60, memory: 3000, transaction_nodes: 12, ..Quota::default() }
+    }
+
+    /// The open transaction of each caller.
+    type Open = [Option<Transaction>; 4];
+
+    fn run(tree: &mut Tree, open: &mut Open, who: usize, operation: &Operation) -> Result<(), Errno> {
+        if let Operation::Turn(commit) = operation {
+            let Some(transaction) = open[who].take() else {
+                open[who] = Some(Transaction::default());
+                return Ok(());
+            };
+            return if *commit { transaction.commit(tree).map(|_| ()) } else { Ok(()) };
+        }
+        let (transaction, changes) = (open[who].as_mut(), &mut Vec::new());
+        let mut view = View { tree, transaction, caller: CALLERS[who], quota: quota(), held: 0, changes };
+        match operation {
+            Operation::Write(path, size) => view.write(path, &alloc::vec![b'v'; *size]),
+            Operation::Mkdir(path) => view.mkdir(path),
+            Operation::Rm(path) => view.rm(path),
+            Operation::SetPermissions(path, permissions) => view.set_permissions(path, permissions.clone()),
+            Operation::Turn(_) => Ok(()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn tree_and_usage_fit_together(
+            operations in prop::collection::vec((0..4usize, operation()), 1..80)
+        ) {
+            let (mut tree, mut open) = (Tree::new(), [const { None }; 4]);
+            for (who, operation) in &operations {
+                let before = tree.len();
+                let result = run(&mut tree, &mut open, *who, operation);
+                tree.check();
+                if result.is_err() {
+                    prop_assert_eq!(tree.len(), before, "what failed changed something");
+                }
+            }
+        }
+
+        #[test]
+        fn only_who_may_write_changes_something(
+            operations in prop::collection::vec((0..4usize, operation()), 1..60)
+        ) {
+            let (mut tree, mut open) = (Tree::new(), [const { None }; 4]);
+            for (who, operation) in &operations {
+                let (caller, quota, changes) = (CALLERS[*who], quota(), &mut Vec::new());
+                let target = match operation {
+                    Operation::Write(path, _) | Operation::Mkdir(path) | Operation::Rm(path)
+                        | Operation::SetPermissions(path, _) => Path::parse(path, 0).unwrap(),
+                    Operation::Turn(_) => continue,
+                };
+                let mut view = View { tree: &mut tree, transaction: None, caller, quota, held: 0, changes };
+                let nearest = match view.fetch(&target).unwrap() {
+                    Some(node) => node,
+                    None => view.nearest_above(&target).unwrap().unwrap(),
+                };
+                let may = nearest.permissions.rights_of(caller).contains(Rights::WRITE);
+                let generation = tree.next_generation();
+                let result = run(&mut tree, &mut open, *who, operation);
+                if !may {
+                    prop_assert_eq!(result, Err(Errno::EACCES));
+                    prop_assert_eq!(tree.next_generation(), generation + 1, "nothing was changed");
+                }
+            }
+        }
+    }
 }

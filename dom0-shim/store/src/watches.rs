@@ -12,6 +12,7 @@ use crate::output::Event;
 use crate::path::Path;
 use crate::server::ConnectionId;
 use crate::transaction::{Change, Scope};
+use crate::tree::OVERHEAD;
 
 /// The client's name for a watch.
 pub(crate) type Token = Arc<[u8]>;
@@ -141,5 +142,5 @@ impl Watches {
 
 /// Bytes that a watch counts for.
 pub(crate) fn weight(path: &Path, token: &[u8]) -> usize {
-    path.as_str().len().saturating_add(token.len())
+    OVERHEAD.saturating_add(path.as_str().len()).saturating_add(token.len())
 }
