@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use guest_rt::println;
+use guest_rt::window::Window;
 use xen_abi::errno::Errno;
 use xen_abi::handle::GuestHandle;
 use xen_abi::sysctl::{DebugKeys, ReadConsole, SysctlOp};
@@ -12,9 +13,9 @@ use zerocopy::FromZeros;
 
 use crate::controller::Controller;
 use crate::expect::BAD_POINTERS;
+
 use crate::test::{Kind, Test};
 use crate::verdict::Check;
-use guest_rt::window::Window as Kernel;
 
 /// See above.
 pub const TEST: Test = Test {
@@ -49,7 +50,7 @@ fn run(controller: &Controller) -> Check {
     keys(host)
 }
 
-fn bad_buffers(host: &Kernel) -> Check {
+fn bad_buffers(host: &Window) -> Check {
     for pointer in BAD_POINTERS {
         let mut read =
             ReadConsole { buffer: GuestHandle::new(pointer), count: 64, ..ReadConsole::new_zeroed() };
@@ -59,7 +60,7 @@ fn bad_buffers(host: &Kernel) -> Check {
     Ok(())
 }
 
-fn keys(host: &Kernel) -> Check {
+fn keys(host: &Window) -> Check {
     let (_, end) = whole(host, false, 16 << 10)?;
     press(host, b"tm")?;
     let (answers, _) = read(host, false, Some(end), 4096)?;
@@ -74,14 +75,14 @@ fn keys(host: &Kernel) -> Check {
     Ok(())
 }
 
-fn press(host: &Kernel, keys: &[u8]) -> Result<(), Errno> {
+fn press(host: &Window, keys: &[u8]) -> Result<(), Errno> {
     let nr_keys = u32::try_from(keys.len()).map_err(|_| Errno::EINVAL)?;
     let mut argument = DebugKeys { keys: GuestHandle::new(keys.as_ptr() as u64), nr_keys, _pad: 0 };
     calls::sysctl(host, SysctlOp::DebugKeys, &mut argument)
 }
 
 /// The log from its beginning, `room` bytes at a time, and the index behind it.
-fn whole(host: &Kernel, clear: bool, room: usize) -> Check<(String, u32)> {
+fn whole(host: &Window, clear: bool, room: usize) -> Check<(String, u32)> {
     let (mut all, mut index) = (String::new(), None);
     loop {
         let (text, end) = read(host, clear, index, room)?;
@@ -94,7 +95,7 @@ fn whole(host: &Kernel, clear: bool, room: usize) -> Check<(String, u32)> {
 }
 
 /// One call of `readconsole`, from `index` or from the beginning.
-fn read(host: &Kernel, clear: bool, index: Option<u32>, room: usize) -> Check<(String, u32)> {
+fn read(host: &Window, clear: bool, index: Option<u32>, room: usize) -> Check<(String, u32)> {
     let mut text: Vec<u8> = alloc::vec![0; room];
     let mut argument = ReadConsole {
         clear: clear.into(),
