@@ -10,8 +10,9 @@ use anyhow::{Context, Result};
 use crate::build::Built;
 use crate::cli::Platform;
 use crate::iso::{self, BootSet};
-use crate::machine::{Config, Emulator, Machine};
+use crate::machine::{Config, Emulator, Machine, Pace};
 use crate::scenario::{Payload, Scenario, Setup};
+use crate::script::{self, Values};
 use crate::session::{DEFAULT_TIMEOUT, Failure, Session};
 use crate::setup::{self, Need};
 use crate::store;
@@ -64,10 +65,15 @@ pub(crate) fn boot(scenario: &Scenario, options: Options<'_>) -> Result<Booted> 
     let mut machine = Machine::start(&Config { log, ..config(scenario, emulator, iso) })?;
     let timeout = scenario.timeout.or(timeout).unwrap_or(DEFAULT_TIMEOUT);
     let mut sink = io::sink();
-    let mut session = Session::new(&mut machine, &mut sink, timeout);
+    let mut session = Session::new(&mut machine, &mut sink, timeout, values(scenario.machine.cpus));
     let result = session.run(&scenario.script);
     let console = session.console();
     Ok(Booted { result, console, log: machine.end() })
+}
+
+/// What scripts know of the machine.
+pub(crate) fn values(cpus: u16) -> Values {
+    Values::from([(script::CPUS.to_owned(), cpus.to_string())])
 }
 
 fn config(scenario: &Scenario, emulator: Emulator, iso: PathBuf) -> Config {
@@ -80,6 +86,7 @@ fn config(scenario: &Scenario, emulator: Emulator, iso: PathBuf) -> Config {
         firmware: machine.firmware,
         iso,
         log: None,
+        pace: Pace::Fastest,
         gdb: None,
     }
 }

@@ -76,6 +76,7 @@ Scenarios are [[scenario]] tables in tests/boot/*.toml:
   tests        names of the guest tests that report in it (optional)
   timeout      seconds that an `expect` without `within` waits (optional)
   script       the dialogue; `cargo xtask run --help` shows its language
+  script_file  the dialogue in a file of its own, instead of `script`
   machine      platform, cpus, memory, cpu_model, firmware, cmdline, dom0_args (optional, as the options of
                `run`), dom0 = \"default\" | \"none\" | \"guest-tests\" | \"FILE\" | { text = \"...\" },
                initrd = \"FILE\", store = \"default\" | \"FOLDER\"
@@ -112,7 +113,10 @@ Script language, one directive per line, `#` begins a comment:
   send \"TEXT\"                       type; escapes: \\r \\n \\t \\e \\\\ \\\" \\xHH
   never /REGEX/                     fail when this is seen from here on
   sleep SECONDS
+  check SUM ==|!=|<|<=|>|>= SUM     compare figures: numbers and captured values, with + and - between
   expect-end poweroff|reboot|triple-fault|halt [within SECONDS]
+(?<name>...) in an `expect` captures a value; ${name} stands for it in later patterns and texts. `cpus` is
+there from the start.
 Matching sees the console without carriage returns and escape sequences; `^` and `$` match at lines.
 `expect-end reboot` waits for the machine's reset and goes on. `halt` means that the machine stays on
 and writes nothing for 3 seconds. A script that ends without `expect-end` passes; the machine is ended.";

@@ -1,6 +1,5 @@
 //! `run`: one machine, with a person or a script at its console.
 
-use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,13 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::boot;
 use crate::cli::RunArgs;
 use crate::iso;
-use crate::machine::{Config, Ended, Event, Input, Machine};
+use crate::machine::{Config, Ended, Event, Input, Machine, Pace};
 use crate::process;
+use crate::scenario;
 use crate::script::Script;
 use crate::session::{DEFAULT_TIMEOUT, Session};
 use crate::ui;
@@ -33,7 +34,7 @@ const KEYS: &str = "\r\n\
 
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     // A script with a mistake fails before anything is built.
-    let script = args.script.as_deref().map(read_script).transpose()?;
+    let script = args.script.as_deref().map(scenario::read_script).transpose()?;
     let work = workspace::scratch("run")?;
     let set = iso::boot_set(&args.boot, work.path())?;
     set.ensure_fits(args.machine.memory)?;
@@ -41,25 +42,22 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let progress = ui::spinner("making the ISO image");
     iso::make(&set, work.path(), &medium)?;
     drop(progress);
-    let config = Config::new(&args.machine, medium)?;
+    // A script need not wait as long as a person would.
+    let pace = if script.is_some() { Pace::Fastest } else { Pace::RealTime };
+    let config = Config { pace, ..Config::new(&args.machine, medium)? };
     ui::step("Booting", &format!("{} CPUs, {} MiB in {}", config.cpus, config.memory_mib, config.emulator));
     let machine = Machine::start(&config)?;
     match (script, &args.script) {
-        (Some(script), Some(path)) => {
-            scripted(machine, &script, path, args.timeout.unwrap_or(DEFAULT_TIMEOUT))
-        }
+        (Some(script), Some(path)) => scripted(machine, &script, path, args),
         _ => interactive(machine, args.timeout),
     }
 }
 
-pub(crate) fn read_script(path: &Path) -> Result<Script> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Script::parse(&text, 1).map_err(|error| anyhow!("{}: {error}", path.display()))
-}
-
-fn scripted(mut machine: Machine, script: &Script, path: &Path, timeout: Duration) -> Result<()> {
+fn scripted(mut machine: Machine, script: &Script, path: &Path, args: &RunArgs) -> Result<()> {
     let mut stdout = io::stdout();
-    let result = Session::new(&mut machine, &mut stdout, timeout).run(script);
+    let timeout = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let values = boot::values(args.machine.cpus);
+    let result = Session::new(&mut machine, &mut stdout, timeout, values).run(script);
     let excerpt = machine.end();
     // The console may have stopped in the middle of a line.
     println!();
