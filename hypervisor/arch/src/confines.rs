@@ -26,6 +26,7 @@ pub(crate) mod cache;
 pub mod page;
 mod pcpus;
 mod shootdown;
+pub(crate) mod walks;
 
 use core::marker::PhantomData;
 use core::mem;
@@ -34,7 +35,9 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use alloc::vec::Vec;
 
-use hv_core::addr::{Gfn, GuestPhysAddr, HostPhysAddr, Mfn, PAGE_LEN, PAGE_SIZE, PhysRange, to_usize};
+use hv_core::addr::{
+    Gfn, GuestPhysAddr, GuestVirtAddr, HostPhysAddr, Mfn, PAGE_LEN, PAGE_SIZE, PhysRange, to_usize,
+};
 use hv_core::ept::{
     AccessedDirty, Ept, EptMemory, Eptp, Extent, Flush, LargePages, Lookup, MapError, Mapping, OutOfTables,
     Page, PageType, Progress, RamCaching, Rights, Teardown,
@@ -43,7 +46,7 @@ use hv_core::frame::{FrameState, GetError, Order, OutOfFrames, Reach, Use};
 use hv_core::id::DomId;
 use hv_core::msr_policy::X2apicAccess;
 use hv_core::paging::TableMemory;
-use hv_core::pt_walk::GuestMemory;
+use hv_core::pt_walk::{GuestMemory, KernelWalk, Purpose};
 use hv_core::vlapic::APIC_ADDRESS;
 use hv_core::vmx_caps::{EptVpidCaps, VmxConfig};
 
@@ -924,6 +927,67 @@ impl Local<'_> {
         cache.find(stamp, gfn.get(), write)
     }
 
+    /// Copies what the guest's kernel reads from `from` on, in one page of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::NotMapped`] if `walk` does not lead there, or it does not lie in one page.
+    #[inline]
+    pub fn read_by(self, walk: KernelWalk, from: GuestVirtAddr, to: &mut [u8]) -> Result<(), AccessError> {
+        check_one_page(from, to.len())?;
+        let from = self.kernel_address(walk, from, false).ok_or(AccessError::NotMapped)?;
+        // SAFETY: as in `Confines::read`.
+        unsafe { memory::copy_from_guest(from, to) };
+        Ok(())
+    }
+
+    /// Copies `from` to what the guest's kernel writes from `to` on, in one page of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::read_by`].
+    #[inline]
+    pub fn write_by(self, walk: KernelWalk, to: GuestVirtAddr, from: &[u8]) -> Result<(), AccessError> {
+        check_one_page(to, from.len())?;
+        let to = self.kernel_address(walk, to, true).ok_or(AccessError::NotMapped)?;
+        // SAFETY: as in `Confines::write`.
+        unsafe { memory::copy_to_guest(to, from) };
+        Ok(())
+    }
+
+    /// Where what `walk` finds at `at` is mapped; as [`Local::address`].
+    fn kernel_address(self, walk: KernelWalk, at: GuestVirtAddr, write: bool) -> Option<*mut u8> {
+        let here = percpu::this();
+        if here.ept().get() != self.confines.eptp.get() {
+            return None;
+        }
+        let stamp = self.confines.stamp.load(Ordering::Acquire);
+        // SAFETY: its vcpu is loaded here, as was just seen.
+        let frame = match unsafe { here.walks.find(stamp, walk, at, write) } {
+            Some(frame) => frame,
+            None => self.find_kernel_page(stamp, walk, at, write)?,
+        };
+        Some((frame | at.page_offset()) as *mut u8)
+    }
+
+    #[cold]
+    fn find_kernel_page(self, stamp: u64, walk: KernelWalk, at: GuestVirtAddr, write: bool) -> Option<u64> {
+        let purpose = if write { Purpose::Write } else { Purpose::Read };
+        let mut entries = walks::Entries::new();
+        let found = walk.find(&self, at, purpose, |place, entry| {
+            // What has just been read is still there, and a walk has no more levels.
+            if let Some(place) = self.address(place, false) {
+                let _room = entries.try_push((place as u64, entry));
+            }
+        })?;
+        let first_byte = found.addr.gfn().start();
+        let frame = self.address(first_byte, write)? as u64;
+        let writable = found.writable && self.address(first_byte, true).is_some();
+        let flags = if writable { walks::WRITABLE } else { 0 };
+        percpu::this().walks.remember(stamp, walk, at, &entries, frame | flags);
+        Some(frame)
+    }
+
     /// Copies what lies in one frame from `at` on.
     ///
     /// # Errors
@@ -951,6 +1015,12 @@ impl Local<'_> {
         unsafe { memory::copy_to_guest(to, from) };
         Ok(())
     }
+}
+
+#[inline]
+fn check_one_page(at: GuestVirtAddr, len: usize) -> Result<(), AccessError> {
+    let room = to_usize(PAGE_SIZE - at.page_offset());
+    if len <= room { Ok(()) } else { Err(AccessError::NotMapped) }
 }
 
 #[inline]

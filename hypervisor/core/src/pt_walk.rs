@@ -333,7 +333,7 @@ impl Walker {
         if registers.cr4 & CR4_LA57 != 0 {
             return Err(Fault::FiveLevel);
         }
-        let reserved = self.beyond | reserved_no_execute(registers);
+        let reserved = self.beyond | reserved_no_execute(registers.efer);
         let leaf = self.walk_64(memory, 39, registers.cr3 & FRAME, reserved, addr.get(), seen);
         end(registers, addr, access, leaf)
     }
@@ -430,7 +430,7 @@ impl Walker {
             return Err(Stop::NotPresent);
         }
         // Its reserved bits were checked when CR3 was loaded.
-        let reserved = self.beyond | BITS_62_52 | reserved_no_execute(registers);
+        let reserved = self.beyond | BITS_62_52 | reserved_no_execute(registers.efer);
         self.walk_64(memory, 21, pdpte & FRAME, reserved, virt, seen)
     }
 
@@ -485,32 +485,33 @@ pub struct KernelPage {
 }
 
 impl KernelWalk {
-    /// For a CPU with `phys_bits` (MAXPHYADDR), if `registers` say 4-level paging.
+    /// For a CPU with `phys_bits` (MAXPHYADDR), if the guest is in IA-32e mode: then CR0.PG and
+    /// CR4.PAE are set (SDM "IA32_EFER"), and CR4.LA57, which no guest may set, is clear.
     #[inline]
     #[must_use]
-    pub fn new(phys_bits: u32, registers: &Registers) -> Option<Self> {
-        let four_levels =
-            registers.cr0 & CR0_PG != 0 && registers.efer & EFER_LMA != 0 && registers.cr4 & CR4_LA57 == 0;
+    pub fn new(phys_bits: u32, cr3: u64, efer: u64) -> Option<Self> {
         let beyond = FRAME & !1_u64.wrapping_shl(phys_bits).wrapping_sub(1);
-        four_levels.then_some(Self {
-            root: registers.cr3 & FRAME,
-            reserved: beyond | reserved_no_execute(registers),
-        })
+        (efer & EFER_LMA != 0)
+            .then_some(Self { root: cr3 & FRAME, reserved: beyond | reserved_no_execute(efer) })
     }
 
     /// Where `addr` leads, if a page of the supervisor's is there that may be used so:
-    /// neither SMAP and SMEP nor protection keys concern it.
+    /// neither SMAP and SMEP nor protection keys concern it. `seen` gets each entry on the
+    /// way, and its address: as long as they stay so, the answer does.
     #[inline]
     pub fn find<M: GuestMemory>(
         self,
         memory: &M,
         addr: GuestVirtAddr,
         purpose: Purpose,
+        mut seen: impl FnMut(GuestPhysAddr, u64),
     ) -> Option<KernelPage> {
         let virt = addr.get();
         let (mut table, mut shift, mut all, mut any) = (self.root, 39, u64::MAX, 0);
         let start = loop {
-            let entry = memory.read_u64(phys(table | (virt.wrapping_shr(shift) & 0x1ff) << 3))?;
+            let at = phys(table | (virt.wrapping_shr(shift) & 0x1ff) << 3);
+            let entry = memory.read_u64(at)?;
+            seen(at, entry);
             (all, any) = (all & entry, any | entry);
             if entry & (PRESENT | self.reserved) != PRESENT {
                 return None;
@@ -658,8 +659,8 @@ fn unpaged(addr: GuestVirtAddr) -> Walk {
     Walk { addr, order: Order::FRAME, rights: PageRights::all(), flags: Flags::Set }
 }
 
-const fn reserved_no_execute(registers: &Registers) -> u64 {
-    if registers.efer & EFER_NXE == 0 { NO_EXECUTE } else { 0 }
+const fn reserved_no_execute(efer: u64) -> u64 {
+    if efer & EFER_NXE == 0 { NO_EXECUTE } else { 0 }
 }
 
 /// `raw`, made of fields of at most 52 bits.
