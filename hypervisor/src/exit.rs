@@ -244,7 +244,7 @@ fn is_active(
         Activity::Active => return true,
         Activity::Down => false,
         Activity::Halted => interrupts::ends_halt(cpu, vcpu, pending),
-        Activity::Waiting => owed.contains(Work::ROUSE) || interrupts::are_waiting(vcpu, pending),
+        Activity::Waiting => owed.contains(Work::ROUSE) || interrupts::are_waiting(cpu, vcpu, pending),
     };
     if wakes {
         *activity = Activity::Active;

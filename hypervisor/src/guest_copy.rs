@@ -205,7 +205,9 @@ impl<'a, 'b> Guest<'a, 'b> {
     #[inline]
     pub fn read(&self, from: u64, to: &mut [u8]) -> Result<(), Errno> {
         match self.kernel {
-            Some(walk) if self.memory.read_by(walk, GuestVirtAddr::new(from), to).is_ok() => Ok(()),
+            Some(walk) if self.memory.read_by(walk, GuestVirtAddr::new(from), to, Purpose::Read).is_ok() => {
+                Ok(())
+            }
             _ => self.read_as(from, to, KERNEL_READ),
         }
     }
@@ -217,8 +219,9 @@ impl<'a, 'b> Guest<'a, 'b> {
         while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let (at, len) = piece(from, done, rest.len())?;
             let rest = rest.get_mut(..len).ok_or(Errno::EFAULT)?;
-            let found =
-                self.kernel_walk(access).is_some_and(|walk| self.memory.read_by(walk, at, rest).is_ok());
+            let found = self
+                .kernel_walk(access)
+                .is_some_and(|walk| self.memory.read_by(walk, at, rest, access.purpose).is_ok());
             if !found {
                 self.memory.read(self.walk(at, access)?, rest).map_err(|_| Errno::EFAULT)?;
             }
@@ -285,9 +288,9 @@ impl<'a, 'b> Guest<'a, 'b> {
         self.write(address, field.as_bytes())
     }
 
-    /// The short walk, if it may be tried: it reads and writes as supervisor.
+    /// The short walk, if it may be tried.
     fn kernel_walk(&self, access: Access) -> Option<KernelWalk> {
-        self.kernel.filter(|_| access.privilege == Privilege::Supervisor && access.purpose != Purpose::Fetch)
+        self.kernel.filter(|_| access.privilege == Privilege::Supervisor)
     }
 
     /// Any mode of paging, any rights.

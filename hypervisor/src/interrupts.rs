@@ -190,7 +190,7 @@ pub fn expire(vcpu: &Vcpu) {
         (timers.expire(clock::now()), timers.deadline().map(clock::tsc_at))
     };
     if expired.timer {
-        event::raise(vcpu.domain(), Virq::Timer, vcpu.id());
+        event::raise_here(vcpu, Virq::Timer);
     }
     if expired.poll {
         vcpu.owe(Work::ROUSE);
@@ -218,7 +218,7 @@ pub fn take_signal(vcpu: &Vcpu) -> Option<Signal> {
 fn conditions(cpu: &Loaded<'_>) -> Conditions {
     Conditions {
         interruptibility: Interruptibility::from_bits_retain(cpu.read(vmcs::GUEST_INTERRUPTIBILITY_STATE)),
-        interrupts_enabled: cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0,
+        interrupts_enabled: are_enabled(cpu),
         protected_mode: cpu.read(vmcs::GUEST_CR0) & CR0_PE != 0,
         trap_pending: cpu.is_single_step_pending(),
     }
@@ -231,17 +231,22 @@ pub fn are_enabled(cpu: &Loaded<'_>) -> bool {
 
 /// Whether a halted vcpu has an event that ends HLT.
 pub fn ends_halt(cpu: &Loaded<'_>, vcpu: &Vcpu, pending: &PendingEvents) -> bool {
-    !pending.is_empty() || are_enabled(cpu) && are_waiting(vcpu, pending)
+    !pending.is_empty() || are_enabled(cpu) && are_waiting(cpu, vcpu, pending)
 }
 
 /// Whether there is an event for the vcpu that it gets when it can take it.
-pub fn are_waiting(vcpu: &Vcpu, pending: &PendingEvents) -> bool {
-    if !pending.is_empty() {
+pub fn are_waiting(cpu: &Loaded<'_>, vcpu: &Vcpu, pending: &PendingEvents) -> bool {
+    if !pending.is_empty() || upcall(vcpu).is_some() {
         return true;
     }
     let mut lapic = vcpu.lapic().lock();
     vcpu.posted().fold(&mut lapic);
-    lapic.pending().is_some() || upcall(vcpu).is_some()
+    // What was not requested past the CPU it knows: that saves to look through the registers.
+    if cpu.apic().delivers() && !lapic.has_status_change() {
+        is_requested(cpu, &lapic)
+    } else {
+        lapic.pending().is_some()
+    }
 }
 
 /// The vector by which the vcpu is told of events, if there are any and it is told past
@@ -259,6 +264,15 @@ pub fn upcall_raised(vcpu: &Arc<Vcpu>) {
         Some(vector) => raise(vcpu, vector),
         None => vcpu.notify(Work::EVENTS),
     }
+}
+
+/// As [`upcall_raised`], of the vcpu that runs on this pcpu.
+#[inline]
+pub fn upcall_raised_here(vcpu: &Vcpu) {
+    if let Some(vector) = vcpu.upcall_vector() {
+        vcpu.posted().post(vector.get(), Trigger::Edge);
+    }
+    vcpu.owe(Work::EVENTS);
 }
 
 /// Injects the most urgent event at the VM entry that follows, and has the vcpu exit

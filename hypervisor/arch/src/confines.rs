@@ -927,15 +927,21 @@ impl Local<'_> {
         cache.find(stamp, gfn.get(), write)
     }
 
-    /// Copies what the guest's kernel reads from `from` on, in one page of its own.
+    /// Copies what the guest's kernel reads, or fetches, from `from` on, in one page of its own.
     ///
     /// # Errors
     ///
     /// [`AccessError::NotMapped`] if `walk` does not lead there, or it does not lie in one page.
     #[inline]
-    pub fn read_by(self, walk: KernelWalk, from: GuestVirtAddr, to: &mut [u8]) -> Result<(), AccessError> {
+    pub fn read_by(
+        self,
+        walk: KernelWalk,
+        from: GuestVirtAddr,
+        to: &mut [u8],
+        purpose: Purpose,
+    ) -> Result<(), AccessError> {
         check_one_page(from, to.len())?;
-        let from = self.kernel_address(walk, from, false).ok_or(AccessError::NotMapped)?;
+        let from = self.kernel_address(walk, from, purpose).ok_or(AccessError::NotMapped)?;
         // SAFETY: as in `Confines::read`.
         unsafe { memory::copy_from_guest(from, to) };
         Ok(())
@@ -949,30 +955,35 @@ impl Local<'_> {
     #[inline]
     pub fn write_by(self, walk: KernelWalk, to: GuestVirtAddr, from: &[u8]) -> Result<(), AccessError> {
         check_one_page(to, from.len())?;
-        let to = self.kernel_address(walk, to, true).ok_or(AccessError::NotMapped)?;
+        let to = self.kernel_address(walk, to, Purpose::Write).ok_or(AccessError::NotMapped)?;
         // SAFETY: as in `Confines::write`.
         unsafe { memory::copy_to_guest(to, from) };
         Ok(())
     }
 
     /// Where what `walk` finds at `at` is mapped; as [`Local::address`].
-    fn kernel_address(self, walk: KernelWalk, at: GuestVirtAddr, write: bool) -> Option<*mut u8> {
+    fn kernel_address(self, walk: KernelWalk, at: GuestVirtAddr, purpose: Purpose) -> Option<*mut u8> {
         let here = percpu::this();
         if here.ept().get() != self.confines.eptp.get() {
             return None;
         }
         let stamp = self.confines.stamp.load(Ordering::Acquire);
         // SAFETY: its vcpu is loaded here, as was just seen.
-        let frame = match unsafe { here.walks.find(stamp, walk, at, write) } {
+        let frame = match unsafe { here.walks.find(stamp, walk, at, purpose) } {
             Some(frame) => frame,
-            None => self.find_kernel_page(stamp, walk, at, write)?,
+            None => self.find_kernel_page(stamp, walk, at, purpose)?,
         };
         Some((frame | at.page_offset()) as *mut u8)
     }
 
     #[cold]
-    fn find_kernel_page(self, stamp: u64, walk: KernelWalk, at: GuestVirtAddr, write: bool) -> Option<u64> {
-        let purpose = if write { Purpose::Write } else { Purpose::Read };
+    fn find_kernel_page(
+        self,
+        stamp: u64,
+        walk: KernelWalk,
+        at: GuestVirtAddr,
+        purpose: Purpose,
+    ) -> Option<u64> {
         let mut entries = walks::Entries::new();
         let found = walk.find(&self, at, purpose, |place, entry| {
             // What has just been read is still there, and a walk has no more levels.
@@ -981,10 +992,11 @@ impl Local<'_> {
             }
         })?;
         let first_byte = found.addr.gfn().start();
-        let frame = self.address(first_byte, write)? as u64;
+        let frame = self.address(first_byte, purpose == Purpose::Write)? as u64;
         let writable = found.writable && self.address(first_byte, true).is_some();
-        let flags = if writable { walks::WRITABLE } else { 0 };
-        percpu::this().walks.remember(stamp, walk, at, &entries, frame | flags);
+        let mut rights = if writable { walks::WRITABLE } else { 0 };
+        rights |= if found.executable { walks::EXECUTABLE } else { 0 };
+        percpu::this().walks.remember(stamp, walk, at, &entries, frame | rights);
         Some(frame)
     }
 

@@ -482,6 +482,8 @@ pub struct KernelPage {
     pub addr: GuestPhysAddr,
     /// Whether it may be written.
     pub writable: bool,
+    /// Whether code may be fetched from it.
+    pub executable: bool,
 }
 
 impl KernelWalk {
@@ -531,15 +533,15 @@ impl KernelWalk {
             shift = shift.wrapping_sub(9);
         };
         let supervisor = all & USER == 0;
-        let writable = all & WRITABLE != 0;
+        let (writable, executable) = (all & WRITABLE != 0, any & NO_EXECUTE == 0);
         let allowed = match purpose {
             Purpose::Read => true,
             Purpose::Write => writable,
-            Purpose::Fetch => any & NO_EXECUTE == 0,
+            Purpose::Fetch => executable,
         };
         let offset = virt & 1_u64.wrapping_shl(shift).wrapping_sub(1);
         let found = supervisor && allowed && addr.is_canonical();
-        found.then(|| KernelPage { addr: phys(start | offset), writable })
+        found.then(|| KernelPage { addr: phys(start | offset), writable, executable })
     }
 }
 

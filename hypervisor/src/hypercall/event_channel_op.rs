@@ -52,7 +52,7 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
     let [op, ..] = call.arguments;
     if op == EventChannelOp::Send as u64 {
         let EvtchnSend { port } = request.read()?;
-        return done(event::send(request.domain(), port));
+        return done(event::send(call.vcpu, port));
     }
     if op == RESET_CONTINUED {
         return reset(&request, true);

@@ -10,7 +10,7 @@
 use core::cell::Cell;
 
 use hv_core::addr::{GuestVirtAddr, to_usize};
-use hv_core::pt_walk::KernelWalk;
+use hv_core::pt_walk::{KernelWalk, Purpose};
 
 use crate::memory;
 
@@ -19,8 +19,10 @@ use crate::memory;
 const PAGES: usize = 16;
 /// Most entries on the way to a page.
 const LEVELS: usize = 4;
-/// In the address where a frame is mapped: the guest may write it.
-pub(super) const WRITABLE: u64 = 1;
+/// In the address where a frame is mapped: the guest may write it, or fetch code from it.
+pub(super) const WRITABLE: u64 = 1 << 0;
+pub(super) const EXECUTABLE: u64 = 1 << 1;
+const RIGHTS: u64 = WRITABLE | EXECUTABLE;
 
 /// The walks of one pcpu.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl Walks {
     }
 
     /// Where the frame is mapped to which `walk` would lead for the page of `at`, if that is
-    /// known and the frame may be read, or written.
+    /// known and it has the rights that `purpose` needs.
     ///
     /// # Safety
     ///
@@ -68,7 +70,7 @@ impl Walks {
         stamp: u64,
         walk: KernelWalk,
         at: GuestVirtAddr,
-        write: bool,
+        purpose: Purpose,
     ) -> Option<u64> {
         let first_byte = at.get() - at.page_offset();
         let page = &self.0[index(first_byte)];
@@ -83,12 +85,17 @@ impl Walks {
             }
         }
         let frame = page.frame.get();
-        (!write || frame & WRITABLE != 0).then_some(frame & !WRITABLE)
+        let needed = match purpose {
+            Purpose::Read => 0,
+            Purpose::Write => WRITABLE,
+            Purpose::Fetch => EXECUTABLE,
+        };
+        (frame & needed == needed).then_some(frame & !RIGHTS)
     }
 
     /// Remembers that `walk` has met `entries`, each with the address where it is mapped, on
     /// its way to the page of `at`, whose frame is mapped at `frame`, with [`WRITABLE`] if it
-    /// may be written.
+    /// may be written, and [`EXECUTABLE`].
     pub(super) fn remember(
         &self,
         stamp: u64,
