@@ -82,7 +82,7 @@ fn privilege(cpu: &Loaded<'_>) -> Privilege {
 ///
 /// `EFAULT`: it is no longer there.
 pub fn fetch(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.read_as(from, to, Access { purpose: Purpose::Fetch, privilege: privilege(cpu) })
+    Guest::new(cpu, vcpu)?.read_with(from, to, Access { purpose: Purpose::Fetch, privilege: privilege(cpu) })
 }
 
 /// Copies the structure at `handle` from the guest.
@@ -204,11 +204,16 @@ impl<'a, 'b> Guest<'a, 'b> {
     /// `EFAULT`.
     #[inline]
     pub fn read(&self, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-        match self.kernel {
-            Some(walk) if self.memory.read_by(walk, GuestVirtAddr::new(from), to, Purpose::Read).is_ok() => {
+        self.read_with(from, to, KERNEL_READ)
+    }
+
+    #[inline]
+    fn read_with(&self, from: u64, to: &mut [u8], access: Access) -> Result<(), Errno> {
+        match self.kernel_walk(access) {
+            Some(walk) if self.memory.read_by(walk, GuestVirtAddr::new(from), to, access.purpose).is_ok() => {
                 Ok(())
             }
-            _ => self.read_as(from, to, KERNEL_READ),
+            _ => self.read_as(from, to, access),
         }
     }
 
@@ -289,6 +294,7 @@ impl<'a, 'b> Guest<'a, 'b> {
     }
 
     /// The short walk, if it may be tried.
+    #[inline]
     fn kernel_walk(&self, access: Access) -> Option<KernelWalk> {
         self.kernel.filter(|_| access.privilege == Privilege::Supervisor)
     }

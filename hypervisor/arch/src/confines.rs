@@ -927,6 +927,14 @@ impl Local<'_> {
         cache.find(stamp, gfn.get(), write)
     }
 
+    /// The 8 bytes at `at`, a multiple of 8, and where they are mapped.
+    #[inline]
+    fn read_word(self, at: GuestPhysAddr) -> Option<(*mut u8, u64)> {
+        let from = self.address(at, false)?;
+        // SAFETY: RAM of the domain; aligned, so in one frame.
+        at.get().is_multiple_of(8).then(|| (from, unsafe { memory::read_guest_u64(from) }))
+    }
+
     /// Copies what the guest's kernel reads, or fetches, from `from` on, in one page of its own.
     ///
     /// # Errors
@@ -984,19 +992,17 @@ impl Local<'_> {
         at: GuestVirtAddr,
         purpose: Purpose,
     ) -> Option<u64> {
-        let mut entries = walks::Entries::new();
-        let found = walk.find(&self, at, purpose, |place, entry| {
-            // What has just been read is still there, and a walk has no more levels.
-            if let Some(place) = self.address(place, false) {
-                let _room = entries.try_push((place as u64, entry));
-            }
-        })?;
+        let seen = walks::Seen::new(self);
+        let found = walk.find(&seen, at, purpose)?;
         let first_byte = found.addr.gfn().start();
-        let frame = self.address(first_byte, purpose == Purpose::Write)? as u64;
-        let writable = found.writable && self.address(first_byte, true).is_some();
+        let (frame, writable) = match self.address(first_byte, true) {
+            Some(frame) => (frame as u64, found.writable),
+            None if purpose == Purpose::Write => return None,
+            None => (self.address(first_byte, false)? as u64, false),
+        };
         let mut rights = if writable { walks::WRITABLE } else { 0 };
         rights |= if found.executable { walks::EXECUTABLE } else { 0 };
-        percpu::this().walks.remember(stamp, walk, at, &entries, frame | rights);
+        percpu::this().walks.remember(stamp, walk, at, &seen, frame | rights);
         Some(frame)
     }
 
@@ -1045,9 +1051,7 @@ fn check_one_frame(at: GuestPhysAddr, len: usize) -> Result<(), AccessError> {
 impl GuestMemory for Local<'_> {
     #[inline]
     fn read_u64(&self, addr: GuestPhysAddr) -> Option<u64> {
-        let from = self.address(addr, false)?;
-        // SAFETY: RAM of the domain; aligned, so in one frame.
-        addr.get().is_multiple_of(8).then(|| unsafe { memory::read_guest_u64(from) })
+        Some(self.read_word(addr)?.1)
     }
 
     #[inline]

@@ -486,6 +486,14 @@ pub(crate) unsafe fn copy_from_guest(from: *const u8, to: &mut [u8]) {
 /// the instructions make no assumption about what they read.
 #[inline]
 unsafe fn copy_guest(from: *const u8, to: *mut u8, len: usize) {
+    if len == size_of::<u32>() {
+        // SAFETY: by the caller.
+        unsafe {
+            asm!("mov {word:e}, [{from}]", "mov [{to}], {word:e}", word = out(reg) _, from = in(reg) from,
+                 to = in(reg) to, options(nostack, preserves_flags));
+        }
+        return;
+    }
     // SAFETY: by the caller. Words first, then the bytes that are left; the address registers
     // stand behind what was copied.
     unsafe {

@@ -470,9 +470,9 @@ impl Walker {
 /// still be there: then [`Walker::walk`] tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KernelWalk {
-    root: u64,
-    /// Bits that no entry may have.
-    reserved: u64,
+    /// Where the first table is; in bit 0 whether bit 63 of entries is reserved.
+    key: u64,
+    phys_bits: u32,
 }
 
 /// What [`KernelWalk::find`] found.
@@ -491,31 +491,36 @@ impl KernelWalk {
     /// CR4.PAE are set (SDM "IA32_EFER"), and CR4.LA57, which no guest may set, is clear.
     #[inline]
     #[must_use]
-    pub fn new(phys_bits: u32, cr3: u64, efer: u64) -> Option<Self> {
-        let beyond = FRAME & !1_u64.wrapping_shl(phys_bits).wrapping_sub(1);
-        (efer & EFER_LMA != 0)
-            .then_some(Self { root: cr3 & FRAME, reserved: beyond | reserved_no_execute(efer) })
+    pub const fn new(phys_bits: u32, cr3: u64, efer: u64) -> Option<Self> {
+        if efer & EFER_LMA == 0 {
+            return None;
+        }
+        Some(Self { key: cr3 & FRAME | (efer & EFER_NXE == 0) as u64, phys_bits })
+    }
+
+    /// A number that is the same, on one CPU, only for those that lead to the same places.
+    #[inline]
+    #[must_use]
+    pub const fn key(self) -> u64 {
+        self.key
     }
 
     /// Where `addr` leads, if a page of the supervisor's is there that may be used so:
-    /// neither SMAP and SMEP nor protection keys concern it. `seen` gets each entry on the
-    /// way, and its address: as long as they stay so, the answer does.
-    #[inline]
+    /// neither SMAP and SMEP nor protection keys concern it.
     pub fn find<M: GuestMemory>(
         self,
         memory: &M,
         addr: GuestVirtAddr,
         purpose: Purpose,
-        mut seen: impl FnMut(GuestPhysAddr, u64),
     ) -> Option<KernelPage> {
         let virt = addr.get();
-        let (mut table, mut shift, mut all, mut any) = (self.root, 39, u64::MAX, 0);
+        let beyond = FRAME & !1_u64.wrapping_shl(self.phys_bits).wrapping_sub(1);
+        let reserved = beyond | if self.key & 1 != 0 { NO_EXECUTE } else { 0 };
+        let (mut table, mut shift, mut all, mut any) = (self.key & FRAME, 39, u64::MAX, 0);
         let start = loop {
-            let at = phys(table | (virt.wrapping_shr(shift) & 0x1ff) << 3);
-            let entry = memory.read_u64(at)?;
-            seen(at, entry);
+            let entry = memory.read_u64(phys(table | (virt.wrapping_shr(shift) & 0x1ff) << 3))?;
             (all, any) = (all & entry, any | entry);
-            if entry & (PRESENT | self.reserved) != PRESENT {
+            if entry & (PRESENT | reserved) != PRESENT {
                 return None;
             }
             if shift == PAGE_SHIFT {

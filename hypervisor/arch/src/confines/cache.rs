@@ -53,8 +53,9 @@ impl Cache {
     }
 }
 
-/// Neighbours and the same frames of neighbouring large pages lie apart.
+/// Neighbours, what is 16 frames apart as stacks are, and the same frames of neighbouring large
+/// pages lie apart.
 #[inline]
 fn index(gfn: u64) -> usize {
-    to_usize(gfn ^ gfn >> 9) & (ENTRIES - 1)
+    to_usize(gfn ^ gfn >> 4 ^ gfn >> 9) & (ENTRIES - 1)
 }

@@ -7,11 +7,13 @@
 //! would end. As for [`super::cache`], where they were found is good for the stamp that the
 //! p2m had.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 
-use hv_core::addr::{GuestVirtAddr, to_usize};
-use hv_core::pt_walk::{KernelWalk, Purpose};
+use arrayvec::ArrayVec;
+use hv_core::addr::{GuestPhysAddr, GuestVirtAddr, to_usize};
+use hv_core::pt_walk::{GuestMemory, KernelWalk, Purpose};
 
+use super::Local;
 use crate::memory;
 
 /// Pages; a power of two. A copy of a structure takes one, the stack and static data of a
@@ -32,7 +34,8 @@ pub(crate) struct Walks([Page; PAGES]);
 struct Page {
     /// 0: empty.
     stamp: Cell<u64>,
-    walk: Cell<Option<KernelWalk>>,
+    /// [`KernelWalk::key`].
+    key: Cell<u64>,
     first_byte: Cell<u64>,
     /// Where each entry is mapped, and what it was. The last one again where the way is
     /// shorter.
@@ -40,8 +43,31 @@ struct Page {
     frame: Cell<u64>,
 }
 
-/// The entries that a walk has met.
-pub(super) type Entries = arrayvec::ArrayVec<(u64, u64), LEVELS>;
+/// The guest's memory as a walk reads it, and what it has read: where each entry is mapped,
+/// and what it was.
+pub(super) struct Seen<'a> {
+    memory: Local<'a>,
+    entries: RefCell<ArrayVec<(u64, u64), LEVELS>>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(memory: Local<'a>) -> Self {
+        Self { memory, entries: RefCell::new(ArrayVec::new_const()) }
+    }
+}
+
+impl GuestMemory for Seen<'_> {
+    fn read_u64(&self, addr: GuestPhysAddr) -> Option<u64> {
+        let (from, entry) = self.memory.read_word(addr)?;
+        // A walk has no more levels.
+        self.entries.borrow_mut().try_push((from as u64, entry)).ok()?;
+        Some(entry)
+    }
+
+    fn read_u32(&self, addr: GuestPhysAddr) -> Option<u32> {
+        self.memory.read_u32(addr)
+    }
+}
 
 impl Walks {
     pub(crate) const fn new() -> Self {
@@ -49,7 +75,7 @@ impl Walks {
             [const {
                 Page {
                     stamp: Cell::new(0),
-                    walk: Cell::new(None),
+                    key: Cell::new(0),
                     first_byte: Cell::new(0),
                     entries: [const { (Cell::new(0), Cell::new(0)) }; LEVELS],
                     frame: Cell::new(0),
@@ -74,7 +100,7 @@ impl Walks {
     ) -> Option<u64> {
         let first_byte = at.get() - at.page_offset();
         let page = &self.0[index(first_byte)];
-        if page.first_byte.get() != first_byte || page.stamp.get() != stamp || page.walk.get() != Some(walk) {
+        if page.first_byte.get() != first_byte || page.stamp.get() != stamp || page.key.get() != walk.key() {
             return None;
         }
         for (place, entry) in &page.entries {
@@ -93,17 +119,17 @@ impl Walks {
         (frame & needed == needed).then_some(frame & !RIGHTS)
     }
 
-    /// Remembers that `walk` has met `entries`, each with the address where it is mapped, on
-    /// its way to the page of `at`, whose frame is mapped at `frame`, with [`WRITABLE`] if it
+    /// Remembers what `walk` has `seen` on its way to the page of `at`, whose frame is mapped at `frame`, with [`WRITABLE`] if it
     /// may be written, and [`EXECUTABLE`].
     pub(super) fn remember(
         &self,
         stamp: u64,
         walk: KernelWalk,
         at: GuestVirtAddr,
-        entries: &Entries,
+        seen: &Seen<'_>,
         frame: u64,
     ) {
+        let entries = seen.entries.borrow();
         let Some(&last) = entries.last() else { return };
         let first_byte = at.get() - at.page_offset();
         let page = &self.0[index(first_byte)];
@@ -113,13 +139,14 @@ impl Walks {
             entry.set(value);
         }
         page.stamp.set(stamp);
-        page.walk.set(Some(walk));
+        page.key.set(walk.key());
         page.first_byte.set(first_byte);
         page.frame.set(frame);
     }
 }
 
+/// As for frames.
 #[inline]
 fn index(first_byte: u64) -> usize {
-    to_usize(first_byte >> 12) & (PAGES - 1)
+    to_usize(first_byte >> 12 ^ first_byte >> 16 ^ first_byte >> 21) & (PAGES - 1)
 }
