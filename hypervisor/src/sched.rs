@@ -141,6 +141,10 @@ impl Queue {
     /// Takes the first vcpu. But vcpus that wake each other in turns do not keep out those
     /// that wait for their turn for longer than a time slice.
     fn take_first(&mut self, now: u64) -> Option<Waiting> {
+        if self.vcpus.len() <= 1 {
+            self.passed_over = None;
+            return self.vcpus.pop_front();
+        }
         let turn = self.vcpus.iter().position(|waiting| !waiting.woken).unwrap_or(0);
         if turn == 0 {
             self.passed_over = None;
