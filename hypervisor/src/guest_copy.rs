@@ -40,7 +40,7 @@ const KERNEL_WRITE: Access = Access { purpose: Purpose::Write, privilege: Privil
 ///
 /// `EFAULT`; part of it may have been copied.
 pub fn read(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.read(from, to)
+    Guest::new(cpu, vcpu).read(from, to)
 }
 
 /// Copies `from` to the guest's address `to`.
@@ -49,7 +49,7 @@ pub fn read(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(
 ///
 /// `EFAULT`; part of it may have been copied.
 pub fn write(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.write(to, from)
+    Guest::new(cpu, vcpu).write(to, from)
 }
 
 /// As [`read`], with the rights of the code at which the guest stands.
@@ -58,7 +58,7 @@ pub fn write(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), 
 ///
 /// `EFAULT`; part of it may have been copied.
 pub fn read_as_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.read_as(from, to, Access { purpose: Purpose::Read, privilege: privilege(cpu) })
+    Guest::new(cpu, vcpu).read_as(from, to, Access { purpose: Purpose::Read, privilege: privilege(cpu) })
 }
 
 /// As [`write()`], with the rights of the code at which the guest stands.
@@ -67,7 +67,7 @@ pub fn read_as_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) ->
 ///
 /// `EFAULT`; part of it may have been copied.
 pub fn write_as_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.write_as(to, from, Access { purpose: Purpose::Write, privilege: privilege(cpu) })
+    Guest::new(cpu, vcpu).write_as(to, from, Access { purpose: Purpose::Write, privilege: privilege(cpu) })
 }
 
 /// The DPL of SS is the CPL (SDM "Guest Register State").
@@ -82,7 +82,7 @@ fn privilege(cpu: &Loaded<'_>) -> Privilege {
 ///
 /// `EFAULT`: it is no longer there.
 pub fn fetch(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.read_with(from, to, Access { purpose: Purpose::Fetch, privilege: privilege(cpu) })
+    Guest::new(cpu, vcpu).read_with(from, to, Access { purpose: Purpose::Fetch, privilege: privilege(cpu) })
 }
 
 /// Copies the structure at `handle` from the guest.
@@ -96,7 +96,7 @@ pub fn read_obj<T: FromBytes + IntoBytes>(
     vcpu: &Vcpu,
     handle: GuestHandle<T>,
 ) -> Result<T, Errno> {
-    Guest::new(cpu, vcpu)?.read_obj(handle)
+    Guest::new(cpu, vcpu).read_obj(handle)
 }
 
 /// Copies a structure to the guest.
@@ -111,7 +111,7 @@ pub fn write_obj<T: IntoBytes + Immutable>(
     handle: GuestHandle<T>,
     object: &T,
 ) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.write(handle.address(), object.as_bytes())
+    Guest::new(cpu, vcpu).write(handle.address(), object.as_bytes())
 }
 
 /// Copies element `index` of the array at `handle` from the guest.
@@ -152,7 +152,7 @@ pub fn write_item<T: IntoBytes + Immutable>(
 ///
 /// `EFAULT`, also for what would take more than two pages.
 pub fn pin(cpu: &Loaded<'_>, vcpu: &Vcpu, at: u64, len: usize) -> Result<Area, Errno> {
-    let guest = Guest::new(cpu, vcpu)?;
+    let guest = Guest::new(cpu, vcpu);
     let mut area = Area::new();
     let mut done = 0;
     while done < len {
@@ -185,16 +185,12 @@ pub struct Guest<'a, 'b> {
 }
 
 impl<'a, 'b> Guest<'a, 'b> {
-    /// The view of `vcpu`, which is loaded as `cpu`.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT` if it is not.
+    /// The view of `vcpu`, which is loaded as `cpu`: of another one, nothing.
     #[inline]
-    pub fn new(cpu: &'a Loaded<'b>, vcpu: &'a Vcpu) -> Result<Self, Errno> {
-        let memory = vcpu.domain().confines().local().ok_or(Errno::EFAULT)?;
+    pub fn new(cpu: &'a Loaded<'b>, vcpu: &'a Vcpu) -> Self {
+        let memory = vcpu.domain().confines().local();
         let (cr3, efer) = (cpu.read(vmcs::GUEST_CR3), cpu.read(vmcs::GUEST_IA32_EFER));
-        Ok(Self { cpu, memory, kernel: KernelWalk::new(u32::from(hv_arch::cpu::phys_bits()), cr3, efer) })
+        Self { cpu, memory, kernel: KernelWalk::new(u32::from(hv_arch::cpu::phys_bits()), cr3, efer) }
     }
 
     /// As [`read`].

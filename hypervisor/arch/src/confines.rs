@@ -362,12 +362,12 @@ impl Confines {
         percpu::this().ept().get() == self.eptp.get()
     }
 
-    /// The memory as the vcpu that is loaded on this pcpu reaches it, if it is one of
-    /// these confines.
+    /// The memory as the vcpu that is loaded on this pcpu reaches it: nothing, unless it is
+    /// one of these confines.
     #[inline]
     #[must_use]
-    pub fn local(&self) -> Option<Local<'_>> {
-        self.is_here().then_some(Local { confines: self, _pinned: PhantomData })
+    pub fn local(&self) -> Local<'_> {
+        Local { confines: self, _pinned: PhantomData }
     }
 
     /// The lock of the p2m of a domain that is not being destroyed.
@@ -817,9 +817,9 @@ impl Confines {
         rights: Rights,
         copy: impl FnOnce(*mut u8),
     ) -> Result<(), AccessError> {
-        if let Some(local) = self.local() {
-            let address = local.address(at, rights == Rights::ReadWrite).ok_or(AccessError::NotMapped)?;
-            copy(address);
+        if self.is_here() {
+            let address = self.local().address(at, rights == Rights::ReadWrite);
+            copy(address.ok_or(AccessError::NotMapped)?);
             return Ok(());
         }
         // At most a page is copied with the lock held: a reference would take a record
@@ -902,12 +902,17 @@ impl Local<'_> {
     /// good until this pcpu answers others or unloads the vcpu.
     #[inline]
     fn address(self, at: GuestPhysAddr, write: bool) -> Option<*mut u8> {
-        let here = percpu::this();
-        if here.ept().get() != self.confines.eptp.get() {
+        if !self.confines.is_here() {
             return None;
         }
-        let stamp = self.confines.stamp.load(Ordering::Acquire);
-        let frame = match here.p2m.find(stamp, at.gfn().get(), write) {
+        self.address_now(self.confines.stamp.load(Ordering::Acquire), at, write)
+    }
+
+    /// As [`Local::address`], for a caller who has just seen that the vcpu is loaded here, and
+    /// the p2m's `stamp`.
+    #[inline]
+    fn address_now(self, stamp: u64, at: GuestPhysAddr, write: bool) -> Option<*mut u8> {
+        let frame = match percpu::this().p2m.find(stamp, at.gfn().get(), write) {
             Some(frame) => frame,
             None => self.look_up(stamp, at.gfn(), write)?,
         };
@@ -922,15 +927,13 @@ impl Local<'_> {
         if page.kind != PageType::Ram || !page.rights.contains(rights) {
             return None;
         }
-        let cache = &percpu::this().p2m;
-        cache.remember(stamp, gfn.get(), page.mfn, page.rights);
-        cache.find(stamp, gfn.get(), write)
+        Some(percpu::this().p2m.remember(stamp, gfn.get(), page.mfn, page.rights))
     }
 
-    /// The 8 bytes at `at`, a multiple of 8, and where they are mapped.
+    /// The 8 bytes at `at`, a multiple of 8, and where they are mapped; as [`Local::address_now`].
     #[inline]
-    fn read_word(self, at: GuestPhysAddr) -> Option<(*mut u8, u64)> {
-        let from = self.address(at, false)?;
+    fn read_word_now(self, stamp: u64, at: GuestPhysAddr) -> Option<(*mut u8, u64)> {
+        let from = self.address_now(stamp, at, false)?;
         // SAFETY: RAM of the domain; aligned, so in one frame.
         at.get().is_multiple_of(8).then(|| (from, unsafe { memory::read_guest_u64(from) }))
     }
@@ -992,13 +995,13 @@ impl Local<'_> {
         at: GuestVirtAddr,
         purpose: Purpose,
     ) -> Option<u64> {
-        let seen = walks::Seen::new(self);
+        let seen = walks::Seen::new(self, stamp);
         let found = walk.find(&seen, at, purpose)?;
         let first_byte = found.addr.gfn().start();
-        let (frame, writable) = match self.address(first_byte, true) {
+        let (frame, writable) = match self.address_now(stamp, first_byte, true) {
             Some(frame) => (frame as u64, found.writable),
             None if purpose == Purpose::Write => return None,
-            None => (self.address(first_byte, false)? as u64, false),
+            None => (self.address_now(stamp, first_byte, false)? as u64, false),
         };
         let mut rights = if writable { walks::WRITABLE } else { 0 };
         rights |= if found.executable { walks::EXECUTABLE } else { 0 };
@@ -1051,7 +1054,9 @@ fn check_one_frame(at: GuestPhysAddr, len: usize) -> Result<(), AccessError> {
 impl GuestMemory for Local<'_> {
     #[inline]
     fn read_u64(&self, addr: GuestPhysAddr) -> Option<u64> {
-        Some(self.read_word(addr)?.1)
+        let from = self.address(addr, false)?;
+        // SAFETY: RAM of the domain; aligned, so in one frame.
+        addr.get().is_multiple_of(8).then(|| unsafe { memory::read_guest_u64(from) })
     }
 
     #[inline]

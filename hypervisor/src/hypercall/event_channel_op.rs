@@ -107,7 +107,7 @@ impl Request<'_, '_, '_> {
     }
 
     fn write_field<F: IntoBytes + Immutable>(&self, offset: usize, field: &F) -> Reply {
-        let guest = guest_copy::Guest::new(self.call.cpu, self.call.vcpu)?;
+        let guest = guest_copy::Guest::new(self.call.cpu, self.call.vcpu);
         guest.write_field(self.argument::<u8>(), offset, field)?;
         Ok(Answer::Value(0))
     }

@@ -28,7 +28,7 @@ const RESULT: u64 = 8;
 pub fn handle(call: &Call<'_, '_>) -> Reply {
     let [mut at, mut left, third, fourth, fifth] = call.arguments;
     let mut last = Answer::Value(0);
-    let guest = Guest::new(call.cpu, call.vcpu)?;
+    let guest = Guest::new(call.cpu, call.vcpu);
     for _ in 0..SLICE.min(left) {
         let mut entry = MulticallEntry::new_zeroed();
         guest.read(at, entry.as_mut_bytes())?;

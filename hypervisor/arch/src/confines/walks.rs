@@ -47,18 +47,20 @@ struct Page {
 /// and what it was.
 pub(super) struct Seen<'a> {
     memory: Local<'a>,
+    stamp: u64,
     entries: RefCell<ArrayVec<(u64, u64), LEVELS>>,
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn new(memory: Local<'a>) -> Self {
-        Self { memory, entries: RefCell::new(ArrayVec::new_const()) }
+    /// Of a vcpu that is loaded here, whose p2m has `stamp`.
+    pub(super) fn new(memory: Local<'a>, stamp: u64) -> Self {
+        Self { memory, stamp, entries: RefCell::new(ArrayVec::new_const()) }
     }
 }
 
 impl GuestMemory for Seen<'_> {
     fn read_u64(&self, addr: GuestPhysAddr) -> Option<u64> {
-        let (from, entry) = self.memory.read_word(addr)?;
+        let (from, entry) = self.memory.read_word_now(self.stamp, addr)?;
         // A walk has no more levels.
         self.entries.borrow_mut().try_push((from as u64, entry)).ok()?;
         Some(entry)
