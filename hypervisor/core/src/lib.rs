@@ -45,6 +45,7 @@ pub mod evtchn;
 pub mod exit;
 pub mod frame;
 pub mod gpr;
+pub mod guest_line;
 pub mod id;
 pub mod image;
 pub mod insn;
