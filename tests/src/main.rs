@@ -28,6 +28,7 @@ mod bench;
 mod cases;
 mod controller;
 mod expect;
+mod grants;
 mod guest;
 mod host;
 mod test;
