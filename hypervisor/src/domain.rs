@@ -35,6 +35,7 @@ use zerocopy::FromZeros;
 use crate::devices::Devices;
 use crate::domain_memory::DomainMemory;
 use crate::event::{self, Events};
+use crate::grant::Grants;
 use crate::sched::{self, At};
 use crate::vcpu::Vcpu;
 use crate::work::Work;
@@ -75,13 +76,13 @@ pub struct Config {
 
 impl Config {
     /// Dom0's.
-    pub fn dom0(max_vcpus: u32) -> Self {
+    pub fn dom0(max_vcpus: u32, grant_frames: u32, maptrack_frames: u32) -> Self {
         Self {
             flags: CreateFlags::HVM | CreateFlags::HAP,
             max_vcpus,
             max_event_port: u32::MAX >> 1,
-            grant_frames: 64,
-            maptrack_frames: 1024,
+            grant_frames,
+            maptrack_frames,
             grant_version: 1,
             emulation: Emulation::LAPIC | Emulation::IOAPIC,
             misc: MiscFlags::empty(),
@@ -148,6 +149,7 @@ pub struct Domain {
     model: Once<Model>,
     devices: Devices,
     events: Events,
+    grants: Grants,
     /// Emptied when the domain is destroyed: they refer to it.
     vcpus: RwLock<Vec<Arc<Vcpu>>>,
     /// Reasons why none of its vcpus may run: pauses that were not undone yet.
@@ -216,6 +218,7 @@ impl Domain {
             confines: Arc::new(confines),
             devices: Devices::new(id == DomId::DOM0),
             events: Events::new(config.max_vcpus, config.max_event_port)?,
+            grants: Grants::new(id, config.grant_frames, config.maptrack_frames)?,
             vcpus: RwLock::new(Vec::new()),
             pauses: AtomicU32::new(paused),
             controller_pauses: AtomicU32::new(paused),
@@ -371,6 +374,12 @@ impl Domain {
     #[inline]
     pub fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// What it has granted, and what it has mapped.
+    #[inline]
+    pub fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     /// Whether its vcpus may run, if they have anything to do.

@@ -557,7 +557,8 @@ impl Confines {
         Ok(())
     }
 
-    /// Empties one guest frame, whatever stands there but device registers.
+    /// Empties one guest frame, whatever stands there but device registers and grants: a mapping
+    /// stands where its handle says until it is undone.
     fn vacate<'a>(
         &'a self,
         tables: &mut Tables,
@@ -567,6 +568,9 @@ impl Confines {
         match self.ept.lookup(&Walk, gfn).page() {
             None => Ok(Vacated::Nothing),
             Some(page) if page.kind == PageType::Mmio => Err(AccessError::Device),
+            Some(page) if matches!(page.kind, PageType::GrantRw | PageType::GrantRo) => {
+                Err(AccessError::NotRam)
+            }
             Some(page) => {
                 self.take(tables, gfn, Order::FRAME, shootdown)?;
                 Ok(if page.kind == PageType::Ram { Vacated::Ram } else { Vacated::Other })
@@ -584,7 +588,6 @@ impl Confines {
         let mut tables = self.alive()?;
         match self.ept.lookup(&Walk, gfn).page() {
             None => Err(AccessError::NotMapped),
-            Some(Page { kind: PageType::GrantRw | PageType::GrantRo, .. }) => Err(AccessError::NotRam),
             Some(_) => self.vacate(&mut tables, gfn, shootdown),
         }
     }

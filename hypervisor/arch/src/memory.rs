@@ -526,6 +526,36 @@ pub(crate) unsafe fn copy_to_guest(to: *mut u8, from: &[u8]) {
     unsafe { copy_guest(from.as_ptr(), to, from.len()) };
 }
 
+/// Copies `len` bytes of a guest to the same or another guest, by words of 64 bits first.
+///
+/// # Safety
+///
+/// `from` and `to` lead to that many bytes of RAM of domains, in the direct map.
+pub(crate) unsafe fn copy_between_guests(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: by the caller; as above.
+    unsafe {
+        asm!("rep movsq", "mov rcx, {rest}", "rep movsb", rest = in(reg) len % 8,
+             inout("rsi") from => _, inout("rdi") to => _, inout("rcx") len / 8 => _,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// Writes `len` bytes from physical address `at` on back to memory, and lets caches forget them. What is RAM
+/// nowhere is left alone by whoever calls.
+///
+/// # Safety
+///
+/// They are RAM in the direct map.
+pub(crate) unsafe fn flush_cache(at: u64, len: u64) {
+    /// The least that any CPU with VT-x flushes at once.
+    const LINE: u64 = 64;
+    for line in (at & !(LINE - 1)..at + len).step_by(to_usize(LINE)) {
+        let line = phys_to_virt(line);
+        // SAFETY: by the caller; no data changes (SDM "CLFLUSH").
+        unsafe { asm!("clflush [{}]", in(reg) line, options(nostack, preserves_flags)) };
+    }
+}
+
 /// Whether Dom0 may have these physical addresses: neither the allocator's RAM
 /// nor the hypervisor's own, nor a device that it drives.
 pub(crate) fn may_pass_through(range: PhysRange) -> bool {
