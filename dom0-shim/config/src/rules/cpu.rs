@@ -71,10 +71,9 @@ fn affinity(reader: &mut Reader<'_>, name: &str, max_vcpus: u32) -> Affinity {
                 format!("`{name}` has {} entries for {max_vcpus} vcpus; the rest is ignored", values.len());
             reader.report.warning(setting.value.span, message);
         }
-        let entries = reader.strings(name).into_iter();
-        let specs: Vec<PcpuSpec> = entries.filter_map(|entry| spec(reader, &entry)).collect();
         let kept = usize::try_from(max_vcpus).unwrap_or(usize::MAX);
-        let specs: Vec<PcpuSpec> = specs.into_iter().take(kept).collect();
+        let entries = reader.strings(name).into_iter().take(kept);
+        let specs: Vec<PcpuSpec> = entries.filter_map(|entry| spec(reader, &entry)).collect();
         return if specs.is_empty() { Affinity::Any } else { Affinity::Each(specs) };
     }
     let spec = reader.text(name).and_then(|entry| spec(reader, &entry));
