@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
+use core::str::FromStr;
 
 use super::reader::Reader;
 use crate::domain::{Affinity, PcpuSpec};
@@ -22,7 +23,7 @@ pub fn vcpus(reader: &mut Reader<'_>) -> (u32, u32) {
     if let (Some(online), Some(most)) = (online, most)
         && online > most
     {
-        let span = reader.settings.get("vcpus").map(|setting| setting.value.span);
+        let span = reader.span("vcpus");
         let message = format!("`vcpus` is {online}, more than the {most} of `maxvcpus`");
         reader.report.error(span, message);
     }
@@ -42,7 +43,7 @@ pub fn pool(reader: &mut Reader<'_>) {
 pub fn hard(reader: &mut Reader<'_>, vcpus: u32, max_vcpus: u32) -> Affinity {
     let affinity = affinity(reader, "cpus", max_vcpus);
     if let Affinity::All(spec) = &affinity
-        && let Some(span) = span(reader, "cpus")
+        && let Some(span) = reader.span("cpus")
     {
         let pcpus = spec.most();
         if u32::try_from(pcpus).is_ok_and(|pcpus| pcpus < vcpus) {
@@ -56,10 +57,6 @@ pub fn hard(reader: &mut Reader<'_>, vcpus: u32, max_vcpus: u32) -> Affinity {
 /// Where they run best.
 pub fn soft(reader: &mut Reader<'_>, max_vcpus: u32) -> Affinity {
     affinity(reader, "cpus_soft", max_vcpus)
-}
-
-fn span(reader: &Reader<'_>, name: &str) -> Option<Span> {
-    reader.settings.get(name).map(|setting| setting.value.span)
 }
 
 /// A string is for all vcpus, a list has an entry for each.
@@ -81,14 +78,11 @@ fn affinity(reader: &mut Reader<'_>, name: &str, max_vcpus: u32) -> Affinity {
 }
 
 fn spec(reader: &mut Reader<'_>, (text, span): &(String, Span)) -> Option<PcpuSpec> {
-    match text.parse() {
-        Ok(spec) => Some(spec),
-        Err(error) => {
-            let error: crate::cpus::PcpuError = error;
-            reader.report.error(*span, error.to_string());
-            None
-        }
+    let spec = PcpuSpec::from_str(text);
+    if let Err(error) = &spec {
+        reader.report.error(*span, error.to_string());
     }
+    spec.ok()
 }
 
 /// T-10.
@@ -102,7 +96,7 @@ pub fn cap(reader: &mut Reader<'_>, max_vcpus: u32) -> u16 {
     let old = reader.count("cpu_cap", 0..=most);
     let new = reader.count("cap", 0..=most);
     if new.is_some()
-        && let Some(span) = span(reader, "cpu_cap")
+        && let Some(span) = reader.span("cpu_cap")
     {
         reader.report.warning(span, "`cpu_cap` is ignored where `cap` is set");
     }

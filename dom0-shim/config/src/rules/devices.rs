@@ -78,7 +78,7 @@ fn check_against(reader: &mut Reader<'_>, earlier: &[Vif], vif: &Vif, span: Span
 fn entries(reader: &mut Reader<'_>, name: &str, most: usize) -> Vec<(String, Span)> {
     let mut entries = reader.strings(name);
     if entries.len() > most {
-        let span = reader.settings.get(name).map(|setting| setting.value.span);
+        let span = reader.span(name);
         reader.report.error(span, format!("`{name}` has {most} entries at most, found {}", entries.len()));
         entries.truncate(most);
     }
