@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use xen_abi::RawPort;
 use xen_abi::domctl::{GetDomainInfo, GetVcpuInfo, SchedCredit, Trigger};
 use xen_abi::errno::Errno;
 use xen_abi::hvm_params::HvmParam;
@@ -11,7 +12,6 @@ use xen_abi::version::{
     CapabilitiesInfo, ChangesetInfo, CommandLine, CompileInfo, ExtraVersion, PlatformParameters, VersionOp,
 };
 use xen_abi::xen::DomainHandle;
-use xen_abi::RawPort;
 use xen_control::builder::{self, Built, Config};
 use xen_control::console::Console;
 use xen_control::foreign::Window;

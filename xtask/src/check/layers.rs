@@ -34,6 +34,11 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { package: "xl", uses: &["xl-config"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "guest-rt", uses: &["xen-abi", "xen-control"], unsafe_code: Unsafe::Allowed },
     Layer {
+        package: "toolstack",
+        uses: &["xen-abi", "xen-control", "xl", "xl-config"],
+        unsafe_code: Unsafe::Forbidden,
+    },
+    Layer {
         package: "dom0-shim",
         uses: &["xen-abi", "xen-control", "guest-rt"],
         unsafe_code: Unsafe::Forbidden,
