@@ -42,6 +42,11 @@ impl<E: Environment> Manager<E> {
         if domain == DOM0 {
             return Err(Failure(String::from("the name of Domain-0 is fixed")));
         }
+        self.name_it(domain, name)
+    }
+
+    /// Gives a domain a name that is not another one's, whatever its characters are.
+    pub(crate) fn name_it(&self, domain: DomId, name: &str) -> Done {
         let info = self.info(domain)?;
         self.check_name_is_free(name, Some(domain))?;
         tree::rename(self.env.registry(), domain, &info.handle, name)?;

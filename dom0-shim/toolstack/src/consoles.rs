@@ -20,6 +20,7 @@ use futures_util::future::{Either, select};
 use xen_abi::RawPort;
 use xl::toolstack::{DomId, Done, Failure};
 
+use crate::create::yield_now;
 use crate::environment::{Environment, Platform};
 use crate::hypervisor::{Hypervisor, Ring};
 use crate::manager::{Manager, of_domain};
@@ -192,24 +193,29 @@ impl<E: Environment> Manager<E> {
     /// Serves all consoles; never ends.
     pub async fn serve_consoles(&self) {
         let platform = self.env.platform();
-        let mut period = None;
+        let mut period_ends = None;
         loop {
-            let event = pin!(platform.console_event());
+            let now = platform.now_ns();
+            if period_ends.is_some_and(|end| end <= now) {
+                self.next_period();
+                period_ends = None;
+            }
             // Time matters only while somebody has used it up.
-            let Some(end) = period else {
-                self.console_event(event.await);
-                period = self.is_any_late().then(|| platform.now_ns().saturating_add(PERIOD_MS * 1_000_000));
-                continue;
-            };
-            let left = u64::saturating_sub(end, platform.now_ns()).div_ceil(1_000_000);
-            match select(event, pin!(platform.sleep(left))).await {
-                Either::Left((port, _)) => self.console_event(port),
-                Either::Right(_) => {
-                    self.next_period();
-                    period =
-                        self.is_any_late().then(|| platform.now_ns().saturating_add(PERIOD_MS * 1_000_000));
+            if period_ends.is_none() && self.is_any_late() {
+                period_ends = now.checked_add(PERIOD_MS * 1_000_000);
+            }
+            let event = pin!(platform.console_event());
+            match period_ends {
+                None => self.console_event(event.await),
+                Some(end) => {
+                    let left = end.saturating_sub(now).div_ceil(1_000_000);
+                    if let Either::Left((port, _)) = select(event, pin!(platform.sleep(left))).await {
+                        self.console_event(port);
+                    }
                 }
             }
+            // However many events come, others have their turn.
+            yield_now().await;
         }
     }
 

@@ -96,8 +96,8 @@ impl<E: Environment> Manager<E> {
         Ok(Starting { manager: self, number })
     }
 
-    /// Whether no domain has this name, but maybe `but`. Domains that another toolstack
-    /// made count as well.
+    /// Whether no domain has this name, but maybe `but`. Those count as well that another
+    /// toolstack made, and that are being built.
     ///
     /// # Errors
     ///
@@ -105,7 +105,9 @@ impl<E: Environment> Manager<E> {
     pub(crate) fn check_name_is_free(&self, name: &str, but: Option<DomId>) -> Done {
         let taken = |id: DomId| Some(id) != but && self.name(id).as_deref() == Some(name);
         let domains = self.hypervisor().domains().map_err(failed)?;
-        if domains.iter().any(|info| taken(info.domain)) {
+        let starting = self.starting.borrow();
+        let mut starts = starting.values().map(|config| config.name.as_str());
+        if starts.any(|start| start == name) || domains.iter().any(|info| taken(info.domain)) {
             return Err(Failure(format!("a domain named {name:?} exists already")));
         }
         Ok(())

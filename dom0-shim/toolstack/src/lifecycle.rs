@@ -189,7 +189,7 @@ impl<E: Environment> Manager<E> {
         let old = self.info(domain)?.handle;
         let stamp = time_stamp(self.env.platform().wall_seconds());
         let name = self.name(domain).unwrap_or_default();
-        self.change_name(domain, &format!("{name}-{stamp}"))?;
+        self.name_it(domain, &format!("{name}-{stamp}"))?;
         let uuid = self.new_uuid();
         self.hypervisor().set_handle(domain, uuid).map_err(|error| of_domain(domain, error))?;
         tree::change_uuid(self.env.registry(), domain, &old, &uuid)?;
