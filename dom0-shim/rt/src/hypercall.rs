@@ -224,6 +224,17 @@ pub fn console_write(text: &[u8]) -> Result<u64, Errno> {
     result(raw(u64::from(Hypercall::ConsoleIo.get()), list))
 }
 
+/// `console_io` read: takes what was typed, returns how many bytes.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn console_read(to: &mut [u8]) -> Result<usize, Errno> {
+    let list = [ConsoleIo::Read as u64, to.len() as u64, to.as_mut_ptr() as u64, 0, 0];
+    let read = result(raw(u64::from(Hypercall::ConsoleIo.get()), list))?;
+    Ok(crate::to_usize(read).min(to.len()))
+}
+
 /// The value of a parameter of this domain.
 ///
 /// # Errors
