@@ -252,12 +252,17 @@ pub fn raise_here(vcpu: &Vcpu, virq: Virq) {
     }
 }
 
+/// Raises a virtual interrupt of `domain`; of `vcpu`, if each vcpu has its own.
+pub fn raise(domain: &Domain, virq: Virq, vcpu: u32) {
+    if let Some(event) = domain.events().table.virq(virq.get(), vcpu) {
+        tell(domain, event.port(), evtchn::deliver(&domain.events().table, domain, event));
+    }
+}
+
 /// Raises a virtual interrupt that only one domain gets.
 pub fn raise_global(virq: Virq) {
-    if let Some(handler) = domains::find(domains::virq_handler(virq.get()))
-        && let Some(event) = handler.events().table.virq(virq.get(), 0)
-    {
-        tell(&handler, event.port(), evtchn::deliver(&handler.events().table, &*handler, event));
+    if let Some(handler) = domains::find(domains::virq_handler(virq.get())) {
+        raise(&handler, virq, 0);
     }
 }
 

@@ -13,8 +13,8 @@ use xen_abi::xen::DOMID_SELF;
 use xen_control::foreign::{Mapping, Window};
 use zerocopy::FromZeros;
 
-use crate::host::Kernel;
 use crate::verdict::Check;
+use guest_rt::window::Window as Kernel;
 
 /// Bytes of an entry.
 const ENTRY_LEN: u64 = 8;

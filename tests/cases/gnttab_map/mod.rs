@@ -13,9 +13,9 @@ use zerocopy::FromZeros;
 use crate::controller::Controller;
 use crate::grants::{self, Entries, HOST, HOST_READ, PERMIT, PERMIT_READ, READING, WRITING, map, map_ok};
 use crate::grants::{status, unmap, unmap_ok};
-use crate::host::Kernel;
 use crate::test::{Kind, Shape, Test};
 use crate::verdict::Check;
+use guest_rt::window::Window as Kernel;
 
 /// See above.
 pub const TEST: Test = Test {
