@@ -27,10 +27,12 @@ mod bench;
 #[path = "../cases/mod.rs"]
 mod cases;
 mod controller;
+mod evtchn;
 mod expect;
+mod fifo;
 mod grants;
 mod guest;
-mod host;
+mod random;
 mod test;
 mod timing;
 

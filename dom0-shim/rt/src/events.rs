@@ -10,7 +10,7 @@ use xen_abi::xen::{SharedInfo, VcpuInfo};
 use crate::clock;
 
 /// Words of each bitmap.
-const WORDS: usize = 64;
+pub(crate) const WORDS: usize = 64;
 
 /// The word of the shared page at `offset`.
 fn word(offset: usize) -> &'static AtomicU64 {
@@ -43,10 +43,42 @@ pub fn unmask(port: RawPort) {
     word.fetch_and(!bit, Ordering::AcqRel);
 }
 
+/// Masks a port: its events are recorded without an upcall.
+pub fn mask(port: RawPort) {
+    let (word, bit) = bit(offset_of!(SharedInfo, evtchn_mask), port);
+    word.fetch_or(bit, Ordering::AcqRel);
+}
+
+/// Takes all events that the first vcpu's upcall is for: `each` gets the number of a word and
+/// the bits of the ports in it.
+pub fn take_unmasked(mut each: impl FnMut(usize, u64)) {
+    let info = offset_of!(SharedInfo, vcpu_info);
+    // `evtchn_upcall_pending` first, so that an event that comes meanwhile raises another one.
+    word(info).store(0, Ordering::Release);
+    let mut selected = word(info + offset_of!(VcpuInfo, evtchn_pending_sel)).swap(0, Ordering::AcqRel);
+    while selected != 0 {
+        let index = selected.trailing_zeros() as usize;
+        selected &= selected - 1;
+        let masked = word(offset_of!(SharedInfo, evtchn_mask) + index * 8).load(Ordering::Acquire);
+        let pending = word(offset_of!(SharedInfo, evtchn_pending) + index * 8);
+        each(index, pending.fetch_and(masked, Ordering::AcqRel) & !masked);
+    }
+}
+
 /// Takes a port's event; whether there was one.
 pub fn take(port: RawPort) -> bool {
     let (word, bit) = bit(offset_of!(SharedInfo, evtchn_pending), port);
     word.fetch_and(!bit, Ordering::AcqRel) & bit != 0
+}
+
+/// Overwrites a word of the shared page, whatever it is for: what a guest does that breaks the rules.
+///
+/// # Panics
+///
+/// When the page has no word `index`.
+pub fn overwrite(index: usize, value: u64) {
+    assert!(index < crate::to_usize(crate::paging::PAGE_SIZE) / 8, "no word {index}");
+    word(index * 8).store(value, Ordering::Release);
 }
 
 /// Forgets all events, and the upcalls of the first `vcpus` vcpus.

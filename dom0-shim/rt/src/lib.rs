@@ -17,6 +17,11 @@
 //! | [`hypercall`] | Xen's interface |
 //! | [`clock`] | TSC and PV clock |
 //! | [`events`] | event channels in the shared page |
+//! | [`channels`] | event channels by interrupt |
+//! | [`timer`] | waiting for a time |
+//! | [`tasks`] | asynchronous tasks |
+//! | [`rings`] | pages shared with back ends: console, XenStore |
+//! | [`xenstore`] | a client of XenStore |
 //! | [`measure`] | what single operations cost |
 //! | [`console`] | the hypervisor's console, or the domain's own ring |
 //!
@@ -30,19 +35,25 @@ extern crate alloc;
 pub mod apic;
 pub mod boot;
 pub mod catch;
+pub mod channels;
 pub mod clock;
 pub mod console;
 pub mod cpu;
+mod critical;
 mod entry;
 pub mod events;
 mod heap;
 pub mod hypercall;
 pub mod measure;
 pub mod paging;
+pub mod rings;
 pub mod segments;
 pub mod smp;
+pub mod tasks;
+pub mod timer;
 pub mod trap;
 pub mod window;
+pub mod xenstore;
 
 pub use heap::free as heap_free;
 pub use xen_abi;

@@ -300,14 +300,20 @@ pub fn wait() {
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
 }
 
-/// Runs `function` with interrupts off, and leaves them as they were.
-pub fn without_interrupts<T>(function: impl FnOnce() -> T) -> T {
+/// Whether interrupts come in.
+pub(crate) fn are_enabled() -> bool {
     let flags: u64;
     // SAFETY: a read of the flags by the stack.
     unsafe { asm!("pushfq", "pop {}", out(reg) flags, options(preserves_flags)) };
+    flags & 1 << 9 != 0
+}
+
+/// Runs `function` with interrupts off, and leaves them as they were.
+pub fn without_interrupts<T>(function: impl FnOnce() -> T) -> T {
+    let enabled = are_enabled();
     disable();
     let result = function();
-    if flags & 1 << 9 != 0 {
+    if enabled {
         enable();
     }
     result

@@ -8,7 +8,7 @@ use core::ops::Range;
 use xen_abi::errno::Errno;
 use xen_abi::handle::GuestHandle;
 use xen_abi::memory::{MemoryOp, MemoryReservation};
-use xen_abi::xen::DOMID_SELF;
+use xen_abi::xen::{DOMID_SELF, Hypercall};
 use zerocopy::FromZeros;
 
 use crate::hypercall;
@@ -100,6 +100,29 @@ impl Window {
         let fits = self.frames.contains(&frame) && offset + length <= crate::to_usize(end);
         assert!(fits, "frame {frame:#x} is not in the window");
         crate::to_usize(frame * PAGE_SIZE) + offset
+    }
+}
+
+/// The window's domain is where the toolstack runs.
+impl xen_control::Host for Window {
+    fn hypercall(&self, number: Hypercall, arguments: [u64; 5]) -> i64 {
+        hypercall::raw(number.get().into(), arguments)
+    }
+
+    fn relax(&self) {
+        hypercall::yield_now();
+    }
+
+    fn window(&self) -> Range<u64> {
+        self.frames()
+    }
+
+    fn read(&self, frame: u64, offset: usize, to: &mut [u8]) {
+        self.read(frame, offset, to);
+    }
+
+    fn write(&self, frame: u64, offset: usize, from: &[u8]) {
+        self.write(frame, offset, from);
     }
 }
 

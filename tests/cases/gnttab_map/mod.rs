@@ -1,6 +1,7 @@
 //! Granted frames are mapped and unmapped as their granter says, and nothing else is.
 
 use guest_rt::hypercall;
+use guest_rt::window::Window as Kernel;
 use xen_abi::grant_table::{
     GnttabMapGrantRef, GnttabUnmapAndReplace, GnttabUnmapGrantRef, GrantFlags, GrantResult, GrantTableOp,
     GrantType, MapFlags,
@@ -13,7 +14,6 @@ use zerocopy::FromZeros;
 use crate::controller::Controller;
 use crate::grants::{self, Entries, HOST, HOST_READ, PERMIT, PERMIT_READ, READING, WRITING, map, map_ok};
 use crate::grants::{status, unmap, unmap_ok};
-use crate::host::Kernel;
 use crate::test::{Kind, Shape, Test};
 use crate::verdict::Check;
 
