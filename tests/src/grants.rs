@@ -2,6 +2,7 @@
 
 use guest_rt::hypercall;
 use guest_rt::paging::Page;
+use guest_rt::window::Window as Kernel;
 use xen_abi::RawDomid;
 use xen_abi::errno::Errno;
 use xen_abi::grant_table::{

@@ -1,6 +1,7 @@
 //! Granted frames are mapped and unmapped as their granter says, and nothing else is.
 
 use guest_rt::hypercall;
+use guest_rt::window::Window as Kernel;
 use xen_abi::grant_table::{
     GnttabMapGrantRef, GnttabUnmapAndReplace, GnttabUnmapGrantRef, GrantFlags, GrantResult, GrantTableOp,
     GrantType, MapFlags,
