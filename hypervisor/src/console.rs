@@ -7,6 +7,8 @@
 //!                      └───cursor──> screen
 //! ```
 //!
+//! Dom0's text goes into the ring as it is: it may be a prompt that waits for an answer.
+//!
 //! Nobody waits for a slow port, unless `sync_console` says so, the ring is about
 //! to lose what a port has not sent yet, or the hypervisor is crashing.
 
@@ -20,7 +22,8 @@ use hv_arch::serial::{OpenError, Serial};
 use hv_arch::sync::{Lock, Rank};
 use hv_arch::{cpu, time};
 use hv_core::boot_info::Framebuffer;
-use hv_core::cmdline::{Consoles, Options, SerialPort, Timestamps};
+use hv_core::cmdline::{ConSwitch, Consoles, Options, SerialPort, Timestamps};
+use hv_core::console_input::{Focus, Input, Notices};
 use hv_core::log::{Cursor, Decision, Level, RateLimit, Ring, Threshold, Verdict};
 
 /// Log target of messages that a guest can provoke: `guest_loglvl=` applies.
@@ -62,7 +65,9 @@ struct Console {
     host: (Threshold, RateLimit),
     guest: (Threshold, RateLimit),
     at_line_start: bool,
-    input: ArrayVec<u8, 64>,
+    /// Whether Dom0 has begun a line and not ended it.
+    dom0_in_line: bool,
+    input: Input,
 }
 
 static CONSOLE: Lock<Console> = Lock::new(
@@ -76,7 +81,8 @@ static CONSOLE: Lock<Console> = Lock::new(
         host: (Threshold::HOST_DEFAULT, RateLimit::XEN),
         guest: (Threshold::GUEST_DEFAULT, RateLimit::XEN),
         at_line_start: true,
-        input: ArrayVec::new_const(),
+        dom0_in_line: false,
+        input: Input::new(),
     },
 );
 
@@ -248,6 +254,9 @@ impl Console {
 
     fn start_line(&mut self) {
         self.at_line_start = false;
+        if core::mem::take(&mut self.dom0_in_line) {
+            self.raw(b"\n");
+        }
         self.raw(PREFIX.as_bytes());
         let ns = time::now_ns();
         // No wall clock is read yet, so dates count from the boot as well.
@@ -269,6 +278,7 @@ impl Console {
             }
         }
         ring.write(bytes);
+        RING_GREW.store(true, Ordering::Release);
     }
 
     /// Moves the sinks on as far as they go without waiting, or all the way if
@@ -293,11 +303,10 @@ impl Console {
     fn receive(&mut self) {
         for port in &mut self.ports {
             while let Some(byte) = port.serial.receive() {
-                // Nobody types 64 keys ahead; what overflows is lost.
-                let _ = self.input.try_push(byte);
-                HAS_KEY.store(true, Ordering::Relaxed);
+                self.input.receive(byte);
             }
         }
+        HAS_NOTICES.store(self.input.has_notices(), Ordering::Relaxed);
     }
 }
 
@@ -381,23 +390,65 @@ pub fn poll() -> bool {
     polled
 }
 
-/// Whether there are keys that nobody has taken.
-static HAS_KEY: AtomicBool = AtomicBool::new(false);
+/// Whether something was typed that somebody has to be told of.
+static HAS_NOTICES: AtomicBool = AtomicBool::new(false);
+/// Whether the ring has text that Dom0 has not been told of.
+static RING_GREW: AtomicBool = AtomicBool::new(false);
 
-/// The next key typed on a serial console.
-pub fn key() -> Option<u8> {
-    if !has_key() {
-        return None;
-    }
-    let mut console = CONSOLE.lock();
-    let key = console.input.pop_at(0);
-    HAS_KEY.store(!console.input.is_empty(), Ordering::Relaxed);
-    key
+/// Whether input waits for [`take_notices`].
+pub fn has_notices() -> bool {
+    HAS_NOTICES.load(Ordering::Relaxed)
 }
 
-/// Whether someone has typed a key that [`key`] has not returned yet.
-pub fn has_key() -> bool {
-    HAS_KEY.load(Ordering::Relaxed)
+/// Takes what somebody has to be told of the input.
+pub fn take_notices() -> Notices {
+    let mut console = CONSOLE.lock();
+    HAS_NOTICES.store(false, Ordering::Relaxed);
+    console.input.take_notices()
+}
+
+/// Dom0 boots: input can be switched, and goes where `switch` says.
+pub fn dom0_boots(switch: ConSwitch) {
+    CONSOLE.lock().input.dom0_boots(switch);
+    HAS_NOTICES.store(true, Ordering::Relaxed);
+}
+
+/// Who gets what is typed, and the letter of the key that changes it.
+pub fn focus() -> (Focus, Option<char>) {
+    CONSOLE.lock().input.focus()
+}
+
+/// The hypervisor's next key.
+pub fn key() -> Option<u8> {
+    CONSOLE.lock().input.key()
+}
+
+/// Moves input for Dom0 to `out`; returns how many bytes.
+pub fn read_input(out: &mut [u8]) -> usize {
+    CONSOLE.lock().input.read(out)
+}
+
+/// Takes back input that [`read_input`] returned and that did not reach Dom0.
+pub fn give_back_input(bytes: &[u8]) {
+    CONSOLE.lock().input.give_back(bytes);
+}
+
+/// Prints Dom0's text as it is.
+pub fn dom0_write(text: &[u8]) {
+    let mut console = CONSOLE.lock();
+    console.raw(text);
+    console.dom0_in_line = text.last().map_or(console.dom0_in_line, |&last| last != b'\n');
+    console.pump();
+}
+
+/// Whether the ring has text that was not there before [`take_ring_grew`].
+pub fn ring_grew() -> bool {
+    RING_GREW.load(Ordering::Relaxed)
+}
+
+/// As [`ring_grew`]; from now on there is none.
+pub fn take_ring_grew() -> bool {
+    ring_grew() && RING_GREW.swap(false, Ordering::AcqRel)
 }
 
 /// Copies log text to `out`: from `index` on if it still lies in the log, else from its

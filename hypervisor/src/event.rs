@@ -77,8 +77,7 @@ impl Events {
     }
 
     /// Vcpu `vcpu` waits for an event at `port`, or at any. An event that it does not ask
-    /// for can end its wait, too, and one that comes after the wait has ended is taken for
-    /// another reason to look.
+    /// for can end its wait, too.
     pub fn poll(&self, vcpu: u32, port: Option<u32>) {
         if let Some(polled) = self.polled.get(vcpu as usize) {
             polled.store(port.unwrap_or(SEVERAL), Ordering::SeqCst);
@@ -88,7 +87,7 @@ impl Events {
 
     /// Vcpu `vcpu` does not wait any more.
     pub fn end_poll(&self, vcpu: u32) {
-        if vcpu < MAX_VCPUS {
+        if vcpu < MAX_VCPUS && self.pollers.load(Ordering::SeqCst) >> vcpu & 1 != 0 {
             self.pollers.fetch_and(!(1 << vcpu), Ordering::SeqCst);
         }
     }

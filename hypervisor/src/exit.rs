@@ -247,6 +247,9 @@ fn is_active(
         Activity::Waiting => owed.contains(Work::ROUSE) || interrupts::are_waiting(vcpu, pending),
     };
     if wakes {
+        if *activity == Activity::Waiting {
+            end_wait(vcpu);
+        }
         *activity = Activity::Active;
         vcpu.set_up(true);
     } else if *activity == Activity::Halted && !interrupts::are_enabled(cpu) {
@@ -257,6 +260,14 @@ fn is_active(
         vcpu.domain().end_if_all_down();
     }
     wakes
+}
+
+/// The vcpu waits by hypercall no more: neither ports nor the time of this wait end a later one.
+fn end_wait(vcpu: &Vcpu) {
+    vcpu.domain().events().end_poll(vcpu.id());
+    if vcpu.timers().lock().stop_poll() {
+        vcpu.owe(Work::TIMERS);
+    }
 }
 
 /// INIT, start-up messages and NMIs.

@@ -147,7 +147,7 @@ fn report_idle_options(options: &Options<'_>) {
         ($($option:ident)*) => { [$((stringify!($option), options.$option != default.$option)),*] };
     }
     let idle = idle! {
-        console_to_ring conswitch dom0_vcpus_pin dom0_verbose dom0_args
+        dom0_vcpus_pin dom0_verbose dom0_args
         vpid gnttab_max_frames gnttab_max_maptrack_frames
     };
     for (name, _) in idle.into_iter().filter(|&(_, given)| given) {
@@ -218,7 +218,10 @@ fn go_on() -> ! {
     let pcpus = u32::try_from(smp::online().count()).unwrap_or(1);
     let vcpus = options.dom0_max_vcpus.on(pcpus).min(MAX_VCPUS);
     match dom0::build(machine.info, &machine.layout, vcpus, vmx_config(), &own_ports(options)) {
-        Ok(dom0) => dom0.vcpus().iter().take(1).for_each(sched::wake),
+        Ok(dom0) => {
+            console::dom0_boots(options.conswitch);
+            dom0.vcpus().iter().take(1).for_each(sched::wake);
+        }
         Err(error) => crash::refuse(format_args!("{error}")),
     }
     pcpu::idle();

@@ -4,8 +4,10 @@
 use hv_arch::{cpu, frames, heap, ipi, power, smp, time};
 use hv_core::addr::PAGE_SIZE;
 use hv_core::id::PcpuId;
+use xen_abi::xen::Virq;
 
-use crate::{console, init};
+use crate::domain::Domain;
+use crate::{console, domains, event, init};
 
 /// A key, what it does, and how.
 struct Key {
@@ -22,6 +24,7 @@ const KEYS: &[Key] = &[
     Key { key: b'd', what: "dump registers", act: registers },
     Key { key: b'h', what: "show this message", act: help },
     Key { key: b'm', what: "memory info", act: memory_info },
+    Key { key: b'q', what: "dump domain (and guest debug) info", act: domain_info },
     Key { key: b't', what: "display multi-cpu clock info", act: clocks },
 ];
 
@@ -60,6 +63,25 @@ fn memory_info() {
     match frames::verify() {
         Ok(()) => log::error!("    frame table: consistent"),
         Err(fault) => log::error!("    frame table: {fault:?}"),
+    }
+}
+
+/// Guests hear of it by `VIRQ_DEBUG`, and may show their own state.
+fn domain_info() {
+    domains::for_each(|domain| {
+        show(domain);
+        let debug = |vcpu: u32| event::raise(domain, Virq::Debug, vcpu);
+        domain.vcpus().iter().for_each(|vcpu| debug(vcpu.id()));
+    });
+}
+
+fn show(domain: &Domain) {
+    let ended = domain.shutdown_code();
+    log::error!("General information for domain {}:", domain.id());
+    log::error!("    may run: {}, shutdown code: {ended:?}", domain.may_run());
+    for vcpu in domain.vcpus().iter() {
+        let deadline = vcpu.deadline();
+        log::error!("    {vcpu}: up {}, next deadline {deadline:?} (TSC)", vcpu.is_up());
     }
 }
 

@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`init`] | from the boot CPU's first Rust code to Dom0's first vcpu |
-//! | [`console`], [`keys`] | log ring, serial ports, screen, input; debug keys |
+//! | [`console`], [`input`], [`keys`] | log ring, serial ports, screen; who is told of input; debug keys |
 //! | [`crash`], [`selftest`] | reports of the hypervisor's own bugs, tests of the running machine |
 //! | [`dom0`] | from the boot modules to Dom0 |
 //! | [`domains`], [`domain`], [`domain_memory`] | all domains, one of them, its memory |
@@ -39,6 +39,7 @@ mod exit;
 mod guest_copy;
 mod hypercall;
 mod init;
+mod input;
 mod interrupts;
 mod io;
 mod keys;

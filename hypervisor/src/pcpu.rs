@@ -9,7 +9,7 @@ use hv_arch::sync::{Lock, Rank};
 use hv_arch::{apic, cpu, ipi, percpu, time};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
-use crate::{console, exit, init, keys, sched, timers};
+use crate::{console, exit, init, input, sched, timers};
 
 type Call = Lock<Option<fn()>>;
 
@@ -32,6 +32,7 @@ pub fn idle() -> ! {
             call();
         }
         let polled = me == PcpuId::BOOT && tend_console();
+        input::tell_of_log();
         timers::expire(me, cpu::rdtsc());
         if let Some(vcpu) = sched::pick() {
             let stop = exit::run(&vcpu);
@@ -50,11 +51,9 @@ pub fn idle() -> ! {
     }
 }
 
-/// Handles keys; says whether a serial port has no interrupt by which to ask for it.
+/// Passes on what was typed; says whether a serial port has no interrupt by which to ask for it.
 fn tend_console() -> bool {
-    while let Some(key) = console::key() {
-        keys::handle(key);
-    }
+    input::serve();
     console::poll()
 }
 
@@ -80,7 +79,9 @@ fn has_work(me: PcpuId) -> bool {
 
 /// Whether something else than a vcpu waits for `pcpu`.
 pub fn is_called(pcpu: PcpuId) -> bool {
-    CALLS[pcpu.index()].lock().is_some() || pcpu == PcpuId::BOOT && console::has_key()
+    CALLS[pcpu.index()].lock().is_some()
+        || pcpu == PcpuId::BOOT && console::has_notices()
+        || console::ring_grew()
 }
 
 fn take_call(pcpu: PcpuId) -> Option<fn()> {

@@ -9,8 +9,10 @@ mod apic_timer_one_shot;
 mod apic_timer_periodic;
 mod apic_x2apic_registers;
 mod apic_xapic_registers;
+mod console_input;
 mod console_io;
 mod console_io_is_dom0s;
+mod console_log;
 mod control_is_dom0s;
 mod control_registers;
 mod cpuid_beyond_the_leaves_is_zero;
@@ -31,6 +33,25 @@ mod domains_4_by_4;
 mod domains_500_cycles;
 mod domains_60;
 mod domctl_refuses;
+mod evtchn_alloc_unbound;
+mod evtchn_bind_vcpu;
+mod evtchn_callback_vector;
+mod evtchn_close;
+mod evtchn_fifo_order;
+mod evtchn_fifo_setup;
+mod evtchn_hostile;
+mod evtchn_interdomain;
+mod evtchn_ipi;
+mod evtchn_pirq;
+mod evtchn_poll;
+mod evtchn_port_limit;
+mod evtchn_reset;
+mod evtchn_send;
+mod evtchn_status;
+mod evtchn_unmask;
+mod evtchn_upcall_vector;
+mod evtchn_virq;
+mod evtchn_virqs_of_dom0;
 mod exception_loop_is_preempted;
 mod exceptions_reach_the_guest;
 mod foreign_frames;
@@ -98,8 +119,10 @@ pub const ALL: &[Test] = &[
     apic_timer_periodic::TEST,
     apic_x2apic_registers::TEST,
     apic_xapic_registers::TEST,
+    console_input::TEST,
     console_io::TEST,
     console_io_is_dom0s::TEST,
+    console_log::TEST,
     control_is_dom0s::TEST,
     control_registers::TEST,
     cpuid_beyond_the_leaves_is_zero::TEST,
@@ -120,6 +143,25 @@ pub const ALL: &[Test] = &[
     domains_500_cycles::TEST,
     domains_60::TEST,
     domctl_refuses::TEST,
+    evtchn_alloc_unbound::TEST,
+    evtchn_bind_vcpu::TEST,
+    evtchn_callback_vector::TEST,
+    evtchn_close::TEST,
+    evtchn_fifo_order::TEST,
+    evtchn_fifo_setup::TEST,
+    evtchn_hostile::TEST,
+    evtchn_interdomain::TEST,
+    evtchn_ipi::TEST,
+    evtchn_pirq::TEST,
+    evtchn_poll::TEST,
+    evtchn_port_limit::TEST,
+    evtchn_reset::TEST,
+    evtchn_send::TEST,
+    evtchn_status::TEST,
+    evtchn_unmask::TEST,
+    evtchn_upcall_vector::TEST,
+    evtchn_virq::TEST,
+    evtchn_virqs_of_dom0::TEST,
     exception_loop_is_preempted::TEST,
     exceptions_reach_the_guest::TEST,
     foreign_frames::TEST,

@@ -31,7 +31,7 @@ use guest_rt::window::Window as Kernel;
 pub const LIMIT_MS: u64 = 10_000;
 /// Time in which the frames of a destroyed domain have to be back.
 const SETTLE_MS: u64 = 2_000;
-/// Longest line of names: the hypervisor breaks lines of 128 characters.
+/// Longest line of names: what a console shows, and passes on in one piece.
 const LINE: usize = 100;
 
 /// Runs the tests that the command line chooses, prints their verdicts and turns the

@@ -27,8 +27,11 @@ mod bench;
 #[path = "../cases/mod.rs"]
 mod cases;
 mod controller;
+mod evtchn;
 mod expect;
+mod fifo;
 mod guest;
+mod random;
 mod test;
 mod timing;
 

@@ -42,20 +42,49 @@ pub(crate) fn init(boot: &Boot) {
     });
 }
 
-struct Console(Sink);
+/// Bytes that are passed on at once: what others print does not come in between.
+const PIECE: usize = 256;
+
+struct Console {
+    sink: Sink,
+    piece: [u8; PIECE],
+    filled: usize,
+}
+
+impl Console {
+    fn print(sink: Sink, text: fmt::Arguments<'_>) {
+        let mut console = Self { sink, piece: [0; PIECE], filled: 0 };
+        // No sink fails.
+        let _ = console.write_fmt(text);
+        console.pass_on();
+    }
+
+    fn put(&mut self, byte: u8) {
+        self.piece[self.filled] = byte;
+        self.filled += 1;
+        if self.filled == PIECE {
+            self.pass_on();
+        }
+    }
+
+    fn pass_on(&mut self) {
+        let text = &self.piece[..core::mem::take(&mut self.filled)];
+        match self.sink {
+            Sink::Hypervisor => to_hypervisor(text),
+            Sink::Ring(page) => text.iter().for_each(|&byte| to_ring(page, byte)),
+            Sink::Port => text.iter().for_each(|&byte| to_port(byte)),
+        }
+    }
+}
 
 impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        match self.0 {
-            Sink::Hypervisor => to_hypervisor(text),
-            Sink::Ring(page) => text.bytes().for_each(|byte| to_ring(page, byte)),
-            Sink::Port => text.bytes().for_each(to_port),
-        }
+        text.bytes().for_each(|byte| self.put(byte));
         Ok(())
     }
 }
 
-fn to_hypervisor(text: &str) {
+fn to_hypervisor(text: &[u8]) {
     let arguments = [ConsoleIo::Write as u64, text.len() as u64, text.as_ptr() as u64, 0, 0];
     // As far as the hypervisor lets this domain.
     let _ = hypercall::raw(Hypercall::ConsoleIo as u64, arguments);
@@ -90,14 +119,13 @@ fn to_ring(page: u64, byte: u8) {
 pub fn print(text: fmt::Arguments<'_>) {
     let Some(sink) = SINK.get() else { return };
     let _guard = LOCK.lock();
-    // No sink fails.
-    let _ = Console(*sink).write_fmt(text);
+    Console::print(*sink, text);
 }
 
 /// Prints the report of a panic, whoever holds the lock.
 pub(crate) fn print_panic(info: &PanicInfo<'_>) {
     let sink = SINK.get().copied().unwrap_or(Sink::Port);
-    let _ = writeln!(Console(sink), "{info}");
+    Console::print(sink, format_args!("{info}\n"));
 }
 
 /// Prints a line.

@@ -71,6 +71,16 @@ pub fn take(port: RawPort) -> bool {
     word.fetch_and(!bit, Ordering::AcqRel) & bit != 0
 }
 
+/// Overwrites a word of the shared page, whatever it is for: what a guest does that breaks the rules.
+///
+/// # Panics
+///
+/// When the page has no word `index`.
+pub fn overwrite(index: usize, value: u64) {
+    assert!(index < crate::to_usize(crate::paging::PAGE_SIZE) / 8, "no word {index}");
+    word(index * 8).store(value, Ordering::Release);
+}
+
 /// Forgets all events, and the upcalls of the first `vcpus` vcpus.
 pub fn forget_all(vcpus: usize) {
     for index in 0..WORDS {

@@ -10,7 +10,7 @@
 //! | [`multiboot2`], [`boot_info`], [`cmdline`], [`memmap`] | what the loader says, options, memory map |
 //! | [`acpi`], [`cmos`] | firmware tables, the battery-backed clock |
 //! | [`image`], [`symbols`] | Dom0's kernel, names for back traces |
-//! | [`log`] | the console's ring and levels |
+//! | [`log`], [`console_input`] | the console's ring and levels, who gets what is typed |
 //! | [`frame`], [`paging`] | frame table and allocator, the hypervisor's page tables |
 //! | [`ept`], [`pt_walk`], [`atomic_page`] | p2m, walks of a guest's page tables, pages shared with a guest |
 //! | [`vmx_caps`], [`vmcs`] | what the CPU's VMX can do, fields of the VMCS |
@@ -36,6 +36,7 @@ pub mod atomic_page;
 pub mod boot_info;
 pub mod cmdline;
 pub mod cmos;
+pub mod console_input;
 pub mod cpuid;
 pub mod deadlines;
 pub mod ept;

@@ -101,9 +101,9 @@ impl VcpuTimers {
         self.poll = if timeout == 0 { None } else { Some(timeout) };
     }
 
-    /// `SCHEDOP_poll` has ended.
-    pub const fn stop_poll(&mut self) {
-        self.poll = None;
+    /// `SCHEDOP_poll` has ended; returns whether it had a limit that lies ahead.
+    pub const fn stop_poll(&mut self) -> bool {
+        self.poll.take().is_some()
     }
 
     /// When to call [`VcpuTimers::expire`] next.
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(timers.deadline(), Some(30));
         assert_eq!(timers.expire(30), Expired { timer: false, poll: true });
         timers.set_poll(40);
-        timers.stop_poll();
+        assert!(timers.stop_poll() && !timers.stop_poll());
         timers.set_poll(0);
         assert_eq!(timers.deadline(), None);
     }

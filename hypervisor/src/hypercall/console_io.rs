@@ -6,8 +6,8 @@ use xen_abi::xen::ConsoleIo;
 use super::{Answer, Call, Reply};
 use crate::{console, guest_copy};
 
-/// Bytes copied at once.
-const CHUNK: usize = 128;
+/// Bytes copied at once: what others print does not come in between.
+const CHUNK: usize = 256;
 
 /// `HYPERVISOR_console_io(cmd, count, buffer)`.
 ///
@@ -40,7 +40,7 @@ fn write(call: &Call<'_, '_>, buffer: u64, count: usize) -> Reply {
         let piece = &mut chunk[..CHUNK.min(count - done)];
         let from = buffer.checked_add(done as u64).ok_or(Errno::EFAULT)?;
         guest_copy::read(call.cpu, call.vcpu, from, piece)?;
-        call.vcpu.domain().console_write(piece);
+        console::dom0_write(piece);
         done += piece.len();
     }
     if done < count {
@@ -52,12 +52,21 @@ fn write(call: &Call<'_, '_>, buffer: u64, count: usize) -> Reply {
 }
 
 fn read(call: &Call<'_, '_>, buffer: u64, count: usize) -> Reply {
+    let mut chunk = [0; CHUNK];
     let mut done = 0;
-    while done < count {
-        let Some(key) = console::key() else { break };
+    while done < count.min(SLICE) {
         let to = buffer.checked_add(done as u64).ok_or(Errno::EFAULT)?;
-        guest_copy::write(call.cpu, call.vcpu, to, &[key])?;
-        done += 1;
+        let piece = &mut chunk[..CHUNK.min(count - done)];
+        let read = console::read_input(piece);
+        let piece = &piece[..read];
+        if piece.is_empty() {
+            break;
+        }
+        if let Err(error) = guest_copy::write(call.cpu, call.vcpu, to, piece) {
+            console::give_back_input(piece);
+            return Err(error);
+        }
+        done += piece.len();
     }
     Ok(Answer::Value(done as u64))
 }
