@@ -7,7 +7,7 @@ use xen_abi::domctl::{GetDomainInfo, GetVcpuInfo, SchedCredit, Trigger};
 use xen_abi::errno::Errno;
 use xen_abi::hvm_params::HvmParam;
 use xen_abi::sched::ShutdownReason;
-use xen_abi::sysctl::{CreditSchedule, PhysInfo};
+use xen_abi::sysctl::{CpuTopo, CreditSchedule, MemInfo, PhysInfo};
 use xen_abi::version::{
     CapabilitiesInfo, ChangesetInfo, CommandLine, CompileInfo, ExtraVersion, PlatformParameters, VersionOp,
 };
@@ -194,8 +194,10 @@ hypervisor! {
     physinfo() -> PhysInfo;
     /// Number of the scheduler.
     scheduler() -> u32;
-    /// NUMA nodes.
-    nodes() -> u32;
+    /// Memory of the NUMA nodes, and their distances, one row after the other.
+    nodes() -> (Vec<MemInfo>, Vec<u32>);
+    /// Where the pcpus are.
+    pcpus() -> Vec<CpuTopo>;
     /// Parameters of the credit scheduler.
     slices() -> CreditSchedule;
     /// Changes them.
