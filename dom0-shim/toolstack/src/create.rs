@@ -165,6 +165,10 @@ impl<E: Environment> Manager<E> {
         let console_port = hypervisor.alloc_unbound(id, DOM0).map_err(words)?;
         hypervisor.set_param(id, HvmParam::StoreEvtchn, store_port.into()).map_err(words)?;
         hypervisor.set_param(id, HvmParam::ConsoleEvtchn, console_port.into()).map_err(words)?;
+        // Without a grant table a domain has back ends that map its rings by frame only.
+        if config.max_grant_frames != 0 {
+            hypervisor.grant_rings(built).map_err(words)?;
+        }
         if config.rtc_timeoffset != 0 {
             hypervisor.set_time_offset(id, config.rtc_timeoffset.into()).map_err(words)?;
         }
@@ -302,6 +306,7 @@ mod tests {
             assert_eq!((guest.flags, guest.vcpus), (0, 2));
             assert_eq!((guest.pages, guest.max_pages), (16 << 10, 32 << 10));
             assert_eq!((guest.share, guest.time_offset), ((512, 150), -3600));
+            assert_eq!(guest.granted, [100, 101]);
             assert_eq!(guest.hard.values().copied().collect::<Vec<_>>(), [0b1101, 0b1101]);
             assert_eq!(guest.soft.get(&0), Some(&0b100));
             assert_eq!(guest.soft.get(&1), None, "no entry: anywhere");

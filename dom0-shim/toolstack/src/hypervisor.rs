@@ -19,6 +19,8 @@ use xen_control::{Error, Host, calls};
 use xl::toolstack::DomId;
 use zerocopy::FromZeros;
 
+use crate::manager::DOM0;
+
 /// A console's ring, seen from the back end.
 pub trait Ring {
     /// Takes what the guest wrote since the last call, at most a ring full.
@@ -93,6 +95,13 @@ macro_rules! hypervisor {
                 pause: impl AsyncFn(),
             ) -> impl Future<Output = Result<Built, Error>>;
 
+            /// Lets Dom0 map a new domain's rings by grants.
+            ///
+            /// # Errors
+            ///
+            /// [`Error`].
+            fn grant_rings(&self, built: &Built) -> Result<(), Error>;
+
             /// What is known of the domain.
             ///
             /// # Errors
@@ -131,6 +140,10 @@ macro_rules! hypervisor {
 
             async fn build(&self, config: &Config<'_>, pause: impl AsyncFn()) -> Result<Built, Error> {
                 builder::build_in_slices(self, config, pause).await
+            }
+
+            fn grant_rings(&self, built: &Built) -> Result<(), Error> {
+                builder::grant_rings(self, built, DOM0)
             }
 
             fn info(&self, domain: DomId) -> Result<GetDomainInfo, Error> {

@@ -53,6 +53,8 @@ pub(crate) struct Guest {
     pub(crate) params: BTreeMap<u32, u64>,
     pub(crate) triggers: Vec<Trigger>,
     pub(crate) time_offset: i64,
+    /// Frames that its grant table lets Dom0 map.
+    pub(crate) granted: Vec<u64>,
     /// It does not do as its control node says.
     pub(crate) deaf: bool,
     pub(crate) ring: Rc<RefCell<Wire>>,
@@ -346,6 +348,10 @@ impl Hypervisor for World {
         };
         self.guests.borrow_mut().insert(id, guest);
         Ok(Built { id, console: 100, store: 101 })
+    }
+
+    fn grant_rings(&self, built: &Built) -> Result<(), Error> {
+        self.with(built.id, "acquire_resource", |guest| guest.granted = vec![built.console, built.store])
     }
 
     fn destroy_slice(&self, domain: DomId) -> Result<bool, Error> {
