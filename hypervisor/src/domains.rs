@@ -158,6 +158,8 @@ pub fn destroy(domain: &Arc<Domain>) -> Progress {
     }
     drop(domain.take_vcpus());
     remove(domain.id());
+    // None of its ports can be bound any more.
+    for_each(|other| other.events().forget_peer(domain.id()));
     forget_virq_handler(domain.id());
     event::raise_global(Virq::DomExc);
     Progress::Done

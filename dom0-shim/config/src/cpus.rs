@@ -2,11 +2,12 @@
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use crate::domain::PcpuSpec;
+use crate::domain::{Affinity, PcpuSpec};
 
 /// Pcpus of the largest machine of Xen's (`NR_CPUS`).
 const MAX_PCPUS: u32 = 4096;
@@ -79,21 +80,42 @@ impl PcpuSpec {
     ///
     /// [`PcpuError::NotThere`] for one beyond those, [`PcpuError::Empty`] where none is left.
     pub fn resolve(&self, online: u32) -> Result<Vec<u32>, PcpuError> {
-        let mut chosen = BTreeSet::new();
+        let mut chosen = vec![false; online.try_into().unwrap_or(usize::MAX)];
         for &(add, first, last) in &self.ranges {
             if add && (first, last) != (ALL.1, ALL.2) && last >= online {
                 return Err(PcpuError::NotThere { pcpu: first.max(online), online });
             }
-            for pcpu in first..last.saturating_add(1).min(online) {
-                let _changed = if add { chosen.insert(pcpu) } else { chosen.remove(&pcpu) };
+            let range = (usize::try_from(first), usize::try_from(last.saturating_add(1).min(online)));
+            if let (Ok(first), Ok(end)) = range
+                && let Some(part) = chosen.get_mut(first..end)
+            {
+                part.fill(add);
             }
         }
-        if chosen.is_empty() { Err(PcpuError::Empty) } else { Ok(chosen.into_iter().collect()) }
+        let numbers: Vec<u32> =
+            (0..online).zip(chosen).filter(|&(_, chosen)| chosen).map(|(pcpu, _)| pcpu).collect();
+        if numbers.is_empty() { Err(PcpuError::Empty) } else { Ok(numbers) }
     }
 
     /// Most pcpus that these can be.
     pub(crate) fn most(&self) -> usize {
         self.resolve(MAX_PCPUS).map_or(0, |pcpus| pcpus.len())
+    }
+}
+
+impl Affinity {
+    /// Where vcpu `vcpu` may run on a machine with `online` pcpus, in ascending order.
+    ///
+    /// # Errors
+    ///
+    /// As [`PcpuSpec::resolve`].
+    pub fn resolve(&self, vcpu: u32, online: u32) -> Result<Vec<u32>, PcpuError> {
+        let spec = match self {
+            Self::Any => None,
+            Self::All(spec) => Some(spec),
+            Self::Each(specs) => usize::try_from(vcpu).ok().and_then(|vcpu| specs.get(vcpu)),
+        };
+        spec.map_or_else(|| PcpuSpec::all().resolve(online), |spec| spec.resolve(online))
     }
 }
 
@@ -146,8 +168,6 @@ impl fmt::Display for PcpuSpec {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -197,6 +217,25 @@ mod tests {
         assert_eq!(pcpus("7", 4), Err(PcpuError::NotThere { pcpu: 7, online: 4 }));
         assert_eq!(pcpus("all,^0", 1), Err(PcpuError::Empty));
         assert_eq!(pcpus("all", 2), Ok(vec![0, 1]));
+    }
+
+    #[test]
+    fn vcpus_without_an_entry_run_anywhere() {
+        let spec = |text: &str| text.parse::<PcpuSpec>().unwrap();
+        assert_eq!(Affinity::Any.resolve(0, 2), Ok(vec![0, 1]));
+        assert_eq!(Affinity::All(spec("1")).resolve(7, 2), Ok(vec![1]));
+        let each = Affinity::Each(vec![spec("0"), spec("2")]);
+        assert_eq!(each.resolve(0, 2), Ok(vec![0]));
+        assert_eq!(each.resolve(1, 2), Err(PcpuError::NotThere { pcpu: 2, online: 2 }));
+        assert_eq!(each.resolve(2, 2), Ok(vec![0, 1]));
+    }
+
+    #[test]
+    fn a_long_list_takes_no_long_time() {
+        assert_eq!(
+            ("0-4095,".repeat(100_000) + "^1-4095").parse::<PcpuSpec>().unwrap().resolve(4096),
+            Ok(vec![0])
+        );
     }
 
     #[test]

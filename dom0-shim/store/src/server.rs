@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use xen_abi::RawDomid;
 use xen_abi::errno::Errno;
-use xen_abi::io::xs_wire::XsdSockmsg;
+use xen_abi::io::xs_wire::{XsMessage, XsdSockmsg};
 
 use crate::output::Output;
 use crate::path::{INTRODUCE_DOMAIN, Path, RELEASE_DOMAIN, domain_path};
@@ -19,7 +19,7 @@ use crate::quota::Quota;
 use crate::transaction::{Change, Scope, Transaction};
 use crate::tree::Tree;
 use crate::view::View;
-use crate::watches::Watches;
+use crate::watches::{self, Watches};
 use crate::wire;
 
 /// A connection; no two ever have the same.
@@ -272,7 +272,7 @@ impl Server {
         Ok(())
     }
 
-    /// Adds a watch; its first event waits behind the answer that `first` queues.
+    /// Adds a watch; its first event waits behind `answer`, where the client gets one.
     pub(crate) fn watch(
         &mut self,
         connection: ConnectionId,
@@ -282,14 +282,8 @@ impl Server {
         answer: Option<Vec<u8>>,
     ) -> Result<(), Errno> {
         let caller = self.caller(connection)?;
-        let (count, _) = self.watches.usage(connection);
-        if !caller.is_privileged() && count >= self.quota.watches {
-            return Err(Errno::ENOSPC);
-        }
-        let more = crate::watches::weight(path, token);
-        let used = self.tree.usage(caller.domain).bytes.saturating_add(self.held(connection));
-        if !caller.is_privileged() && used.saturating_add(more) > self.quota.memory {
-            return Err(Errno::ENOSPC);
+        if !caller.is_privileged() {
+            self.room_for_watch(connection, caller.domain, watches::weight(path, token))?;
         }
         let hidden = if relative { domain_path(caller.domain).len().saturating_add(1) } else { 0 };
         let first = self.watches.add(connection, path, token, hidden)?.own_event();
@@ -302,14 +296,18 @@ impl Server {
         Ok(())
     }
 
+    /// Whether quotas let the connection have a watch more, of so many bytes.
+    fn room_for_watch(&self, connection: ConnectionId, domain: RawDomid, bytes: usize) -> Result<(), Errno> {
+        let (count, _) = self.watches.usage(connection);
+        let used = self.tree.usage(domain).bytes.saturating_add(self.held(connection));
+        let room = count < self.quota.watches && used.saturating_add(bytes) <= self.quota.memory;
+        if room { Ok(()) } else { Err(Errno::ENOSPC) }
+    }
+
     /// The rights of a connection.
     fn caller(&self, connection: ConnectionId) -> Result<Caller, Errno> {
         let domain = self.domain_of(connection).ok_or(Errno::ENOENT)?;
-        Ok(self.caller_of(domain))
-    }
-
-    fn caller_of(&self, domain: RawDomid) -> Caller {
-        Caller { domain, target: self.domains.get(&domain).and_then(|known| known.target) }
+        Ok(Caller { domain, target: self.domains.get(&domain).and_then(|known| known.target) })
     }
 
     /// Bytes of a connection's watches and transactions.
@@ -335,7 +333,7 @@ impl Server {
         request: &XsdSockmsg,
         result: Result<impl AsRef<[u8]>, Errno>,
     ) {
-        let kind = xen_abi::io::xs_wire::XsMessage::new(request.kind).ok_or(Errno::ENOSYS);
+        let kind = XsMessage::new(request.kind).ok_or(Errno::ENOSYS);
         let message = result.and_then(|payload| wire::message(kind?, request, payload.as_ref()));
         if let Some(known) = self.connections.get_mut(&connection) {
             known.output.answer(message.unwrap_or_else(|error| wire::failure(request, error)));

@@ -117,3 +117,79 @@ impl<E: Environment> Manager<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use xl::toolstack::Toolstack;
+
+    use super::*;
+    use crate::testing::{World, config, run};
+
+    fn load(name: &str, text: &[u8]) -> Result<DomainConfig, String> {
+        if text.is_empty() {
+            Err(alloc::format!("{name}:1:1: empty"))
+        } else {
+            Ok(config(&String::from_utf8_lossy(text)))
+        }
+    }
+
+    /// AUT-01, AUT-02.
+    #[test]
+    fn domains_start_in_the_order_of_their_files() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        for (name, text) in [("auto/20-b", "b"), ("auto/10-a", "a"), ("auto/15-bad", ""), ("c", "c")] {
+            world.files.borrow_mut().insert(String::from(name), text.into());
+        }
+        assert_eq!(run(&manager, manager.autostart(load)), 2);
+        let domains = manager.domains().unwrap();
+        let names: Vec<_> = domains.iter().map(|domain| domain.name.as_str()).collect();
+        assert_eq!(names, ["Domain-0", "a", "b"]);
+        assert!(world.logged("auto/15-bad: auto/15-bad:1:1: empty"));
+    }
+
+    /// AUT-03, LIF-31.
+    #[test]
+    fn all_domains_end_before_the_machine_stops() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let start = world.now_ms.get();
+        run(&manager, async {
+            let listens = manager.create(config("listens"), false).await.unwrap();
+            world.set(&alloc::format!("/local/domain/{listens}/control/feature-poweroff"), "1");
+            let deaf = manager.create(config("deaf"), false).await.unwrap();
+            manager.create(config("paused"), true).await.unwrap();
+            manager.power(Request::Reboot).await.unwrap();
+            assert!(world.logged(&alloc::format!("Domain {listens} is asked to shut down")));
+            assert!(world.logged(&alloc::format!("Domain {deaf} is destroyed")));
+        });
+        assert_eq!(world.machine_stops.get(), Some(ShutdownReason::Reboot));
+        assert!(world.now_ms.get() < start + PATIENCE_MS);
+        world.assert_empty("when the machine stops");
+    }
+
+    #[test]
+    fn who_takes_too_long_is_destroyed() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let start = world.now_ms.get();
+        run(&manager, async {
+            let id = manager.create(config("slow"), false).await.unwrap();
+            // It listens, but to a node that the test's guest does not look at.
+            world.guest(id, |guest| guest.deaf = true);
+            world.set(&alloc::format!("/local/domain/{id}/control/feature-poweroff"), "1");
+            manager.power(Request::Poweroff).await.unwrap();
+        });
+        assert!(world.now_ms.get() >= start + PATIENCE_MS && world.logged("300 s are over"));
+        assert_eq!(world.machine_stops.get(), Some(ShutdownReason::Poweroff));
+        world.assert_empty("when the machine stops");
+    }
+
+    #[test]
+    fn no_domain_starts_while_the_machine_stops() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        manager.stopping.set(true);
+        assert!(run(&manager, manager.create(config("a"), false)).unwrap_err().0.contains("about to stop"));
+    }
+}

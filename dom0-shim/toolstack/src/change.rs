@@ -42,6 +42,11 @@ impl<E: Environment> Manager<E> {
         if domain == DOM0 {
             return Err(Failure(String::from("the name of Domain-0 is fixed")));
         }
+        self.name_it(domain, name)
+    }
+
+    /// Gives a domain a name that is not another one's, whatever its characters are.
+    pub(crate) fn name_it(&self, domain: DomId, name: &str) -> Done {
         let info = self.info(domain)?;
         self.check_name_is_free(name, Some(domain))?;
         tree::rename(self.env.registry(), domain, &info.handle, name)?;
@@ -244,4 +249,159 @@ impl<E: Environment> Manager<E> {
 /// Path of a node of a domain's that its toolstack talks to it by.
 fn control(domain: DomId, name: &str) -> String {
     format!("{}/control/{name}", tree::domain_path(domain))
+}
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+    use xl::toolstack::Toolstack;
+
+    use super::*;
+    use crate::testing::{World, config, run};
+
+    fn with_domain(act: impl FnOnce(&World, &Manager<&World>, DomId)) {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let id = block_on(manager.create(config("a"), false)).unwrap();
+        act(&world, &manager, id);
+    }
+
+    #[test]
+    fn a_guest_that_listens_is_asked() {
+        with_domain(|world, manager, id| {
+            world.set(&control(id, "feature-poweroff"), "1");
+            run(manager, async {
+                manager.request(id, Request::Poweroff, false).unwrap();
+                manager.stopped(id).await;
+                crate::testing::turns(200).await;
+            });
+            assert!(world.guest_is_gone(id));
+        });
+        with_domain(|world, manager, id| {
+            world.guest(id, |guest| guest.params.insert(HvmParam::CallbackIrq.get(), 1));
+            manager.request(id, Request::Reboot, true).unwrap();
+            assert_eq!(world.value(&control(id, "shutdown")).as_deref(), Some("reboot"));
+        });
+    }
+
+    #[test]
+    fn one_that_does_not_gets_its_button_pressed() {
+        with_domain(|world, manager, id| {
+            let error = manager.request(id, Request::Poweroff, false).unwrap_err();
+            assert!(error.0.starts_with("PV control interface not available"));
+            manager.request(id, Request::Poweroff, true).unwrap();
+            manager.request(id, Request::Reboot, true).unwrap();
+            assert_eq!(world.guest(id, |guest| guest.triggers.clone()), [Trigger::Power, Trigger::Reset]);
+        });
+    }
+
+    /// LIF-14.
+    #[test]
+    fn a_domain_that_does_not_run_is_not_asked() {
+        for (flags, words) in [(1, "is being destroyed"), (4, "has shut down already"), (8, "is paused")] {
+            with_domain(|world, manager, id| {
+                world.guest(id, |guest| guest.flags |= flags);
+                let error = manager.request(id, Request::Poweroff, true).unwrap_err();
+                assert!(error.0.contains(words), "{error}");
+            });
+        }
+        with_domain(|_, manager, _| {
+            assert!(manager.request(0, Request::Poweroff, true).is_err());
+            assert_eq!(manager.request(9, Request::Reboot, true).unwrap_err().0, "domain 9 does not exist");
+        });
+    }
+
+    /// T-43, T-44.
+    #[test]
+    fn memory_stays_below_the_maximum() {
+        with_domain(|world, manager, id| {
+            let mib = |mib: u64| mib << 10;
+            assert!(manager.set_memory(id, mib(128)).unwrap_err().0.contains("raise it with mem-max first"));
+            manager.set_max_memory(id, mib(128)).unwrap();
+            manager.set_memory(id, mib(128)).unwrap();
+            assert_eq!(world.value("/local/domain/1/memory/target").as_deref(), Some("131072"));
+            assert_eq!(world.guest(id, |guest| guest.max_pages), 129 << 8);
+            assert!(manager.set_max_memory(id, mib(64)).unwrap_err().0.contains("lower that with mem-set"));
+            assert!(manager.set_memory(id, 0).is_err());
+            assert!(manager.set_memory(0, mib(64)).is_err(), "Dom0 needs its memory");
+        });
+    }
+
+    #[test]
+    fn vcpus_are_told_by_their_nodes() {
+        with_domain(|world, manager, id| {
+            let up = || world.value("/local/domain/1/cpu/1/availability").unwrap();
+            assert_eq!(up(), "offline");
+            manager.set_vcpus(id, 2).unwrap();
+            assert_eq!(up(), "online");
+            manager.set_vcpus(id, 1).unwrap();
+            assert_eq!(up(), "offline");
+            assert!(manager.set_vcpus(id, 0).is_err() && manager.set_vcpus(id, 3).is_err());
+        });
+    }
+
+    /// T-10.
+    #[test]
+    fn shares_are_changed_by_halves() {
+        with_domain(|world, manager, id| {
+            manager.set_share(id, Some(65535), None).unwrap();
+            manager.set_share(id, None, Some(200)).unwrap();
+            assert_eq!(world.guest(id, |guest| guest.share), (65535, 200));
+            assert!(manager.set_share(id, Some(0), None).is_err());
+            assert!(manager.set_share(id, None, Some(201)).is_err(), "two vcpus use 200 % at most");
+            let share = manager.share(id).unwrap();
+            assert_eq!((share.weight, share.cap), (65535, 200));
+            manager.set_slices(Some(10), None).unwrap();
+            assert!(world.logged("slices 10 1000"));
+        });
+    }
+
+    #[test]
+    fn vcpus_are_pinned_one_or_all() {
+        with_domain(|world, manager, id| {
+            manager.set_affinity(id, Some(1), Some(&[1, 3]), None).unwrap();
+            assert_eq!(world.guest(id, |guest| guest.hard.clone()), [(1, 0b1010)].into());
+            manager.set_affinity(id, None, None, Some(&[0])).unwrap();
+            assert_eq!(world.guest(id, |guest| guest.soft.clone()), [(0, 1), (1, 1)].into());
+            assert_eq!(manager.vcpus(id).unwrap()[1].hard, [1, 3]);
+            assert!(manager.set_affinity(id, Some(2), Some(&[0]), None).is_err());
+        });
+    }
+
+    #[test]
+    fn a_name_is_changed_everywhere() {
+        with_domain(|world, manager, id| {
+            manager.rename(id, "b").unwrap();
+            assert_eq!(world.value("/local/domain/1/name").as_deref(), Some("b"));
+            assert_eq!(manager.config(id).unwrap().name, "b");
+            manager.rename(id, "b").unwrap();
+            assert!(manager.rename(id, "Domain-0").is_err() && manager.rename(0, "c").is_err());
+            block_on(manager.create(config("a"), false)).unwrap();
+            assert!(manager.rename(id, "a").is_err());
+        });
+    }
+
+    #[test]
+    fn pauses_are_not_counted() {
+        with_domain(|world, manager, id| {
+            manager.pause(id).unwrap();
+            manager.pause(id).unwrap();
+            assert_ne!(world.guest(id, |guest| guest.flags) & 8, 0);
+            manager.unpause(id).unwrap();
+            assert_eq!(world.guest(id, |guest| guest.flags) & 8, 0);
+            assert!(manager.pause(0).is_err());
+        });
+    }
+
+    #[test]
+    fn keys_and_buttons_arrive() {
+        with_domain(|world, manager, id| {
+            manager.sysrq(id, 's').unwrap();
+            assert_eq!(world.value(&control(id, "sysrq")).as_deref(), Some("s"));
+            manager.trigger(id, Button::Nmi, 0).unwrap();
+            manager.trigger(id, Button::S3Resume, 0).unwrap();
+            assert_eq!(world.guest(id, |guest| guest.triggers.clone()), [Trigger::Nmi]);
+            assert!(manager.sysrq(9, 's').is_err() && manager.trigger(9, Button::Nmi, 0).is_err());
+        });
+    }
 }

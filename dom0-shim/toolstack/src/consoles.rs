@@ -20,6 +20,7 @@ use futures_util::future::{Either, select};
 use xen_abi::RawPort;
 use xl::toolstack::{DomId, Done, Failure};
 
+use crate::create::yield_now;
 use crate::environment::{Environment, Platform};
 use crate::hypervisor::{Hypervisor, Ring};
 use crate::manager::{Manager, of_domain};
@@ -192,24 +193,29 @@ impl<E: Environment> Manager<E> {
     /// Serves all consoles; never ends.
     pub async fn serve_consoles(&self) {
         let platform = self.env.platform();
-        let mut period = None;
+        let mut period_ends = None;
         loop {
-            let event = pin!(platform.console_event());
+            let now = platform.now_ns();
+            if period_ends.is_some_and(|end| end <= now) {
+                self.next_period();
+                period_ends = None;
+            }
             // Time matters only while somebody has used it up.
-            let Some(end) = period else {
-                self.console_event(event.await);
-                period = self.is_any_late().then(|| platform.now_ns().saturating_add(PERIOD_MS * 1_000_000));
-                continue;
-            };
-            let left = u64::saturating_sub(end, platform.now_ns()).div_ceil(1_000_000);
-            match select(event, pin!(platform.sleep(left))).await {
-                Either::Left((port, _)) => self.console_event(port),
-                Either::Right(_) => {
-                    self.next_period();
-                    period =
-                        self.is_any_late().then(|| platform.now_ns().saturating_add(PERIOD_MS * 1_000_000));
+            if period_ends.is_none() && self.is_any_late() {
+                period_ends = now.checked_add(PERIOD_MS * 1_000_000);
+            }
+            let event = pin!(platform.console_event());
+            match period_ends {
+                None => self.console_event(event.await),
+                Some(end) => {
+                    let left = end.saturating_sub(now).div_ceil(1_000_000);
+                    if let Either::Left((port, _)) = select(event, pin!(platform.sleep(left))).await {
+                        self.console_event(port);
+                    }
                 }
             }
+            // However many events come, others have their turn.
+            yield_now().await;
         }
     }
 
@@ -329,5 +335,183 @@ impl<E: Environment> Manager<E> {
             self.env.platform().notify(port);
         }
         self.consoles.output.notify(usize::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::string::String;
+    use std::vec;
+
+    use pollster::block_on;
+    use xl::toolstack::Toolstack;
+    use xl_config::domain::{Action, DomainConfig};
+
+    use super::*;
+    use crate::testing::{World, config, run, turns};
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    #[test]
+    fn what_a_guest_says_is_kept_until_it_is_read() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("a"), false).await.unwrap();
+            world.say(id, b"hello ");
+            turns(8).await;
+            world.say(id, b"world");
+            turns(8).await;
+            assert_eq!(manager.console_output(id).await.unwrap(), b"hello world");
+            manager.console_rewind(id).unwrap();
+            assert_eq!(manager.console_output(id).await.unwrap(), b"hello world");
+            assert!(world.notified.get() >= 2, "the guest hears that there is room");
+            assert!(manager.console_rewind(77).is_err());
+        });
+    }
+
+    #[test]
+    fn each_viewer_sees_all() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("a"), false).await.unwrap();
+            world.say(id, b"one");
+            turns(8).await;
+            let (mut early, mut other) = (manager.view(id).unwrap(), manager.view(id).unwrap());
+            assert_eq!(manager.look(&mut early).await.unwrap(), b"one");
+            world.say(id, b"two");
+            assert_eq!(manager.look(&mut early).await.unwrap(), b"two");
+            assert_eq!(manager.look(&mut other).await.unwrap(), b"onetwo");
+            manager.destroy(id).await.unwrap();
+            assert_eq!(manager.look(&mut early).await, None);
+            assert!(manager.view(id).is_err());
+        });
+    }
+
+    #[test]
+    fn the_last_words_are_read_before_the_end() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("a"), false).await.unwrap();
+            world.guest(id, |guest| guest.ring.borrow_mut().out.extend(b"panic"));
+            manager.destroy(id).await.unwrap();
+            assert_eq!(manager.console_output(id).await.unwrap(), b"panic");
+            assert_eq!(manager.console_output(id).await, None);
+        });
+    }
+
+    #[test]
+    fn the_console_of_a_preserved_domain_can_be_read() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let wanted = DomainConfig { on_crash: Action::Preserve, ..config("a") };
+            let id = manager.create(wanted, false).await.unwrap();
+            world.say(id, b"Oops");
+            world.stop(id, 3);
+            assert!(manager.stopped(id).await.is_some());
+            turns(8).await;
+            assert_eq!(manager.console_output(id).await.unwrap(), b"Oops");
+        });
+    }
+
+    #[test]
+    fn a_flood_costs_only_a_limited_part_of_it() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let flood = manager.create(config("flood"), false).await.unwrap();
+            let calm = manager.create(config("calm"), false).await.unwrap();
+            world.guest(flood, |guest| guest.ring.borrow_mut().out.extend(vec![b'x'; 1 << 20]));
+            for _ in 0..500 {
+                world.ring_event(flood);
+            }
+            world.say(calm, b"calm");
+            let start = world.now_ms.get();
+            assert_eq!(manager.console_output(calm).await.unwrap(), b"calm");
+            assert_eq!(world.now_ms.get(), start, "the other one did not wait");
+            let taken = |world: &World| (1 << 20) - world.guest(flood, |guest| guest.ring.borrow().out.len());
+            assert_eq!(taken(&world), TURNS as usize * 2048);
+            // What is left is looked at in the next period.
+            turns(200).await;
+            assert!(taken(&world) > TURNS as usize * 2048);
+            assert!(world.now_ms.get() >= start + PERIOD_MS);
+            let kept = manager.console_output(flood).await.unwrap();
+            assert!(kept.len() < SCROLL_BACK + 64);
+        });
+    }
+
+    #[test]
+    fn what_is_lost_is_counted() {
+        let mut output = Output::default();
+        output.push(&vec![b'a'; SCROLL_BACK]);
+        output.push(b"bc");
+        let mut cursor = 0;
+        let text = text(&output.read(&mut cursor));
+        assert!(text.starts_with("\r\n[2 bytes are lost]\r\naaa") && text.ends_with("abc"));
+        assert_eq!(cursor, SCROLL_BACK as u64 + 2);
+        assert!(output.read(&mut cursor).is_empty());
+    }
+
+    #[test]
+    fn indices_that_make_no_sense_are_reported_once() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("a"), false).await.unwrap();
+            world.guest(id, |guest| guest.ring.borrow_mut().broken = true);
+            for _ in 0..3 {
+                world.say(id, b"x");
+                turns(8).await;
+            }
+            let reports = world.log.borrow().iter().filter(|line| line.contains("indices")).count();
+            assert_eq!(reports, 1);
+            world.guest(id, |guest| guest.ring.borrow_mut().broken = false);
+            world.say(id, b"y");
+            assert_eq!(text(&manager.console_output(id).await.unwrap()), "xxxy");
+        });
+    }
+
+    #[test]
+    fn input_waits_for_room_and_is_bounded() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("a"), false).await.unwrap();
+            world.guest(id, |guest| guest.ring.borrow_mut().room = 4);
+            manager.console_input(id, b"command");
+            let typed = || world.guest(id, |guest| guest.ring.borrow().typed.clone());
+            assert_eq!(typed(), b"comm");
+            world.guest(id, |guest| guest.ring.borrow_mut().room = 1024);
+            world.ring_event(id);
+            turns(8).await;
+            assert_eq!(typed(), b"command");
+            world.guest(id, |guest| guest.ring.borrow_mut().room = 0);
+            for _ in 0..3 {
+                manager.console_input(id, &[b'z'; 3000]);
+            }
+            world.guest(id, |guest| guest.ring.borrow_mut().room = usize::MAX);
+            world.ring_event(id);
+            turns(8).await;
+            assert_eq!(typed().len(), 7 + INPUT);
+            manager.console_input(99, b"nobody");
+        });
+    }
+
+    #[test]
+    fn consoles_that_were_closed_do_not_pile_up() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        for _ in 0..10 {
+            let id = block_on(manager.create(config("a"), false)).unwrap();
+            block_on(manager.destroy(id)).unwrap();
+        }
+        assert!(manager.consoles.closed.borrow().len() <= CLOSED);
     }
 }

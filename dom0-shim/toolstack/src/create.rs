@@ -96,8 +96,8 @@ impl<E: Environment> Manager<E> {
         Ok(Starting { manager: self, number })
     }
 
-    /// Whether no domain has this name, but maybe `but`. Domains that another toolstack
-    /// made count as well.
+    /// Whether no domain has this name, but maybe `but`. Those count as well that another
+    /// toolstack made, and that are being built.
     ///
     /// # Errors
     ///
@@ -105,7 +105,9 @@ impl<E: Environment> Manager<E> {
     pub(crate) fn check_name_is_free(&self, name: &str, but: Option<DomId>) -> Done {
         let taken = |id: DomId| Some(id) != but && self.name(id).as_deref() == Some(name);
         let domains = self.hypervisor().domains().map_err(failed)?;
-        if domains.iter().any(|info| taken(info.domain)) {
+        let starting = self.starting.borrow();
+        let mut starts = starting.values().map(|config| config.name.as_str());
+        if starts.any(|start| start == name) || domains.iter().any(|info| taken(info.domain)) {
             return Err(Failure(format!("a domain named {name:?} exists already")));
         }
         Ok(())
@@ -263,4 +265,182 @@ pub(crate) async fn yield_now() {
         Poll::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use core::pin::pin;
+    use core::task::{Context, Waker};
+    use std::vec;
+
+    use futures_util::future::join;
+    use pollster::block_on;
+    use xl::toolstack::Toolstack;
+    use xl_config::domain::{Affinity, Disk, DiskFormat, PcpuSpec};
+
+    use super::*;
+    use crate::testing::{World, config};
+
+    #[test]
+    fn a_domain_is_all_that_its_configuration_says() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let spec = |ranges: &[(bool, u32, u32)]| PcpuSpec { ranges: ranges.to_vec() };
+        let wanted = DomainConfig {
+            ramdisk: Some(String::from("ramdisk")),
+            max_memory_kib: 128 << 10,
+            cpus: Affinity::All(spec(&[(true, 0, 2), (true, 3, 3), (false, 1, 1)])),
+            cpus_soft: Affinity::Each(vec![spec(&[(true, 2, 2)])]),
+            weight: 512,
+            cap: 150,
+            rtc_timeoffset: -3600,
+            ..config("domain_1")
+        };
+        let id = block_on(manager.create(wanted, false)).unwrap();
+        world.guest(id, |guest| {
+            assert_eq!((guest.flags, guest.vcpus), (0, 2));
+            assert_eq!((guest.pages, guest.max_pages), (16 << 10, 32 << 10));
+            assert_eq!((guest.share, guest.time_offset), ((512, 150), -3600));
+            assert_eq!(guest.hard.values().copied().collect::<Vec<_>>(), [0b1101, 0b1101]);
+            assert_eq!(guest.soft.get(&0), Some(&0b100));
+            assert_eq!(guest.soft.get(&1), None);
+            assert_eq!(guest.params.get(&HvmParam::StoreEvtchn.get()), Some(&1));
+            assert_eq!(guest.params.get(&HvmParam::ConsoleEvtchn.get()), Some(&2));
+            assert_eq!((guest.handle[6] >> 4, guest.handle[8] >> 6), (4, 2), "a UUID of version 4");
+        });
+        assert_eq!(world.introduced.borrow().get(&id), Some(&(101, 1)));
+        let listed = manager.domains().unwrap().into_iter().find(|domain| domain.id == id).unwrap();
+        assert_eq!((listed.name.as_str(), listed.memory_kib), ("domain_1", 64 << 10));
+        assert_eq!(manager.config(id).unwrap().uuid, Some(listed.uuid));
+    }
+
+    /// LIF-21.
+    #[test]
+    fn a_domain_may_wait_to_be_unpaused() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let id = block_on(manager.create(config("a"), true)).unwrap();
+        assert!(manager.domains().unwrap()[1].paused);
+        manager.unpause(id).unwrap();
+        manager.unpause(id).unwrap();
+        assert!(!manager.domains().unwrap()[1].paused);
+    }
+
+    /// LIF-10, LIF-27.
+    #[test]
+    fn whichever_step_fails_nothing_is_left() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let wanted = || DomainConfig {
+            ramdisk: Some(String::from("ramdisk")),
+            cpus: Affinity::All(PcpuSpec { ranges: vec![(true, 0, 0)] }),
+            rtc_timeoffset: 1,
+            ..config("a")
+        };
+        let free = Hypervisor::physinfo(&world).unwrap().free_pages;
+        let mut failures = 0;
+        loop {
+            world.refuse.set(Some(world.steps.get() + failures));
+            let made = block_on(manager.create(wanted(), false));
+            world.refuse.set(None);
+            let Err(error) = made else { break };
+            assert!(!error.0.is_empty());
+            world.assert_empty(&format!("after the failure of step {failures}: {error}"));
+            assert!(manager.records.borrow().is_empty() && manager.starting.borrow().is_empty());
+            assert_eq!(Hypervisor::physinfo(&world).unwrap().free_pages, free);
+            failures += 1;
+        }
+        assert!(failures > 60, "{failures} steps are too few");
+        assert_eq!(world.ids().len(), 1, "and then it works");
+    }
+
+    #[test]
+    fn a_start_that_is_given_up_leaves_nothing() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        {
+            let mut start = pin!(manager.create(config("a"), false));
+            assert!(start.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(manager.starting.borrow().len(), 1);
+        }
+        assert!(manager.starting.borrow().is_empty());
+        world.assert_empty("after a start was given up");
+    }
+
+    /// T-61.
+    #[test]
+    fn a_name_is_one_domains() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let id = block_on(manager.create(config("guest_dom1"), false)).unwrap();
+        for name in ["guest_dom1", "Domain-0"] {
+            let error = block_on(manager.create(config(name), false)).unwrap_err();
+            assert_eq!(error.0, format!("a domain named {name:?} exists already"));
+        }
+        // The name of a domain that somebody else made counts as well.
+        world.set(&format!("/local/domain/{id}/name"), "other");
+        assert!(block_on(manager.create(config("other"), false)).is_err());
+    }
+
+    /// LIF-11.
+    #[test]
+    fn builds_go_on_side_by_side() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let both = join(manager.create(config("a"), false), manager.create(config("b"), false));
+        let (a, b) = block_on(both);
+        assert_ne!(a.unwrap(), b.unwrap());
+        assert_eq!(world.most_building.get(), 2);
+        let both = join(manager.create(config("c"), false), manager.create(config("c"), false));
+        let (c, again) = block_on(both);
+        assert!(c.is_ok() && again.unwrap_err().0.contains("exists already"), "a build has its name");
+    }
+
+    /// T-42.
+    #[test]
+    fn too_little_memory_is_told_with_both_figures() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let large = 8 << 20;
+        let wanted = DomainConfig { memory_kib: large, max_memory_kib: large, ..config("a") };
+        let error = block_on(manager.create(wanted, false)).unwrap_err();
+        assert_eq!(error.0, "not enough free memory: the domain needs 8225 MiB, 3840 MiB are free");
+        world.assert_empty("after too large a domain");
+    }
+
+    #[test]
+    fn files_that_are_missing_are_named() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let wanted = DomainConfig { kernel: String::from("vmlinuz"), ..config("a") };
+        assert_eq!(block_on(manager.create(wanted, false)).unwrap_err().0, "vmlinuz: no such file");
+        let wanted = DomainConfig { ramdisk: Some(String::from("initrd")), ..config("a") };
+        assert_eq!(block_on(manager.create(wanted, false)).unwrap_err().0, "initrd: no such file");
+    }
+
+    #[test]
+    fn a_domain_does_not_start_without_its_disks() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let disk = Disk {
+            target: String::from("/dev/sda1"),
+            format: DiskFormat::Physical,
+            vdev: String::from("xvda"),
+            read_only: false,
+            cdrom: false,
+        };
+        let wanted = DomainConfig { disks: vec![disk], ..config("a") };
+        assert!(block_on(manager.create(wanted, false)).unwrap_err().0.starts_with("disk xvda: "));
+    }
+
+    #[test]
+    fn a_pcpu_that_is_not_there_is_refused() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let cpus = Affinity::All(PcpuSpec { ranges: vec![(true, 4, 4)] });
+        assert!(block_on(manager.create(DomainConfig { cpus, ..config("a") }, false)).is_err());
+        world.assert_empty("after a pcpu that is not there");
+    }
 }

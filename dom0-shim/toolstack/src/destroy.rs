@@ -70,3 +70,76 @@ impl<E: Environment> Manager<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join;
+    use pollster::block_on;
+    use xl::toolstack::Toolstack;
+
+    use crate::manager::Manager;
+    use crate::testing::{World, config, run};
+
+    /// LIF-15, LIF-18.
+    #[test]
+    fn nothing_is_left_of_a_domain_in_any_state() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        for (state, act) in [
+            ("running", (|_, _| ()) as fn(&World, u16)),
+            ("paused", |world, id| world.guest(id, |guest| guest.flags |= 8)),
+            ("preserved", |world, id| world.guest(id, |guest| guest.flags |= 3 << 16 | 4)),
+        ] {
+            let id = block_on(manager.create(config("a"), false)).unwrap();
+            act(&world, id);
+            assert_eq!(block_on(manager.destroy(id)), Ok(()), "{state}");
+            world.assert_empty(state);
+            assert_eq!(manager.config(id), None);
+            assert!(block_on(manager.destroy(id)).unwrap_err().0.ends_with("does not exist"));
+        }
+    }
+
+    #[test]
+    fn two_may_end_the_same_domain() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let id = block_on(manager.create(config("a"), false)).unwrap();
+        assert_eq!(block_on(join(manager.destroy(id), manager.destroy(id))), (Ok(()), Ok(())));
+        world.assert_empty("after two ends");
+    }
+
+    #[test]
+    fn a_domain_that_nobody_here_made_can_be_ended() {
+        let world = World::new();
+        let other = Manager::new(&world).unwrap();
+        let id = block_on(other.create(config("a"), false)).unwrap();
+        world.ports.borrow_mut().clear();
+        world.guest(id, |guest| guest.ring.borrow_mut().mapped = false);
+        let manager = Manager::new(&world).unwrap();
+        assert_eq!(manager.domains().unwrap().len(), 2);
+        assert_eq!(block_on(manager.destroy(id)), Ok(()));
+        world.assert_empty("after a foreign domain");
+        core::mem::forget(other);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_domain_goes_when_somebody_else_destroys_it() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("a"), false).await.unwrap();
+            world.guests.borrow_mut().remove(&id);
+            world.tell();
+            assert_eq!(manager.stopped(id).await, None);
+            assert_eq!(manager.console_output(id).await, None);
+        });
+        world.assert_empty("after somebody else's destroy");
+        assert!(manager.records.borrow().is_empty());
+    }
+
+    #[test]
+    fn dom0_is_not_destroyed() {
+        let world = World::new();
+        assert!(block_on(Manager::new(&world).unwrap().destroy(0)).is_err());
+    }
+}

@@ -260,3 +260,65 @@ fn virt_caps(capabilities: u32) -> String {
     let present: Vec<_> = names.iter().filter(|(bit, _)| has(*bit)).map(|(_, name)| *name).collect();
     present.join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use pollster::block_on;
+    use xl::toolstack::Toolstack;
+
+    use super::*;
+    use crate::testing::{World, config};
+
+    #[test]
+    fn the_machine_is_described() {
+        let world = World::new();
+        let host = Manager::new(&world).unwrap().host().unwrap();
+        assert_eq!((host.pcpus, host.nodes, host.page_size), (4, 1, 4096));
+        assert_eq!((host.version, host.extra_version.as_str()), ((4, 20), ".0-k"));
+        assert_eq!((host.virt_caps.as_str(), host.scheduler.as_str()), ("hvm hvm_directio", "credit"));
+        assert_eq!((host.total_kib, host.build_id.as_str()), (4 << 20, "ab01"));
+    }
+
+    #[test]
+    fn the_log_is_read_whole_and_cleared() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let text: Vec<u8> = (0..10_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        world.hypervisor_log.borrow_mut().extend(&text);
+        assert_eq!(manager.log(false).unwrap(), text);
+        assert_eq!(manager.log(true).unwrap(), text);
+        assert_eq!(manager.log(false).unwrap(), b"");
+    }
+
+    #[test]
+    fn devices_are_read_from_xenstore() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let id = block_on(manager.create(config("a"), false)).unwrap();
+        assert_eq!(manager.nets(id).unwrap(), vec![]);
+        let path = |name: &str| format!("/local/domain/{id}/device/vif/0/{name}");
+        world.set(&path("mac"), "00:16:3e:00:00:01");
+        world.set(&path("state"), "4");
+        world.set(&path("tx-ring-ref"), "8");
+        world.set(&path("rx-ring-ref"), "9");
+        world.set(&path("event-channel"), "no number");
+        let nets = manager.nets(id).unwrap();
+        assert_eq!((nets[0].state, nets[0].port, &nets[0].rings[..]), (4, None, &[8, 9][..]));
+        assert_eq!(nets[0].mac, "00:16:3e:00:00:01");
+        assert_eq!(manager.domains().unwrap()[1].devices.nets, 1);
+        assert!(manager.disks(9).is_err());
+    }
+
+    #[test]
+    fn a_domain_is_as_old_as_its_start() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let id = block_on(manager.create(config("a"), false)).unwrap();
+        world.now_ms.set(world.now_ms.get() + 5000);
+        assert_eq!(manager.uptime_ns(id), Some(5_000_000_000));
+        assert_eq!(manager.uptime_ns(0), Some(6_000_000_000));
+        assert_eq!(manager.uptime_ns(9), None);
+    }
+}

@@ -189,7 +189,7 @@ impl<E: Environment> Manager<E> {
         let old = self.info(domain)?.handle;
         let stamp = time_stamp(self.env.platform().wall_seconds());
         let name = self.name(domain).unwrap_or_default();
-        self.change_name(domain, &format!("{name}-{stamp}"))?;
+        self.name_it(domain, &format!("{name}-{stamp}"))?;
         let uuid = self.new_uuid();
         self.hypervisor().set_handle(domain, uuid).map_err(|error| of_domain(domain, error))?;
         tree::change_uuid(self.env.registry(), domain, &old, &uuid)?;
@@ -253,4 +253,207 @@ fn date(days: u64) -> (u64, u64, u64) {
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     (era * 400 + year + next, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use xl::toolstack::Toolstack;
+
+    use super::*;
+    use crate::testing::{World, config, run, turns};
+
+    const REASONS: [(u32, Reason); 4] =
+        [(0, Reason::Poweroff), (1, Reason::Reboot), (3, Reason::Crash), (4, Reason::Watchdog)];
+
+    /// A domain for which each reason has this action.
+    fn acting(action: Action) -> DomainConfig {
+        DomainConfig {
+            on_poweroff: action,
+            on_reboot: action,
+            on_crash: action,
+            on_watchdog: action,
+            ..config("a")
+        }
+    }
+
+    /// LIF-26, T-76, T-82: number of the domains after the end, names by number.
+    #[test]
+    fn what_follows_is_what_the_configuration_says() {
+        for (code, reason) in REASONS {
+            for (action, left) in [
+                (Action::Destroy, &[][..]),
+                (Action::Restart, &[(2, "a")][..]),
+                (Action::RenameRestart, &[(1, "a-20261122T2210Z"), (2, "a")][..]),
+                (Action::Preserve, &[(1, "a")][..]),
+                (Action::CoredumpDestroy, &[][..]),
+                (Action::CoredumpRestart, &[(2, "a")][..]),
+            ] {
+                let world = World::new();
+                let manager = Manager::new(&world).unwrap();
+                run(&manager, async {
+                    let id = manager.create(acting(action), false).await.unwrap();
+                    world.stop(id, code);
+                    assert_eq!(manager.stopped(id).await, Some(reason));
+                    turns(200).await;
+                });
+                let domains = manager.domains().unwrap();
+                let names: Vec<_> =
+                    domains[1..].iter().map(|domain| (domain.id, domain.name.as_str())).collect();
+                assert_eq!(names, left, "{reason:?} {action:?}");
+                let cored = matches!(action, Action::CoredumpDestroy | Action::CoredumpRestart);
+                assert_eq!(world.logged("no core is saved"), cored);
+                if left.is_empty() {
+                    world.assert_empty("after an end");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn reasons_without_an_action_of_their_own() {
+        for (code, left) in [(2, 1), (5, 0), (17, 0)] {
+            let world = World::new();
+            let manager = Manager::new(&world).unwrap();
+            run(&manager, async {
+                let id = manager.create(config("a"), false).await.unwrap();
+                world.stop(id, code);
+                manager.stopped(id).await;
+                turns(200).await;
+            });
+            assert_eq!(world.ids().len(), left, "reason {code}");
+        }
+    }
+
+    /// T-77, LIF-16: a restart is made from what the domain was made from; UUID and name
+    /// stay, what was changed while it ran does not.
+    #[test]
+    fn a_restart_is_the_same_domain() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("a"), false).await.unwrap();
+            let uuid = manager.config(id).unwrap().uuid;
+            manager.set_vcpus(id, 2).unwrap();
+            manager.set_share(id, Some(1000), None).unwrap();
+            world.stop(id, 1);
+            manager.stopped(id).await;
+            turns(200).await;
+            let (new, config) = (world.ids()[0], manager.config(world.ids()[0]).unwrap());
+            assert_ne!(new, id);
+            assert_eq!((config.uuid, config.name.as_str()), (uuid, "a"));
+            assert_eq!(world.guest(new, |guest| guest.share), (256, 0));
+            assert_eq!(
+                world.value(&format!("/local/domain/{new}/cpu/1/availability")).as_deref(),
+                Some("offline")
+            );
+        });
+    }
+
+    #[test]
+    fn a_configuration_that_was_updated_is_that_of_the_restart() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("a"), false).await.unwrap();
+            let uuid = manager.config(id).unwrap().uuid;
+            manager.update_config(id, DomainConfig { weight: 700, ..config("ignored") }).unwrap();
+            assert_eq!(manager.config(id).unwrap().weight, 700);
+            assert_eq!(world.guest(id, |guest| guest.share.0), 256, "at once nothing changes");
+            world.stop(id, 1);
+            manager.stopped(id).await;
+            turns(200).await;
+            let new = world.ids()[0];
+            assert_eq!(world.guest(new, |guest| guest.share.0), 700);
+            assert_eq!(manager.config(new).unwrap().uuid, uuid);
+            assert!(manager.update_config(0, config("b")).is_err());
+        });
+    }
+
+    #[test]
+    fn a_domain_that_crashes_on_and_on_is_given_up() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            manager.create(acting(Action::Restart), false).await.unwrap();
+            for _ in 0..MOST_CRASHES {
+                world.stop(world.ids()[0], 3);
+                turns(200).await;
+                assert_eq!(world.ids().len(), 1);
+            }
+            world.stop(world.ids()[0], 3);
+            turns(200).await;
+        });
+        assert!(world.logged("it has crashed 6 times in a row"));
+        world.assert_empty("after too many crashes");
+    }
+
+    #[test]
+    fn one_that_ran_for_long_is_not() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            manager.create(acting(Action::Restart), false).await.unwrap();
+            for _ in 0..=MOST_CRASHES {
+                world.now_ms.set(world.now_ms.get() + 61_000);
+                world.stop(world.ids()[0], 3);
+                turns(200).await;
+            }
+        });
+        assert_eq!(world.ids().len(), 1);
+    }
+
+    #[test]
+    fn a_restart_that_fails_is_told_and_leaves_nothing() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("a"), false).await.unwrap();
+            world.files.borrow_mut().clear();
+            world.stop(id, 1);
+            assert_eq!(manager.stopped(id).await, Some(Reason::Reboot));
+            turns(200).await;
+        });
+        assert!(world.logged("restart failed: kernel: no such file"), "{:?}", world.log.borrow());
+        world.assert_empty("after a restart that failed");
+    }
+
+    #[test]
+    fn restarts_do_not_wait_for_each_other() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let a = manager.create(config("a"), false).await.unwrap();
+            let b = manager.create(config("b"), false).await.unwrap();
+            world.stop(a, 1);
+            world.stop(b, 1);
+            turns(200).await;
+        });
+        assert_eq!(world.most_building.get(), 2);
+        assert_eq!(world.ids(), [3, 4]);
+    }
+
+    /// The domain of a test's own, which has no record here, stays as it stopped.
+    #[test]
+    fn a_domain_that_nobody_here_made_is_left_alone() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("a"), false).await.unwrap();
+            let record = manager.records.borrow_mut().remove(&id);
+            world.stop(id, 0);
+            turns(200).await;
+            assert_eq!(world.ids(), [id]);
+            manager.records.borrow_mut().extend(record.map(|record| (id, record)));
+        });
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(time_stamp(0), "19700101T0000Z");
+        assert_eq!(time_stamp(951_782_399), "20000228T2359Z");
+        assert_eq!(time_stamp(951_782_400), "20000229T0000Z");
+        assert_eq!(time_stamp(1_795_385_400), "20261122T2210Z");
+        assert_eq!(time_stamp(4_107_542_399), "21000228T2359Z");
+        assert_eq!(time_stamp(4_107_542_400), "21000301T0000Z");
+    }
 }

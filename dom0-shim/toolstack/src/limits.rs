@@ -97,3 +97,50 @@ pub(crate) fn bits(pcpus: &[u32]) -> Done<u64> {
 fn bit(pcpu: u32) -> Done<u64> {
     1_u64.checked_shl(pcpu).ok_or_else(|| Failure(format!("there is no pcpu {pcpu}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::testing::config;
+
+    /// T-91.
+    #[test]
+    fn the_61st_domain_and_the_121st_vcpu_are_refused() {
+        let mut others: Vec<_> = (0..59).map(|n| config(&format!("d{n}"))).collect();
+        let check = |others: &[DomainConfig], new| check(&new, &others.iter().collect::<Vec<_>>());
+        assert_eq!(check(&others, config("new")), Ok(()));
+        let three = DomainConfig { max_vcpus: 3, ..config("new") };
+        assert!(check(&others, three).unwrap_err().0.starts_with("3 vcpus are too many"));
+        others.push(config("d59"));
+        assert!(check(&others, config("new")).unwrap_err().0.starts_with("there are 60 domains already"));
+    }
+
+    /// T-63.
+    #[test]
+    fn an_address_is_one_interfaces() {
+        let vif = |last| xl_config::domain::Vif {
+            mac: Some([0, 1, 2, 3, 4, last]),
+            bridge: None,
+            name: None,
+            rate: None,
+        };
+        let other = DomainConfig { vifs: vec![vif(1)], ..config("other") };
+        assert_eq!(check(&DomainConfig { vifs: vec![vif(2)], ..config("new") }, &[&other]), Ok(()));
+        assert!(check(&DomainConfig { vifs: vec![vif(2), vif(1)], ..config("new") }, &[&other]).is_err());
+    }
+
+    /// T-22, T-23.
+    #[test]
+    fn pcpus_are_added_and_taken_away() {
+        let places = |ranges: &[(bool, u32, u32)]| {
+            places(&Affinity::All(PcpuSpec { ranges: ranges.to_vec() }), 1, 6).map(|places| places[0])
+        };
+        assert_eq!(places(&[(true, 0, 2), (true, 5, 5)]), Ok(Some(0b10_0111)));
+        assert_eq!(places(&[(true, 0, u32::MAX), (false, 1, 1)]), Ok(Some(0b11_1101)));
+        assert!(places(&[(true, 1, 1), (false, 1, 1)]).is_err());
+        assert!(places(&[(true, 6, 6)]).is_err());
+        assert!(bits(&[64]).is_err());
+    }
+}

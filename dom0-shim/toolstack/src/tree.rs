@@ -242,3 +242,61 @@ pub(crate) fn plant_dom0(registry: &impl Registry, memory_kib: u64, vcpus: u32) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+    use xl::toolstack::Toolstack;
+
+    use crate::manager::Manager;
+    use crate::testing::{World, config};
+
+    #[test]
+    fn nodes_are_as_libxl_writes_them() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let id = block_on(manager.create(config("a"), false)).unwrap();
+        assert_eq!(id, 1);
+        let uuid = super::uuid_text(&manager.config(id).unwrap().uuid.unwrap());
+        let vm = alloc::format!("/vm/{uuid}");
+        for (path, value) in [
+            ("/local/domain/1/name", "a"),
+            ("/local/domain/1/domid", "1"),
+            ("/local/domain/1/vm", vm.as_str()),
+            ("/local/domain/1/memory/static-max", "65536"),
+            ("/local/domain/1/memory/target", "65536"),
+            ("/local/domain/1/cpu/0/availability", "online"),
+            ("/local/domain/1/cpu/1/availability", "offline"),
+            ("/local/domain/1/store/ring-ref", "101"),
+            ("/local/domain/1/store/port", "1"),
+            ("/local/domain/1/console/ring-ref", "100"),
+            ("/local/domain/1/console/port", "2"),
+            ("/local/domain/1/console/type", "xenconsoled"),
+            ("/local/domain/1/console/limit", "1048576"),
+            ("/libxl/1/type", "pvh"),
+            ("/local/domain/0/backend/console/1/0/frontend", "/local/domain/1/console"),
+            ("/local/domain/0/name", "Domain-0"),
+        ] {
+            assert_eq!(world.value(path).as_deref(), Some(value), "{path}");
+        }
+        assert_eq!(world.value(&alloc::format!("{vm}/name")).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_domain_owns_only_what_it_is_to_write() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        block_on(manager.create(config("a"), false)).unwrap();
+        let owned =
+            ["control/shutdown", "control/feature-poweroff", "data", "attr", "error", "drivers", "feature"];
+        for name in owned {
+            assert_eq!(world.node(&alloc::format!("/local/domain/1/{name}")).unwrap().owner, 1, "{name}");
+        }
+        for name in ["", "/name", "/memory/target", "/console/ring-ref", "/cpu/0/availability", "/control"] {
+            let node = world.node(&alloc::format!("/local/domain/1{name}")).unwrap();
+            assert_eq!((node.owner, node.readers), (0, [1].into()), "{name}");
+        }
+        let private = world.node("/libxl/1/type").unwrap();
+        assert_eq!((private.owner, private.readers), (0, [].into()));
+    }
+}

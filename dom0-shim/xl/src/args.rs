@@ -72,13 +72,18 @@ impl<'a> Args<'a> {
 
     /// The value of an option; the last one counts.
     pub(crate) fn value(&self, name: &str) -> Option<&'a str> {
-        let mut named = self.options.iter().rev();
-        named.find(|(option, _)| option.short == name || option.long == name).map(|(_, value)| *value)
+        self.find(name).map(|(_, value)| *value)
     }
 
     /// The value of an option as a number.
     pub(crate) fn number<N: FromStr>(&self, name: &str) -> Outcome<Option<N>> {
-        self.value(name).map(|value| number(value, name)).transpose()
+        let Some((option, value)) = self.find(name) else { return Ok(None) };
+        let what = if option.long.is_empty() { option.short } else { option.long };
+        number(value, what).map(Some)
+    }
+
+    fn find(&self, name: &str) -> Option<&(&'static Opt, &'a str)> {
+        self.options.iter().rev().find(|(option, _)| option.short == name || option.long == name)
     }
 
     /// An argument by its place; empty where it is not given, which [`Args::parse`] has refused

@@ -38,7 +38,8 @@ pub(crate) fn complete(tools: &impl Toolstack, before: &str) -> Completion {
     let last = last.unwrap_or(Word { text: String::new(), start: before.len() });
     let words: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
     let mut candidates = candidates(tools, &words, &last.text);
-    candidates.retain(|candidate| candidate.starts_with(&last.text));
+    // What a terminal would obey cannot be typed either.
+    candidates.retain(|candidate| candidate.starts_with(&last.text) && !candidate.contains(char::is_control));
     candidates.sort_unstable();
     candidates.dedup();
     let written = before.get(last.start..).unwrap_or_default().chars().count();
@@ -161,6 +162,13 @@ mod tests {
         let completion = complete(&Fake::new(), "cat 'a te");
         assert_eq!(completion, Completion { written: 5, candidates: ["a\\ text".into()].into() });
         assert_eq!(complete(&Fake::new(), "pause ").written, 0);
+    }
+
+    #[test]
+    fn names_that_a_terminal_obeys_are_left_out() {
+        let tools = Fake::new();
+        tools.change(1, |domain| domain.name = "o\x1b[2J".into());
+        assert_eq!(complete(&tools, "pause ").candidates, ["Domain-0", "two"]);
     }
 
     #[test]

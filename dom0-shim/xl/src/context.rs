@@ -1,6 +1,7 @@
 //! What a command works with: the toolstack, the terminal, and what was typed ahead.
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use core::fmt;
 
 use futures_lite::future;
@@ -24,9 +25,14 @@ pub(crate) struct Context<'c, T, M> {
 }
 
 impl<T, M: Terminal> Context<'_, T, M> {
-    /// Shows text as it is.
+    /// Shows bytes as they are: what orders the screen, and what a domain's console shows.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.terminal.write(bytes);
+    }
+
+    /// Shows text of whole lines.
     pub(crate) fn show(&mut self, text: &str) {
-        self.terminal.write(text.as_bytes());
+        self.terminal.write(printable(text).as_bytes());
     }
 
     /// Shows a line.
@@ -64,5 +70,22 @@ impl<T, M: Terminal> Context<'_, T, M> {
                 _ => {}
             }
         }
+    }
+}
+
+/// Text that orders nothing of the screen. Names and paths may come from a guest, and a terminal
+/// obeys control characters.
+pub(crate) fn printable(text: &str) -> String {
+    let order = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.chars().map(|c| if order(c) { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_orders_nothing() {
+        assert_eq!(printable("a\tb\n\x1b[2Jc\r\x07\x7f\u{9b}é"), "a\tb\n?[2Jc????é");
     }
 }

@@ -147,6 +147,7 @@ impl Fake {
                 ("guest.cfg", b"name = 'guest'\ntype = 'pvh'\nkernel = 'kernel'\nmemory = 64\nvcpus = 2\n"),
                 ("bad.cfg", b"name = 'bad'\nkernel = 'kernel'\nmemory = []\n"),
                 ("a text", b"text"),
+                ("dos.cfg", b"# one\r\n# two\r\n"),
                 ("kernel", b"\x7fELF\0"),
                 ("auto/guest.cfg", b"name = 'guest'\ntype = 'pvh'\nkernel = 'kernel'\nmemory = 64\n"),
             ],

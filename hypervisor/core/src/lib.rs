@@ -46,6 +46,7 @@ pub mod exit;
 pub mod frame;
 pub mod gnttab;
 pub mod gpr;
+pub mod guest_line;
 pub mod id;
 pub mod image;
 pub mod insn;

@@ -66,7 +66,7 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
     if i32::try_from(count).is_err() || from != 0 && op != Some(GrantTableOp::CacheFlush) {
         return Err(Errno::EINVAL);
     }
-    let guest = Guest::new(call.cpu, call.vcpu)?;
+    let guest = Guest::new(call.cpu, call.vcpu);
     let batch = Batch { call, guest, op: op.ok_or(Errno::ENOSYS)?, array, count };
     match batch.op {
         GrantTableOp::Copy => {

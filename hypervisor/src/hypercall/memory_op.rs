@@ -60,7 +60,7 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
     let [command, argument, ..] = call.arguments;
     let (op, start) = (command & OP_MASK, command >> EXTENT_SHIFT);
     let op = u32::try_from(op).ok().and_then(MemoryOp::new).ok_or(Errno::ENOSYS)?;
-    let guest = Guest::new(call.cpu, call.vcpu)?;
+    let guest = Guest::new(call.cpu, call.vcpu);
     let request = Request { call, guest, op, start, argument };
     match op {
         MemoryOp::IncreaseReservation | MemoryOp::DecreaseReservation | MemoryOp::PopulatePhysmap => {

@@ -18,6 +18,8 @@ use crate::vcpus;
 
 const SHUTDOWN: &str = "control/shutdown";
 const CPU: &str = "cpu";
+/// How long a store that was silent is left alone, ns.
+const RETRY_NS: u64 = 5_000_000_000;
 /// What this guest does when asked to (`control/feature-*`).
 const FEATURES: [&str; 3] = ["poweroff", "reboot", "halt"];
 
@@ -27,6 +29,8 @@ pub(crate) struct Guest {
     pub(crate) console: Console,
     /// `None` where there is none, or it broke.
     pub(crate) store: Option<XenStore>,
+    /// The store knows what this guest can do, and tells it of changes.
+    joined: bool,
     pub(crate) name: String,
     /// System time at the start, ns.
     pub(crate) started_ns: u64,
@@ -39,6 +43,7 @@ impl Guest {
             boot,
             console: Console::open(),
             store: store.ok(),
+            joined: false,
             name: "demo".to_string(),
             started_ns: timer::now_ns(),
         }
@@ -53,6 +58,9 @@ impl Guest {
         self.prompt().await;
         loop {
             self.follow_watches().await;
+            if !self.joined {
+                self.join_store().await;
+            }
             while let Some(key) = self.console.key() {
                 self.press(key).await;
             }
@@ -73,16 +81,25 @@ impl Guest {
         self.prompt().await;
     }
 
-    /// Waits until a key was pressed or a watch fired.
+    /// Waits until there may be something to do.
     async fn wait(&self) {
-        let keys = pin!(self.console.changed());
-        let watches = pin!(async {
+        if self.joined || self.store.is_none() {
+            self.event().await;
+        } else {
+            // The store was silent: once more in a while.
+            timer::within(RETRY_NS, self.event()).await;
+        }
+    }
+
+    /// Waits until a key was pressed or a watch fired.
+    async fn event(&self) {
+        let mut keys = pin!(self.console.changed());
+        let mut watches = pin!(async {
             match &self.store {
                 Some(store) => store.changed().await,
                 None => pending().await,
             }
         });
-        let (mut keys, mut watches) = (keys, watches);
         poll_fn(|context| {
             let key = keys.as_mut().poll(context).is_ready();
             if watches.as_mut().poll(context).is_ready() || key { Poll::Ready(()) } else { Poll::Pending }
@@ -98,21 +115,35 @@ impl Guest {
             for feature in FEATURES {
                 store.write(&format!("control/feature-{feature}"), "1").await?;
             }
-            store.watch(SHUTDOWN, SHUTDOWN).await?;
-            store.watch(CPU, CPU).await
+            for path in [SHUTDOWN, CPU] {
+                match store.watch(path, path).await {
+                    // It was asked for before the store fell silent.
+                    Err(xenstore::Error::Refused(name)) if name == "EEXIST" => {}
+                    asked => asked?,
+                }
+            }
+            Ok(())
         };
-        if let Err(error) = joined.await {
-            self.lose_store(&error).await;
+        match joined.await {
+            Ok(()) => {
+                self.joined = true;
+                // What changed while nobody watched.
+                self.follow_shutdown().await;
+            }
+            Err(error) => self.report_store(&error).await,
         }
     }
 
-    /// Goes on without the store if it is unreachable.
-    async fn lose_store(&mut self, error: &xenstore::Error) {
+    /// Tells what is wrong with the store. One that is silent may come back, one that breaks the protocol not.
+    async fn report_store(&mut self, error: &xenstore::Error) {
         let message = format!("demo: XenStore: {error:?}");
         debug(&message);
         self.console.write(&format!("{message}\n")).await;
-        if !matches!(error, xenstore::Error::Refused(_) | xenstore::Error::BadRequest) {
-            self.store = None;
+        match error {
+            // What it does not let this guest do is not asked for again.
+            xenstore::Error::Refused(_) | xenstore::Error::BadRequest => self.joined = true,
+            xenstore::Error::Silent => self.joined = false,
+            xenstore::Error::Ring(_) | xenstore::Error::BadAnswer => self.store = None,
         }
     }
 
@@ -124,7 +155,7 @@ impl Guest {
                 Ok(None) => return,
                 Ok(Some(event)) if event.token == SHUTDOWN => self.follow_shutdown().await,
                 Ok(Some(_)) => self.adjust_vcpus().await,
-                Err(error) => self.lose_store(&error).await,
+                Err(error) => self.report_store(&error).await,
             }
         }
     }
@@ -136,11 +167,11 @@ impl Guest {
             Ok(order) => order,
             // No order yet.
             Err(xenstore::Error::Refused(_)) => return,
-            Err(error) => return self.lose_store(&error).await,
+            Err(error) => return self.report_store(&error).await,
         };
         // An empty value is the answer: the order has arrived.
         if let Err(error) = store.write(SHUTDOWN, "").await {
-            self.lose_store(&error).await;
+            self.report_store(&error).await;
         }
         self.console.write(&format!("\nThe toolstack asks: {order}.\n")).await;
         match order.as_str() {

@@ -40,6 +40,11 @@ pub(super) const LAYERS: &[Layer] = &[
     },
     Layer { package: "guest-rt", uses: &["xen-abi", "xen-control"], unsafe_code: Unsafe::Allowed },
     Layer {
+        package: "toolstack",
+        uses: &["xen-abi", "xen-control", "xl", "xl-config"],
+        unsafe_code: Unsafe::Forbidden,
+    },
+    Layer {
         package: "dom0-shim",
         uses: &["xen-abi", "xen-control", "xen-store", "xl-config", "xl", "toolstack", "guest-rt"],
         unsafe_code: Unsafe::Forbidden,

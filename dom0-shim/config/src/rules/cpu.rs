@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
+use core::str::FromStr;
 
 use super::reader::Reader;
 use crate::domain::{Affinity, PcpuSpec};
@@ -22,7 +23,7 @@ pub fn vcpus(reader: &mut Reader<'_>) -> (u32, u32) {
     if let (Some(online), Some(most)) = (online, most)
         && online > most
     {
-        let span = reader.settings.get("vcpus").map(|setting| setting.value.span);
+        let span = reader.span("vcpus");
         let message = format!("`vcpus` is {online}, more than the {most} of `maxvcpus`");
         reader.report.error(span, message);
     }
@@ -42,7 +43,7 @@ pub fn pool(reader: &mut Reader<'_>) {
 pub fn hard(reader: &mut Reader<'_>, vcpus: u32, max_vcpus: u32) -> Affinity {
     let affinity = affinity(reader, "cpus", max_vcpus);
     if let Affinity::All(spec) = &affinity
-        && let Some(span) = span(reader, "cpus")
+        && let Some(span) = reader.span("cpus")
     {
         let pcpus = spec.most();
         if u32::try_from(pcpus).is_ok_and(|pcpus| pcpus < vcpus) {
@@ -58,10 +59,6 @@ pub fn soft(reader: &mut Reader<'_>, max_vcpus: u32) -> Affinity {
     affinity(reader, "cpus_soft", max_vcpus)
 }
 
-fn span(reader: &Reader<'_>, name: &str) -> Option<Span> {
-    reader.settings.get(name).map(|setting| setting.value.span)
-}
-
 /// A string is for all vcpus, a list has an entry for each.
 fn affinity(reader: &mut Reader<'_>, name: &str, max_vcpus: u32) -> Affinity {
     let Some(setting) = reader.settings.get(name) else { return Affinity::Any };
@@ -71,10 +68,9 @@ fn affinity(reader: &mut Reader<'_>, name: &str, max_vcpus: u32) -> Affinity {
                 format!("`{name}` has {} entries for {max_vcpus} vcpus; the rest is ignored", values.len());
             reader.report.warning(setting.value.span, message);
         }
-        let entries = reader.strings(name).into_iter();
-        let specs: Vec<PcpuSpec> = entries.filter_map(|entry| spec(reader, &entry)).collect();
         let kept = usize::try_from(max_vcpus).unwrap_or(usize::MAX);
-        let specs: Vec<PcpuSpec> = specs.into_iter().take(kept).collect();
+        let entries = reader.strings(name).into_iter().take(kept);
+        let specs: Vec<PcpuSpec> = entries.filter_map(|entry| spec(reader, &entry)).collect();
         return if specs.is_empty() { Affinity::Any } else { Affinity::Each(specs) };
     }
     let spec = reader.text(name).and_then(|entry| spec(reader, &entry));
@@ -82,14 +78,11 @@ fn affinity(reader: &mut Reader<'_>, name: &str, max_vcpus: u32) -> Affinity {
 }
 
 fn spec(reader: &mut Reader<'_>, (text, span): &(String, Span)) -> Option<PcpuSpec> {
-    match text.parse() {
-        Ok(spec) => Some(spec),
-        Err(error) => {
-            let error: crate::cpus::PcpuError = error;
-            reader.report.error(*span, error.to_string());
-            None
-        }
+    let spec = PcpuSpec::from_str(text);
+    if let Err(error) = &spec {
+        reader.report.error(*span, error.to_string());
     }
+    spec.ok()
 }
 
 /// T-10.
@@ -103,7 +96,7 @@ pub fn cap(reader: &mut Reader<'_>, max_vcpus: u32) -> u16 {
     let old = reader.count("cpu_cap", 0..=most);
     let new = reader.count("cap", 0..=most);
     if new.is_some()
-        && let Some(span) = span(reader, "cpu_cap")
+        && let Some(span) = reader.span("cpu_cap")
     {
         reader.report.warning(span, "`cpu_cap` is ignored where `cap` is set");
     }

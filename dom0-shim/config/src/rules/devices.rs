@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::reader::Reader;
@@ -17,7 +18,7 @@ const VIFS: usize = 10;
 pub fn disks(reader: &mut Reader<'_>) -> Vec<Disk> {
     let mut disks: Vec<Disk> = Vec::new();
     let mut names = BTreeSet::new();
-    for (text, span) in reader.strings("disk") {
+    for (text, span) in entries(reader, "disk", DISKS) {
         let (disk, notes) = match disk::parse(&text) {
             Ok(parsed) => parsed,
             Err(wrong) => {
@@ -36,13 +37,12 @@ pub fn disks(reader: &mut Reader<'_>) -> Vec<Disk> {
         }
         disks.push(disk);
     }
-    limit(reader, "disk", disks.len(), DISKS);
     disks
 }
 
 pub fn vifs(reader: &mut Reader<'_>) -> Vec<Vif> {
     let mut vifs: Vec<Vif> = Vec::new();
-    for (text, span) in reader.strings("vif") {
+    for (text, span) in entries(reader, "vif", VIFS) {
         let (vif, notes) = match vif::parse(&text) {
             Ok(parsed) => parsed,
             Err(wrong) => {
@@ -56,7 +56,6 @@ pub fn vifs(reader: &mut Reader<'_>) -> Vec<Vif> {
         check_against(reader, &vifs, &vif, span);
         vifs.push(vif);
     }
-    limit(reader, "vif", vifs.len(), VIFS);
     vifs
 }
 
@@ -75,9 +74,13 @@ fn check_against(reader: &mut Reader<'_>, earlier: &[Vif], vif: &Vif, span: Span
     }
 }
 
-fn limit(reader: &mut Reader<'_>, name: &str, found: usize, most: usize) {
-    if found > most {
-        let span = reader.settings.get(name).map(|setting| setting.value.span);
-        reader.report.error(span, format!("`{name}` has {most} entries at most, found {found}"));
+/// The first `most` entries of a list; more are an error.
+fn entries(reader: &mut Reader<'_>, name: &str, most: usize) -> Vec<(String, Span)> {
+    let mut entries = reader.strings(name);
+    if entries.len() > most {
+        let span = reader.span(name);
+        reader.report.error(span, format!("`{name}` has {most} entries at most, found {}", entries.len()));
+        entries.truncate(most);
     }
+    entries
 }

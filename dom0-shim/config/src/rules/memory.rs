@@ -21,7 +21,7 @@ pub fn memory(reader: &mut Reader<'_>) -> (u64, u64) {
     if let (Some(memory), Some(most)) = (memory, maximum)
         && memory > most
     {
-        let span = reader.settings.get("memory").map(|setting| setting.value.span);
+        let span = reader.span("memory");
         let message = format!("`memory` is {memory} MiB, more than the {most} MiB of `maxmem`");
         reader.report.error(span, message).help("raise `maxmem` first");
     }

@@ -78,6 +78,11 @@ impl Reader<'_> {
         }
     }
 
+    /// Where a parameter's value stands.
+    pub fn span(&self, name: &str) -> Option<Span> {
+        self.settings.get(name).map(|setting| setting.value.span)
+    }
+
     /// Whether a parameter is absent, not only broken.
     pub fn is_missing(&self, name: &str) -> bool {
         self.settings.get(name).is_none() && !self.settings.is_unreadable(name)

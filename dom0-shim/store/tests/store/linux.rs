@@ -1,4 +1,4 @@
-//! What Linux's xenbus does: at start, for a front end, for `xl shutdown`.
+//! What Linux's xenbus does: at start, for a front end, for `xl shutdown` (PVD-09).
 
 use xen_abi::io::xs_wire::XsMessage;
 use xen_store::{Permissions, Server};

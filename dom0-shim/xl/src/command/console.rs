@@ -56,7 +56,7 @@ pub(super) async fn attach_to<T: Toolstack, M: Terminal>(
                 return Ok(());
             }
             Event::Typed(byte) => cx.tools.console_input(id, &[byte]),
-            Event::Shown(Some(bytes)) => cx.terminal.write(&bytes),
+            Event::Shown(Some(bytes)) => cx.raw(&bytes),
             Event::Shown(None) => {
                 cx.say(format_args!("\nDomain {id} ({name}) is gone; its console is closed."));
                 return Ok(());

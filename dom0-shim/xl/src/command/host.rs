@@ -1,6 +1,7 @@
 //! The machine: what it is, its log, debug keys, its power.
 
 use alloc::format;
+use alloc::string::String;
 
 use crate::args::Args;
 use crate::context::Context;
@@ -33,7 +34,7 @@ pub(super) fn info<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: 
 /// `dmesg`.
 pub(super) fn dmesg<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
     let log = cx.tools.log(args.has("c"))?;
-    cx.terminal.write(&log);
+    cx.show(&String::from_utf8_lossy(&log));
     if log.last().is_some_and(|last| *last != b'\n') {
         cx.show("\n");
     }

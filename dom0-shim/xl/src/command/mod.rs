@@ -97,7 +97,7 @@ pub(crate) async fn run<T: Toolstack, M: Terminal>(
 }
 
 fn clear<T, M: Terminal>(cx: &mut Context<'_, T, M>) -> Outcome {
-    cx.show("\x1b[H\x1b[2J");
+    cx.raw(b"\x1b[H\x1b[2J");
     Ok(())
 }
 

@@ -24,7 +24,7 @@ pub(super) fn cat<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &
     let is_text = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
     let text = String::from_utf8(bytes).ok().filter(|text| text.chars().all(is_text));
     let text = text.ok_or_else(|| Problem::Failed(format!("{name} is no text: it is not shown")))?;
-    cx.show(&text);
+    cx.show(&text.replace("\r\n", "\n"));
     if !text.is_empty() && !text.ends_with('\n') {
         cx.show("\n");
     }

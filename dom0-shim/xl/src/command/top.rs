@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use crate::args::Args;
-use crate::context::{Context, INTERRUPT};
+use crate::context::{Context, INTERRUPT, printable};
 use crate::format::top::{KEYS, Sample, View, summary, table};
 use crate::problem::{Outcome, Problem};
 use crate::terminal::Terminal;
@@ -41,7 +41,7 @@ enum Next {
 pub(super) async fn run<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
     let mut top = Top::new(args)?;
     if !top.batch {
-        cx.show(CLEAR);
+        cx.raw(CLEAR.as_bytes());
     }
     loop {
         let sample = top.sample(cx.tools)?;
@@ -94,11 +94,12 @@ impl Top {
             return;
         }
         let mut screen = String::from(HOME);
-        for line in summary(sample).lines().chain(table.lines()) {
+        let text = printable(&(summary(sample) + &table));
+        for line in text.lines() {
             screen += &format!("{line}{CLEAR_LINE}\n");
         }
         screen += &format!("{CLEAR_BELOW}\n  {REVERSE}{KEYS}{PLAIN}\n");
-        cx.show(&screen);
+        cx.raw(screen.as_bytes());
     }
 
     /// Waits for the next update, or for a key.
@@ -125,35 +126,35 @@ impl Top {
             b'r' => self.view.repeat_header ^= true,
             b's' => self.view.sort = self.view.sort.next(),
             b'd' => self.ask_delay(cx).await,
-            0x0c => cx.show(CLEAR),
+            0x0c => cx.raw(CLEAR.as_bytes()),
             _ => return None,
         }
         Some(Next::Update)
     }
 
     async fn ask_delay<T, M: Terminal>(&mut self, cx: &mut Context<'_, T, M>) {
-        cx.show("\r  Delay(sec): ");
+        cx.raw(b"\r  Delay(sec): ");
         let mut delay: u64 = 0;
         loop {
             match cx.read().await {
                 byte @ b'0'..=b'9' if delay < MAX_DELAY => {
                     delay = delay.saturating_mul(10).saturating_add(u64::from(byte.wrapping_sub(b'0')));
-                    cx.terminal.write(&[byte]);
+                    cx.raw(&[byte]);
                 }
                 b'\r' | b'\n' => break,
                 0x7f | 0x08 if delay > 0 => {
                     delay /= 10;
-                    cx.show("\x08 \x08");
+                    cx.raw(b"\x08 \x08");
                 }
                 // Escape and Ctrl-C leave it as it is.
-                0x1b | INTERRUPT => return cx.show(CLEAR),
+                0x1b | INTERRUPT => return cx.raw(CLEAR.as_bytes()),
                 _ => {}
             }
         }
         if delay > 0 {
             self.delay = delay.min(MAX_DELAY);
         }
-        cx.show(CLEAR);
+        cx.raw(CLEAR.as_bytes());
     }
 }
 

@@ -19,9 +19,13 @@ pub(super) fn list<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: 
     let pcpus = cx.tools.host()?.max_pcpu.saturating_add(1);
     cx.say(header());
     for domain in &domains {
-        // A domain may end between the two calls.
-        for vcpu in cx.tools.vcpus(domain.id).unwrap_or_default() {
-            cx.say(row(domain, &vcpu, pcpus));
+        let vcpus = match cx.tools.vcpus(domain.id) {
+            // A domain that nobody named may end between the two calls.
+            Err(_) if args.positionals.is_empty() => continue,
+            vcpus => vcpus?,
+        };
+        for vcpu in &vcpus {
+            cx.say(row(domain, vcpu, pcpus));
         }
     }
     Ok(())

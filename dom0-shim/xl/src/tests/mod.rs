@@ -264,6 +264,7 @@ fn every_verb_helps() {
         let prefixed = alloc::format!("{}{}", verb.family.prefix(), verb.name);
         if let crate::verbs::Run::Missing(why) = verb.run {
             assert_eq!(fails(&tools, &alloc::format!("{prefixed} -x one two")), alloc::format!("{why}\n"));
+            assert!(verb.help().ends_with(&alloc::format!("{}: {why}\n", verb.name)));
             continue;
         }
         assert!(all.contains(&alloc::format!("\n {:<19} ", verb.name)), "{prefixed}");

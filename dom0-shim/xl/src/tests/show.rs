@@ -135,8 +135,30 @@ fn files_are_listed_and_shown() {
     let tools = Fake::new();
     assert!(ok(&tools, "ls").contains("           4 a text\n"));
     assert_eq!(ok(&tools, "cat 'a text'"), "text\n");
+    assert_eq!(ok(&tools, "cat dos.cfg"), "# one\n# two\n");
     assert_eq!(fails(&tools, "cat nothing"), "no file nothing\n");
     assert_eq!(fails(&tools, "cat kernel"), "kernel is no text: it is not shown\n");
+}
+
+/// Text from a guest orders nothing of Dom0's terminal.
+#[test]
+fn names_order_nothing() {
+    let tools = Fake::new();
+    tools.change(1, |domain| domain.name = "\x1b[2J\r\u{9b}x".into());
+    for line in [
+        "list",
+        "list -l",
+        "virsh list",
+        "vcpu-list",
+        "sched-credit",
+        "uptime",
+        "domname 1",
+        "dominfo 1",
+        "top -b -i 1",
+    ] {
+        let text = ok(&tools, line);
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{line}: {text:?}");
+    }
 }
 
 #[test]

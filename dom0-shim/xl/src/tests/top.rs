@@ -115,4 +115,5 @@ fn bad_numbers_are_refused() {
     for line in ["top -d 0", "top -d 3601", "top -d x", "top -i 0", "top -i -1"] {
         fails(&tools, line);
     }
+    assert_eq!(fails(&tools, "top -i x"), "Invalid iterations: 'x' is not a number in its range.\n");
 }

@@ -187,6 +187,9 @@ impl Verb {
     /// The verb's help.
     pub(crate) fn help(&self) -> String {
         let (name, usage, about) = (self.name, self.usage, self.about);
+        if let Run::Missing(why) = self.run {
+            return format!("{}{name}: {why}\n", self.family.prefix());
+        }
         let gap = if usage.is_empty() { "" } else { " " };
         let mut text = format!("Usage: {}{name}{gap}{usage}\n\n{about}.\n\n", self.family.prefix());
         if !self.options.is_empty() {

@@ -15,7 +15,7 @@ const fn verb(
 }
 
 const fn missing(name: &'static str, why: &'static str) -> Verb {
-    verb(name, "", "Not there: see what it answers", (0, ANY, &[Kind::Domain]), &[], Run::Missing(why))
+    verb(name, "", "", (0, ANY, &[Kind::Domain]), &[], Run::Missing(why))
 }
 
 /// No argument.
