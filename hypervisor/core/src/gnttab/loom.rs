@@ -155,7 +155,9 @@ fn an_entry_that_was_taken_back_has_no_users() {
             thread::spawn(move || world.use_once(access))
         });
         let withdrawn = world.withdraw();
-        users.into_iter().for_each(|user| drop(user.join().unwrap()));
+        for user in users {
+            user.join().unwrap();
+        }
         world.check_end();
         if withdrawn {
             assert_eq!(world.header().load(Ordering::SeqCst), 0);
