@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 const KEYS: &str = "\r\n\
     Ctrl-A x, Ctrl-C   end the machine\r\n\
-    Ctrl-A a           send Ctrl-A\r\n\
+    Ctrl-A a           send Ctrl-A; three of them switch between Dom0 and the hypervisor's keys\r\n\
     Ctrl-A c           send Ctrl-C\r\n\
     Ctrl-A h           this list\r\n";
 
