@@ -1,21 +1,145 @@
 //! Kigumi's own Dom0: the kernel that runs as the privileged domain where no
-//! Linux Dom0 is wanted.
+//! Linux Dom0 is wanted. It holds XenStore, the toolstack and its shell.
 //!
-//! Today it greets and waits; the toolstack and the back ends come with the
-//! hypercalls that they need.
+//! ```text
+//!   shell ──> toolstack ──> xen-control ──> hypercalls
+//!               │    └────> consoles of the domains
+//!               └─────────> XenStore <── rings of the domains
+//! ```
+//!
+//! | module | |
+//! |---|---|
+//! | [`platform`] | time, events, chance for the toolstack |
+//! | [`registry`] | XenStore |
+//! | [`terminal`] | the machine's console |
+//!
+//! Everything but these thin ends is in libraries that are tested on the host.
 
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
+mod platform;
+mod registry;
+mod terminal;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
 use guest_rt::boot::Boot;
-use guest_rt::hypercall;
+use guest_rt::tasks::{self, Executor};
+use guest_rt::window::Window as Frames;
+use guest_rt::{channels, hypercall, println, timer};
+use toolstack::tar::Archive;
+use toolstack::{Environment, Manager};
+use xen_abi::sched::ShutdownReason;
+use xen_control::foreign::Window;
+use xl::Shell;
+use xl_config::diagnostic::Diagnostic;
+use xl_config::domain::DomainConfig;
+
+use platform::Platform;
+use registry::Store;
+use terminal::Console;
 
 guest_rt::guest_main!(main);
 
-fn main(_boot: &'static Boot) -> ! {
-    guest_rt::println!("Kigumi dom0-shim {}", env!("CARGO_PKG_VERSION"));
-    loop {
-        hypercall::block();
+/// Name of this host, unless the word `hostname=` says another.
+const HOSTNAME: &str = "kigumi";
+
+fn main(boot: &'static Boot) -> ! {
+    println!("Kigumi dom0-shim {}", env!("CARGO_PKG_VERSION"));
+    let Err(reason) = run(boot);
+    println!("dom0-shim: {reason}");
+    hypercall::shutdown(ShutdownReason::Crash)
+}
+
+/// What the toolstack stands on.
+struct Ground<'a, 'w> {
+    hypervisor: &'w Window<Frames>,
+    platform: Platform,
+    store: &'a Store<'w>,
+    files: Archive<'static>,
+}
+
+impl<'w> Environment for Ground<'_, 'w> {
+    type Hypervisor = &'w Window<Frames>;
+    type Platform = Platform;
+    type Registry = Store<'w>;
+    type Files = Archive<'static>;
+
+    fn hypervisor(&self) -> &Self::Hypervisor {
+        &self.hypervisor
     }
+
+    fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    fn registry(&self) -> &Store<'w> {
+        self.store
+    }
+
+    fn files(&self) -> &Archive<'static> {
+        &self.files
+    }
+}
+
+/// Runs all there is, for ever.
+///
+/// # Errors
+///
+/// What the hypervisor refused, in words.
+fn run(boot: &'static Boot) -> Result<core::convert::Infallible, String> {
+    channels::init().map_err(refused("event channels"))?;
+    timer::init().map_err(refused("timer"))?;
+    let window = Window::new(Frames::new().map_err(refused("memory for others' frames"))?);
+    let store = Store::new(&window);
+    let platform =
+        Platform::new(boot.option("hostname").unwrap_or(HOSTNAME)).map_err(refused("VIRQ_DOM_EXC"))?;
+    let ground = Ground { hypervisor: &window, platform, store: &store, files: files(boot) };
+    let manager = Manager::new(ground).map_err(|failure| failure.0)?;
+    let mut console = Console::new().map_err(refused("VIRQ_CONSOLE"))?;
+
+    let executor = Executor::new();
+    executor.spawn(store.serve()).detach();
+    executor.spawn(manager.watch_deaths()).detach();
+    executor.spawn(manager.serve_consoles()).detach();
+    executor.spawn(manager.autostart(load)).detach();
+    executor.spawn(async { Shell::new(&manager).run(&mut console).await }).detach();
+    tasks::run(&executor)
+}
+
+fn refused<E: Debug>(what: &'static str) -> impl Fn(E) -> String {
+    move |error| format!("{what}: {error:?}")
+}
+
+/// A configuration that starts by itself.
+fn load(name: &str, text: &[u8]) -> Result<DomainConfig, String> {
+    let (config, warnings) = xl_config::load::<&str>(name, text, &[]).map_err(|errors| lines(&errors))?;
+    if !warnings.is_empty() {
+        println!("{}", lines(&warnings));
+    }
+    Ok(config)
+}
+
+fn lines(diagnostics: &[Diagnostic]) -> String {
+    let lines: Vec<String> = diagnostics.iter().map(|diagnostic| format!("{diagnostic}")).collect();
+    lines.join("\n")
+}
+
+/// The store of files: the first boot module. Without one there are none.
+fn files(boot: &'static Boot) -> Archive<'static> {
+    let Some(module) = boot.modules().next() else {
+        println!("dom0-shim: no module with files: `xl create` finds no configuration");
+        return Archive::default();
+    };
+    Archive::new(module.bytes).unwrap_or_else(|failure| {
+        println!("dom0-shim: first module: {failure}");
+        Archive::default()
+    })
 }

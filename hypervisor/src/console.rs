@@ -182,11 +182,11 @@ impl Port {
     /// there are none.
     fn refill(&mut self, ring: &Ring<&'static mut [u8]>) -> bool {
         if self.pending.is_empty() {
-            for &byte in ring.take(&mut self.cursor, FIFO).bytes {
-                if byte == b'\n' {
-                    self.pending.push(b'\r');
-                }
-                self.pending.push(byte);
+            for piece in ring.take(&mut self.cursor, FIFO).bytes.split_inclusive(|&byte| byte == b'\n') {
+                let (text, end) = piece.strip_suffix(b"\n").map_or((piece, &[][..]), |text| (text, b"\r\n"));
+                // There is room for as many line ends as bytes.
+                let _fits = self.pending.try_extend_from_slice(text);
+                let _fits = self.pending.try_extend_from_slice(end);
             }
         }
         !self.pending.is_empty()
@@ -258,12 +258,12 @@ impl Console {
             self.raw(b"\n");
         }
         self.raw(PREFIX.as_bytes());
-        let ns = time::now_ns();
         // No wall clock is read yet, so dates count from the boot as well.
         let _ = match self.timestamps {
             Timestamps::None => Ok(()),
             Timestamps::Raw => write!(RawLine(self), "[{:016x}] ", cpu::rdtsc()),
             Timestamps::Boot | Timestamps::Date | Timestamps::DateMs => {
+                let ns = time::now_ns();
                 write!(RawLine(self), "[{:6}.{:06}] ", ns / 1_000_000_000, ns / 1_000 % 1_000_000)
             }
         };

@@ -153,7 +153,7 @@ fn load_pdptes(cpu: &mut Loaded<'_>, vcpu: &Vcpu, cr0: u64, cr4: u64, active: u6
         return true;
     }
     let walker = Walker::new(vcpu.domain().cpuid().phys_bits().into(), PageSize::Size1G);
-    let Some(memory) = vcpu.domain().confines().local() else { return false };
+    let memory = vcpu.domain().confines().local();
     let Some(pdptes) = walker.load_pdptes(&memory, cpu.read(vmcs::GUEST_CR3)) else { return false };
     let fields = [vmcs::GUEST_PDPTE0, vmcs::GUEST_PDPTE1, vmcs::GUEST_PDPTE2, vmcs::GUEST_PDPTE3];
     fields.into_iter().zip(pdptes).for_each(|(field, pdpte)| cpu.write(field, pdpte));

@@ -137,7 +137,7 @@ pub fn build(
     let start_info = write_start_info(&confines, info, layout, &image, &told)?;
     let memory: u64 = layout.dom0().iter().map(|range| range.len()).sum();
     let policy = cpuid::policy(DomId::DOM0, vcpus, config, tsc());
-    let config0 = Config::dom0(vcpus);
+    let config0 = Config::dom0(vcpus, init::grant_frames(), init::maptrack_frames());
     let domain = Domain::new(DomId::DOM0, config0, [0; 16], confines, memory / PAGE_SIZE, policy)?;
     // The first of its number.
     domains::insert(&domain);

@@ -10,7 +10,6 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use hv_arch::confines::Confines;
@@ -18,6 +17,7 @@ use hv_arch::sync::{Guard, Lock, Rank};
 use hv_core::addr::PAGE_SIZE;
 use hv_core::cpuid;
 use hv_core::frame::OutOfFrames;
+use hv_core::guest_line::GuestLine;
 use hv_core::id::DomId;
 use hv_core::msr_policy::{HostValues, MsrPolicy};
 use hv_core::vmx_caps::VmxConfig;
@@ -35,6 +35,7 @@ use zerocopy::FromZeros;
 use crate::devices::Devices;
 use crate::domain_memory::DomainMemory;
 use crate::event::{self, Events};
+use crate::grant::Grants;
 use crate::sched::{self, At};
 use crate::vcpu::Vcpu;
 use crate::work::Work;
@@ -44,8 +45,6 @@ use crate::{clock, console};
 pub const MAX_VCPUS: u32 = 32;
 /// No shutdown code: the domain runs.
 const RUNNING: u32 = u32::MAX;
-/// Longest line of guest output kept back until its end comes.
-const LINE: usize = 128;
 /// Pauses of the toolstack that are not undone, at most; more are a mistake (Xen's
 /// limit).
 const MOST_PAUSES: u32 = 255;
@@ -77,13 +76,13 @@ pub struct Config {
 
 impl Config {
     /// Dom0's.
-    pub fn dom0(max_vcpus: u32) -> Self {
+    pub fn dom0(max_vcpus: u32, grant_frames: u32, maptrack_frames: u32) -> Self {
         Self {
             flags: CreateFlags::HVM | CreateFlags::HAP,
             max_vcpus,
             max_event_port: u32::MAX >> 1,
-            grant_frames: 64,
-            maptrack_frames: 1024,
+            grant_frames,
+            maptrack_frames,
             grant_version: 1,
             emulation: Emulation::LAPIC | Emulation::IOAPIC,
             misc: MiscFlags::empty(),
@@ -150,6 +149,7 @@ pub struct Domain {
     model: Once<Model>,
     devices: Devices,
     events: Events,
+    grants: Grants,
     /// Emptied when the domain is destroyed: they refer to it.
     vcpus: RwLock<Vec<Arc<Vcpu>>>,
     /// Reasons why none of its vcpus may run: pauses that were not undone yet.
@@ -173,7 +173,7 @@ pub struct Domain {
     /// `HVM_PARAM_*`.
     params: [AtomicU64; NR_PARAMS as usize],
     /// Console output up to the next end of line.
-    line: Lock<String>,
+    line: Lock<GuestLine>,
 }
 
 impl Domain {
@@ -218,6 +218,7 @@ impl Domain {
             confines: Arc::new(confines),
             devices: Devices::new(id == DomId::DOM0),
             events: Events::new(config.max_vcpus, config.max_event_port)?,
+            grants: Grants::new(id, config.grant_frames, config.maptrack_frames)?,
             vcpus: RwLock::new(Vec::new()),
             pauses: AtomicU32::new(paused),
             controller_pauses: AtomicU32::new(paused),
@@ -230,7 +231,7 @@ impl Domain {
             dying: AtomicBool::new(false),
             settings: Lock::new(Rank::Domain, settings),
             params,
-            line: Lock::new(Rank::Domain, String::new()),
+            line: Lock::new(Rank::Domain, GuestLine::new(id)),
         }))
     }
 
@@ -373,6 +374,12 @@ impl Domain {
     #[inline]
     pub fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// What it has granted, and what it has mapped.
+    #[inline]
+    pub fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     /// Whether its vcpus may run, if they have anything to do.
@@ -596,30 +603,17 @@ impl Domain {
         Some(self.shutdown.load(Ordering::Acquire)).filter(|&code| code != RUNNING)
     }
 
-    /// Prints what a guest writes to the console, line by line. Control characters
-    /// other than tab do not reach the administrator's terminal.
+    /// Prints what a guest writes to the console, line by line.
     pub fn console_write(&self, bytes: &[u8]) {
-        let mut line = self.line.lock();
-        for &byte in bytes {
-            match byte {
-                b'\n' => self.print(&mut line),
-                b'\t' | b' '..=b'~' => line.push(char::from(byte)),
-                _ => {}
+        let privileged = self.is_privileged();
+        self.line.lock().write(bytes, |line| {
+            if privileged {
+                log::error!("{line}");
+            } else {
+                // As many as `guest_loglvl` allows, and not faster than one can read.
+                log::warn!(target: console::GUEST, "{line}");
             }
-            if line.len() >= LINE {
-                self.print(&mut line);
-            }
-        }
-    }
-
-    fn print(&self, line: &mut String) {
-        if self.is_privileged() {
-            log::error!("(d{}) {line}", self.id);
-        } else {
-            // As many as `guest_loglvl` allows, and not faster than one can read.
-            log::warn!(target: console::GUEST, "(d{}) {line}", self.id);
-        }
-        line.clear();
+        });
     }
 }
 

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | no vcpu may run any more | none is on a pcpu |
 //! | its event channels close | all are free |
+//! | what it has mapped of others by grant is undone | nothing is left |
 //! | its memory goes back | there is none left |
 //! | its vcpus go, and its place in the table | at once |
 //!
@@ -26,7 +27,7 @@ use xen_abi::errno::Errno;
 use xen_abi::xen::{DOMID_FIRST_RESERVED, DOMID_SELF, DomainHandle, NR_VIRQS, Virq};
 
 use crate::domain::{Config, Domain};
-use crate::{cpuid, dom0, event, init};
+use crate::{cpuid, dom0, event, grant, init};
 
 /// In the order of their numbers. Written when domains come and go; readers only
 /// take an `Arc` from it.
@@ -149,11 +150,16 @@ pub fn destroy(domain: &Arc<Domain>) -> Progress {
     if event::close_all(domain) == Progress::More {
         return Progress::More;
     }
+    if grant::release_mappings(domain) == Progress::More {
+        return Progress::More;
+    }
     if domain.memory().relinquish(domain.confines()) == Progress::More {
         return Progress::More;
     }
     drop(domain.take_vcpus());
     remove(domain.id());
+    // None of its ports can be bound any more.
+    for_each(|other| other.events().forget_peer(domain.id()));
     forget_virq_handler(domain.id());
     event::raise_global(Virq::DomExc);
     Progress::Done

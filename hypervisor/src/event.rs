@@ -7,11 +7,12 @@
 //!
 //! Locks: event locks of the two domains of a channel, the lower number first; inside
 //! them the queues of one domain, and nothing else. A sender takes the receiver's queue
-//! lock at most. Nobody is told with one of them held.
+//! lock at most, and none that all domains share. Nobody is told with one of them held.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use hv_arch::confines::page::{PinnedPage, Words};
 use hv_arch::sync::{Lock, Rank};
 use hv_core::ept::Progress;
@@ -21,10 +22,12 @@ use hv_core::evtchn::{
 };
 use hv_core::frame::OutOfFrames;
 use hv_core::id::DomId;
+use spin::RwLock;
 use xen_abi::errno::Errno;
 use xen_abi::xen::Virq;
 
 use crate::domain::{Domain, MAX_VCPUS};
+use crate::vcpu::Vcpu;
 use crate::work::Work;
 use crate::{domains, interrupts, shared};
 
@@ -41,6 +44,8 @@ pub struct Events {
     table: PortTable,
     ports: Lock<Ports>,
     fifo: Lock<Option<Fifo<PinnedPage>>>,
+    /// Who is at the other end of its channels; changed with the event lock held.
+    peers: RwLock<Vec<(DomId, Weak<Domain>)>>,
     /// Bit n: vcpu n polls.
     pollers: AtomicU32,
     /// The one port that each of them polls, or [`SEVERAL`].
@@ -61,6 +66,7 @@ impl Events {
             table,
             ports: Lock::new(Rank::Events, ports),
             fifo: Lock::new(Rank::EventQueues, None),
+            peers: RwLock::new(Vec::new()),
             pollers: AtomicU32::new(0),
             polled: [const { AtomicU32::new(SEVERAL) }; MAX_VCPUS as usize],
         })
@@ -98,11 +104,40 @@ impl Events {
             let polled = self.polled.get(*vcpu as usize).map(|polled| polled.load(Ordering::SeqCst));
             polled.is_some_and(|polled| polled == SEVERAL || polled == port.get())
         };
-        let all = self.pollers.load(Ordering::SeqCst);
-        let theirs = (0..MAX_VCPUS).filter(|vcpu| all >> vcpu & 1 != 0).filter(waits);
+        let theirs = ones(self.pollers.load(Ordering::SeqCst)).filter(waits);
         let bits = theirs.fold(0, |bits, vcpu| bits | 1 << vcpu);
         self.pollers.fetch_and(!bits, Ordering::SeqCst) & bits
     }
+
+    /// The domain `id`, if it is at the other end of a channel.
+    fn peer(&self, id: DomId) -> Option<Arc<Domain>> {
+        let peers = self.peers.read();
+        peers.iter().find(|(peer, _)| *peer == id).and_then(|(_, domain)| domain.upgrade())
+    }
+
+    /// `domain` is at the other end of a channel. The event lock is held.
+    fn remember_peer(&self, domain: &Arc<Domain>) {
+        let known = |peer: &Weak<Domain>| core::ptr::eq(peer.as_ptr(), Arc::as_ptr(domain));
+        let mut peers = self.peers.write();
+        peers.retain(|(id, peer)| *id != domain.id() || known(peer));
+        if !peers.iter().any(|(_, peer)| known(peer)) {
+            peers.push((domain.id(), Arc::downgrade(domain)));
+        }
+    }
+
+    /// Domain `id`, which is no more, has no channels.
+    pub fn forget_peer(&self, id: DomId) {
+        self.peers.write().retain(|(peer, _)| *peer != id);
+    }
+}
+
+/// The numbers of the bits that are set.
+fn ones(mut bits: u32) -> impl Iterator<Item = u32> {
+    core::iter::from_fn(move || {
+        let lowest = bits.checked_ilog2().map(|_| bits.trailing_zeros())?;
+        bits &= bits.wrapping_sub(1);
+        Some(lowest)
+    })
 }
 
 impl SharedWords for Domain {
@@ -114,9 +149,7 @@ impl SharedWords for Domain {
     }
 
     fn with_vcpu_info<R>(&self, vcpu: u16, f: impl FnOnce(VcpuInfoAt<'_, Words>) -> R) -> Option<R> {
-        let vcpus = self.vcpus();
-        let (words, offset) = shared::info(vcpus.get(usize::from(vcpu))?)?;
-        VcpuInfoAt::new(words, offset as u64).map(f)
+        vcpu_info(self.vcpus().get(usize::from(vcpu))?).map(f)
     }
 
     fn with_fifo<R>(&self, f: impl FnOnce(&mut Option<Fifo<PinnedPage>>) -> R) -> R {
@@ -124,36 +157,105 @@ impl SharedWords for Domain {
     }
 }
 
-/// `EVTCHNOP_send` of `domain`.
+/// A domain that gets an event, as the vcpu sees it that runs on this pcpu.
+struct Receiver<'a> {
+    domain: &'a Domain,
+    /// That vcpu, where it is one of the domain's: it need not be looked up.
+    here: Option<&'a Vcpu>,
+}
+
+impl<'a> Receiver<'a> {
+    fn new(domain: &'a Domain, here: &'a Vcpu) -> Self {
+        Self { domain, here: Some(here).filter(|here| core::ptr::eq(Arc::as_ptr(here.domain()), domain)) }
+    }
+
+    /// The vcpu that runs here, if it is vcpu `id`.
+    #[inline]
+    fn here(&self, id: u16) -> Option<&'a Vcpu> {
+        self.here.filter(|here| here.id() == u32::from(id))
+    }
+
+    /// Delivers `event`, and has the vcpus look that it concerns.
+    fn notify(&self, event: Notify) {
+        let delivered = evtchn::deliver(&self.domain.events().table, self, event);
+        match self.here(delivered.vcpu).filter(|_| delivered.upcall) {
+            Some(vcpu) => {
+                interrupts::upcall_raised_here(vcpu);
+                tell_pollers(self.domain, event.port(), delivered);
+            }
+            None => tell(self.domain, event.port(), delivered),
+        }
+    }
+}
+
+impl SharedWords for Receiver<'_> {
+    type Info = Words;
+    type Page = PinnedPage;
+
+    fn shared_info(&self) -> &Words {
+        self.domain.shared_info()
+    }
+
+    #[inline]
+    fn with_vcpu_info<R>(&self, vcpu: u16, f: impl FnOnce(VcpuInfoAt<'_, Words>) -> R) -> Option<R> {
+        match self.here(vcpu) {
+            Some(here) => vcpu_info(here).map(f),
+            None => self.domain.with_vcpu_info(vcpu, f),
+        }
+    }
+
+    fn with_fifo<R>(&self, f: impl FnOnce(&mut Option<Fifo<PinnedPage>>) -> R) -> R {
+        self.domain.with_fifo(f)
+    }
+}
+
+#[inline]
+fn vcpu_info(vcpu: &Vcpu) -> Option<VcpuInfoAt<'_, Words>> {
+    let (words, offset) = shared::info(vcpu)?;
+    VcpuInfoAt::new(words, offset as u64)
+}
+
+/// `EVTCHNOP_send` of `caller`, which runs on this pcpu.
 ///
 /// # Errors
 ///
 /// `EINVAL`: no port from which one can send.
-pub fn send(domain: &Domain, port: u32) -> Result<(), Errno> {
+pub fn send(caller: &Vcpu, port: u32) -> Result<(), Errno> {
+    let domain = caller.domain();
     match domain.events().table.send(port)? {
         SendTo::Nobody => {}
-        SendTo::Own(event) => notify(domain, event),
-        SendTo::Remote(id, peer) if id == domain.id() => arrive(domain, peer, domain.id(), port),
+        SendTo::Own(event) => Receiver::new(domain, caller).notify(event),
+        SendTo::Remote(id, peer) if id == domain.id() => arrive(caller, domain, peer, port),
         SendTo::Remote(id, peer) => {
-            if let Some(remote) = domains::find(id) {
-                arrive(&remote, peer, domain.id(), port);
+            // The other end may be there a moment before it is written down.
+            if let Some(remote) = domain.events().peer(id).or_else(|| domains::find(id)) {
+                arrive(caller, &remote, peer, port);
             }
         }
     }
     Ok(())
 }
 
-/// An event for `port` of `domain`, from port `peer` of domain `from`.
-fn arrive(domain: &Domain, port: Port, from: DomId, peer: u32) {
-    if let Some(event) = Port::new(peer).and_then(|peer| domain.events().table.receive(port, from, peer)) {
-        notify(domain, event);
+/// An event for `port` of `domain`, from port `peer` of the domain of `sender`.
+fn arrive(sender: &Vcpu, domain: &Domain, port: Port, peer: u32) {
+    let received = |peer| domain.events().table.receive(port, sender.domain().id(), peer);
+    if let Some(event) = Port::new(peer).and_then(received) {
+        Receiver::new(domain, sender).notify(event);
+    }
+}
+
+/// Raises a virtual interrupt of `vcpu`, which runs on this pcpu.
+pub fn raise_here(vcpu: &Vcpu, virq: Virq) {
+    let domain = vcpu.domain();
+    if let Some(event) = domain.events().table.virq(virq.get(), vcpu.id()) {
+        Receiver::new(domain, vcpu).notify(event);
     }
 }
 
 /// Raises a virtual interrupt of `domain`; of `vcpu`, if each vcpu has its own.
 pub fn raise(domain: &Domain, virq: Virq, vcpu: u32) {
     if let Some(event) = domain.events().table.virq(virq.get(), vcpu) {
-        notify(domain, event);
+        tell(domain, event.port(), evtchn::deliver(&domain.events().table, domain, event));
     }
 }
 
@@ -164,10 +266,6 @@ pub fn raise_global(virq: Virq) {
     }
 }
 
-fn notify(domain: &Domain, event: Notify) {
-    tell(domain, event.port(), evtchn::deliver(&domain.events().table, domain, event));
-}
-
 /// Has the vcpus look that `delivered` concerns. No lock of this file is held.
 pub fn tell(domain: &Domain, port: Port, delivered: Delivered) {
     if delivered.upcall
@@ -175,6 +273,10 @@ pub fn tell(domain: &Domain, port: Port, delivered: Delivered) {
     {
         interrupts::upcall_raised(vcpu);
     }
+    tell_pollers(domain, port, delivered);
+}
+
+fn tell_pollers(domain: &Domain, port: Port, delivered: Delivered) {
     if delivered.newly_pending && domain.events().pollers.load(Ordering::SeqCst) != 0 {
         rouse(domain, domain.events().take_pollers(port));
     }
@@ -182,8 +284,8 @@ pub fn tell(domain: &Domain, port: Port, delivered: Delivered) {
 
 #[cold]
 fn rouse(domain: &Domain, pollers: u32) {
-    let polls = |id: u32| pollers >> id & 1 != 0;
-    domain.vcpus().iter().filter(|vcpu| polls(vcpu.id())).for_each(|vcpu| vcpu.notify(Work::ROUSE));
+    let vcpus = domain.vcpus();
+    ones(pollers).filter_map(|id| vcpus.get(id as usize)).for_each(|vcpu| vcpu.notify(Work::ROUSE));
 }
 
 /// Whether `port` of `domain` has an event.
@@ -242,9 +344,15 @@ fn remote(domain: &Domain) -> Remote<'_> {
 /// # Errors
 ///
 /// Those of [`Channels::bind_interdomain`].
-pub fn connect(domain: &Domain, other: &Domain, port: u32) -> Result<Port, Errno> {
-    let bound = both_locked(domain, other, |channels| channels.bind_interdomain(remote(other), port));
-    let (port, first) = bound?;
+pub fn connect(domain: &Arc<Domain>, other: &Arc<Domain>, port: u32) -> Result<Port, Errno> {
+    let (port, first) = both_locked(domain, other, |channels| {
+        let bound = channels.bind_interdomain(remote(other), port)?;
+        if !Arc::ptr_eq(domain, other) {
+            domain.events().remember_peer(other);
+            other.events().remember_peer(domain);
+        }
+        Ok::<_, Errno>(bound)
+    })?;
     tell(domain, port, first);
     Ok(port)
 }
@@ -280,8 +388,9 @@ pub fn expand_array(domain: &Domain, page: PinnedPage) -> Result<(), Errno> {
         any |= delivered.newly_pending;
     };
     locked(domain, |channels| channels.expand_array(page, collect))?;
-    let is_due = |id: u32| upcalls >> id & 1 != 0;
-    domain.vcpus().iter().filter(|vcpu| is_due(vcpu.id())).for_each(interrupts::upcall_raised);
+    let vcpus = domain.vcpus();
+    ones(upcalls).filter_map(|id| vcpus.get(id as usize)).for_each(interrupts::upcall_raised);
+    drop(vcpus);
     if any {
         rouse(domain, domain.events().pollers.swap(0, Ordering::SeqCst));
     }

@@ -187,7 +187,6 @@ impl Turn {
 }
 
 /// Does what is owed to the vcpu; says whether it stops.
-#[cold]
 fn settle(
     cpu: &mut Loaded<'_>,
     vcpu: &Arc<Vcpu>,
@@ -196,6 +195,24 @@ fn settle(
     turn: &mut Turn,
 ) -> Option<Stop> {
     let owed = vcpu.owed().take();
+    // Nothing else is owed most times.
+    let only_events = owed == Work::EVENTS && *activity == Activity::Active;
+    if !only_events && let Some(stop) = attend(cpu, vcpu, pending, activity, turn, owed) {
+        return Some(stop);
+    }
+    interrupts::deliver(cpu, vcpu, pending);
+    None
+}
+
+/// Does what is owed to the vcpu before it gets events; says whether it stops.
+fn attend(
+    cpu: &mut Loaded<'_>,
+    vcpu: &Arc<Vcpu>,
+    pending: &mut PendingEvents,
+    activity: &mut Activity,
+    turn: &mut Turn,
+    owed: Work,
+) -> Option<Stop> {
     if owed.contains(Work::LEAVE) && !sched::may_stay(vcpu, turn.pcpu) {
         vcpu.owe(owed - Work::LEAVE);
         return Some(Stop::Parked);
@@ -228,7 +245,6 @@ fn settle(
         // What has been raised above is seen now.
         vcpu.owed().cancel(Work::EVENTS);
     }
-    interrupts::deliver(cpu, vcpu, pending);
     None
 }
 
@@ -244,7 +260,7 @@ fn is_active(
         Activity::Active => return true,
         Activity::Down => false,
         Activity::Halted => interrupts::ends_halt(cpu, vcpu, pending),
-        Activity::Waiting => owed.contains(Work::ROUSE) || interrupts::are_waiting(vcpu, pending),
+        Activity::Waiting => owed.contains(Work::ROUSE) || interrupts::are_waiting(cpu, vcpu, pending),
     };
     if wakes {
         if *activity == Activity::Waiting {

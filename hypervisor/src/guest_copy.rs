@@ -3,6 +3,7 @@
 //!
 //! Each copy walks the guest's page tables as the guest's kernel would be
 //! translated: a pointer is good for the hypervisor only if it is for the guest.
+//! Pages of the kernel's own are found by a short walk, which the pcpu remembers.
 //! The vcpu is the one that is loaded on this pcpu, so nothing is locked
 //! (`hv_arch::confines`); memory of other domains is reached by guest-physical
 //! address.
@@ -16,14 +17,12 @@
 //!
 //! All fail with `EFAULT`; part of it may have been copied then.
 
-use core::cell::Cell;
-
 use hv_arch::confines::Local;
 use hv_arch::confines::page::PinnedPage;
 use hv_arch::vcpu::Loaded;
 use hv_core::addr::{GuestPhysAddr, GuestVirtAddr, PAGE_SIZE, to_usize};
 use hv_core::paging::PageSize;
-use hv_core::pt_walk::{Access, KernelPage, KernelWalk, Privilege, Purpose, Registers, Walker};
+use hv_core::pt_walk::{Access, KernelWalk, Privilege, Purpose, Registers, Walker};
 use hv_core::vmcs;
 use xen_abi::errno::Errno;
 use xen_abi::handle::GuestHandle;
@@ -41,7 +40,7 @@ const KERNEL_WRITE: Access = Access { purpose: Purpose::Write, privilege: Privil
 ///
 /// `EFAULT`; part of it may have been copied.
 pub fn read(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.read(from, to)
+    Guest::new(cpu, vcpu).read(from, to)
 }
 
 /// Copies `from` to the guest's address `to`.
@@ -50,7 +49,7 @@ pub fn read(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(
 ///
 /// `EFAULT`; part of it may have been copied.
 pub fn write(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.write(to, from)
+    Guest::new(cpu, vcpu).write(to, from)
 }
 
 /// As [`read`], with the rights of the code at which the guest stands.
@@ -59,7 +58,7 @@ pub fn write(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), 
 ///
 /// `EFAULT`; part of it may have been copied.
 pub fn read_as_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.read_as(from, to, Access { purpose: Purpose::Read, privilege: privilege(cpu) })
+    Guest::new(cpu, vcpu).read_as(from, to, Access { purpose: Purpose::Read, privilege: privilege(cpu) })
 }
 
 /// As [`write()`], with the rights of the code at which the guest stands.
@@ -68,7 +67,7 @@ pub fn read_as_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) ->
 ///
 /// `EFAULT`; part of it may have been copied.
 pub fn write_as_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.write_as(to, from, Access { purpose: Purpose::Write, privilege: privilege(cpu) })
+    Guest::new(cpu, vcpu).write_as(to, from, Access { purpose: Purpose::Write, privilege: privilege(cpu) })
 }
 
 /// The DPL of SS is the CPL (SDM "Guest Register State").
@@ -83,7 +82,7 @@ fn privilege(cpu: &Loaded<'_>) -> Privilege {
 ///
 /// `EFAULT`: it is no longer there.
 pub fn fetch(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.read_as(from, to, Access { purpose: Purpose::Fetch, privilege: privilege(cpu) })
+    Guest::new(cpu, vcpu).read_with(from, to, Access { purpose: Purpose::Fetch, privilege: privilege(cpu) })
 }
 
 /// Copies the structure at `handle` from the guest.
@@ -97,7 +96,7 @@ pub fn read_obj<T: FromBytes + IntoBytes>(
     vcpu: &Vcpu,
     handle: GuestHandle<T>,
 ) -> Result<T, Errno> {
-    Guest::new(cpu, vcpu)?.read_obj(handle)
+    Guest::new(cpu, vcpu).read_obj(handle)
 }
 
 /// Copies a structure to the guest.
@@ -112,7 +111,7 @@ pub fn write_obj<T: IntoBytes + Immutable>(
     handle: GuestHandle<T>,
     object: &T,
 ) -> Result<(), Errno> {
-    Guest::new(cpu, vcpu)?.write(handle.address(), object.as_bytes())
+    Guest::new(cpu, vcpu).write(handle.address(), object.as_bytes())
 }
 
 /// Copies element `index` of the array at `handle` from the guest.
@@ -153,11 +152,12 @@ pub fn write_item<T: IntoBytes + Immutable>(
 ///
 /// `EFAULT`, also for what would take more than two pages.
 pub fn pin(cpu: &Loaded<'_>, vcpu: &Vcpu, at: u64, len: usize) -> Result<Area, Errno> {
-    let guest = Guest::new(cpu, vcpu)?;
+    let guest = Guest::new(cpu, vcpu);
     let mut area = Area::new();
     let mut done = 0;
     while done < len {
-        let (found, here) = guest.piece(at, done, len - done, KERNEL_WRITE)?;
+        let (from, here) = piece(at, done, len - done)?;
+        let found = guest.walk(from, KERNEL_WRITE)?;
         let page = PinnedPage::new(vcpu.domain().confines(), found.gfn()).map_err(|_| Errno::EFAULT)?;
         let piece = Piece { page, offset: to_usize(found.page_offset()), len: here };
         area.try_push(piece).map_err(|_| Errno::EFAULT)?;
@@ -176,31 +176,21 @@ pub fn item<T>(handle: GuestHandle<T>, index: u64) -> Result<GuestHandle<T>, Err
     handle.address().checked_add(offset).map(GuestHandle::new).ok_or(Errno::EFAULT)
 }
 
-/// A vcpu's view of its memory, for copies of one hypercall or emulated instruction:
-/// a page that it has found stays found, as in a TLB.
+/// A vcpu's view of its memory, for copies of one hypercall or emulated instruction.
 pub struct Guest<'a, 'b> {
     cpu: &'a Loaded<'b>,
     memory: Local<'a>,
     /// If its kernel runs with 4-level paging.
     kernel: Option<KernelWalk>,
-    /// The page found last: first byte, and where its first byte leads.
-    last: Cell<(u64, KernelPage)>,
 }
 
-/// No page begins there.
-const NOWHERE: u64 = 1;
-
 impl<'a, 'b> Guest<'a, 'b> {
-    /// The view of `vcpu`, which is loaded as `cpu`.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT` if it is not.
+    /// The view of `vcpu`, which is loaded as `cpu`: of another one, nothing.
     #[inline]
-    pub fn new(cpu: &'a Loaded<'b>, vcpu: &'a Vcpu) -> Result<Self, Errno> {
-        let memory = vcpu.domain().confines().local().ok_or(Errno::EFAULT)?;
-        let none = KernelPage { addr: GuestPhysAddr::default(), writable: false };
-        Ok(Self { cpu, memory, kernel: kernel_walk(cpu), last: Cell::new((NOWHERE, none)) })
+    pub fn new(cpu: &'a Loaded<'b>, vcpu: &'a Vcpu) -> Self {
+        let memory = vcpu.domain().confines().local();
+        let (cr3, efer) = (cpu.read(vmcs::GUEST_CR3), cpu.read(vmcs::GUEST_IA32_EFER));
+        Self { cpu, memory, kernel: KernelWalk::new(u32::from(hv_arch::cpu::phys_bits()), cr3, efer) }
     }
 
     /// As [`read`].
@@ -210,16 +200,32 @@ impl<'a, 'b> Guest<'a, 'b> {
     /// `EFAULT`.
     #[inline]
     pub fn read(&self, from: u64, to: &mut [u8]) -> Result<(), Errno> {
-        self.read_as(from, to, KERNEL_READ)
+        self.read_with(from, to, KERNEL_READ)
     }
 
     #[inline]
+    fn read_with(&self, from: u64, to: &mut [u8], access: Access) -> Result<(), Errno> {
+        match self.kernel_walk(access) {
+            Some(walk) if self.memory.read_by(walk, GuestVirtAddr::new(from), to, access.purpose).is_ok() => {
+                Ok(())
+            }
+            _ => self.read_as(from, to, access),
+        }
+    }
+
+    /// Page by page.
+    #[cold]
     fn read_as(&self, from: u64, to: &mut [u8], access: Access) -> Result<(), Errno> {
         let mut done = 0;
         while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let (at, len) = self.piece(from, done, rest.len(), access)?;
+            let (at, len) = piece(from, done, rest.len())?;
             let rest = rest.get_mut(..len).ok_or(Errno::EFAULT)?;
-            self.memory.read(at, rest).map_err(|_| Errno::EFAULT)?;
+            let found = self
+                .kernel_walk(access)
+                .is_some_and(|walk| self.memory.read_by(walk, at, rest, access.purpose).is_ok());
+            if !found {
+                self.memory.read(self.walk(at, access)?, rest).map_err(|_| Errno::EFAULT)?;
+            }
             done += len;
         }
         Ok(())
@@ -232,16 +238,24 @@ impl<'a, 'b> Guest<'a, 'b> {
     /// `EFAULT`.
     #[inline]
     pub fn write(&self, to: u64, from: &[u8]) -> Result<(), Errno> {
-        self.write_as(to, from, KERNEL_WRITE)
+        match self.kernel {
+            Some(walk) if self.memory.write_by(walk, GuestVirtAddr::new(to), from).is_ok() => Ok(()),
+            _ => self.write_as(to, from, KERNEL_WRITE),
+        }
     }
 
-    #[inline]
+    /// Page by page.
+    #[cold]
     fn write_as(&self, to: u64, from: &[u8], access: Access) -> Result<(), Errno> {
         let mut done = 0;
         while let Some(rest) = from.get(done..).filter(|rest| !rest.is_empty()) {
-            let (at, len) = self.piece(to, done, rest.len(), access)?;
+            let (at, len) = piece(to, done, rest.len())?;
             let rest = rest.get(..len).ok_or(Errno::EFAULT)?;
-            self.memory.write(at, rest).map_err(|_| Errno::EFAULT)?;
+            let found =
+                self.kernel_walk(access).is_some_and(|walk| self.memory.write_by(walk, at, rest).is_ok());
+            if !found {
+                self.memory.write(self.walk(at, access)?, rest).map_err(|_| Errno::EFAULT)?;
+            }
             done += len;
         }
         Ok(())
@@ -275,43 +289,13 @@ impl<'a, 'b> Guest<'a, 'b> {
         self.write(address, field.as_bytes())
     }
 
-    /// Where the bytes from `at + done` on lie, and how many of `len` are in that page.
+    /// The short walk, if it may be tried.
     #[inline]
-    fn piece(
-        &self,
-        at: u64,
-        done: usize,
-        len: usize,
-        access: Access,
-    ) -> Result<(GuestPhysAddr, usize), Errno> {
-        let address = GuestVirtAddr::new(at).checked_add(done as u64).ok_or(Errno::EFAULT)?;
-        let offset = address.page_offset();
-        let len = len.min(to_usize(PAGE_SIZE - offset));
-        let (page, found) = self.last.get();
-        let again = page == address.get() - offset
-            && (access.purpose == Purpose::Read || access.purpose == Purpose::Write && found.writable);
-        let found = if again { found.addr.checked_add(offset) } else { None };
-        match found {
-            Some(found) => Ok((found, len)),
-            None => Ok((self.find(address, access)?, len)),
-        }
-    }
-
-    #[inline(never)]
-    fn find(&self, address: GuestVirtAddr, access: Access) -> Result<GuestPhysAddr, Errno> {
-        let kernel = self.kernel.filter(|_| access.privilege == Privilege::Supervisor);
-        match kernel.and_then(|walk| walk.find(&self.memory, address, access.purpose)) {
-            Some(found) => {
-                let page = KernelPage { addr: found.addr.gfn().start(), ..found };
-                self.last.set((address.get() - address.page_offset(), page));
-                Ok(found.addr)
-            }
-            None => self.walk(address, access),
-        }
+    fn kernel_walk(&self, access: Access) -> Option<KernelWalk> {
+        self.kernel.filter(|_| access.privilege == Privilege::Supervisor)
     }
 
     /// Any mode of paging, any rights.
-    #[cold]
     fn walk(&self, address: GuestVirtAddr, access: Access) -> Result<GuestPhysAddr, Errno> {
         let walker = Walker::new(u32::from(hv_arch::cpu::phys_bits()), PageSize::Size1G);
         let walk = walker.walk(&self.memory, &registers(self.cpu), address, access);
@@ -319,16 +303,10 @@ impl<'a, 'b> Guest<'a, 'b> {
     }
 }
 
-#[inline]
-fn kernel_walk(cpu: &Loaded<'_>) -> Option<KernelWalk> {
-    let registers = Registers {
-        cr0: cpu.read(vmcs::GUEST_CR0),
-        cr3: cpu.read(vmcs::GUEST_CR3),
-        cr4: cpu.read(vmcs::GUEST_CR4),
-        efer: cpu.read(vmcs::GUEST_IA32_EFER),
-        ..Registers::default()
-    };
-    KernelWalk::new(u32::from(hv_arch::cpu::phys_bits()), &registers)
+/// Where the bytes from `at + done` on begin, and how many of `len` are in that page.
+fn piece(at: u64, done: usize, len: usize) -> Result<(GuestVirtAddr, usize), Errno> {
+    let address = GuestVirtAddr::new(at).checked_add(done as u64).ok_or(Errno::EFAULT)?;
+    Ok((address, len.min(to_usize(PAGE_SIZE - address.page_offset()))))
 }
 
 fn registers(cpu: &Loaded<'_>) -> Registers {

@@ -64,6 +64,16 @@ pub fn vmx_config() -> &'static VmxConfig {
     VMX.get().expect("set before any pcpu entered VMX root operation")
 }
 
+/// Most frames of a domain's grant table, and what a domain gets that asks for none.
+pub fn grant_frames() -> u32 {
+    machine().options.gnttab_max_frames
+}
+
+/// The same for the frames of its grant mappings.
+pub fn maptrack_frames() -> u32 {
+    machine().options.gnttab_max_maptrack_frames
+}
+
 /// A time slice in ticks of the time stamp counter.
 pub fn time_slice() -> u64 {
     SLICE.load(Ordering::Relaxed)
@@ -148,7 +158,7 @@ fn report_idle_options(options: &Options<'_>) {
     }
     let idle = idle! {
         dom0_vcpus_pin dom0_verbose dom0_args
-        vpid gnttab_max_frames gnttab_max_maptrack_frames
+        vpid
     };
     for (name, _) in idle.into_iter().filter(|&(_, given)| given) {
         log::info!("boot option {name}: has no effect yet");

@@ -46,6 +46,7 @@ use crate::work::Work;
 /// Rate of the clock that local APIC timers count, Hz: that of Xen's guests
 /// (`APIC_BUS_CYCLE_NS`, 10 ns).
 const BUS_HZ: NonZeroU64 = NonZeroU64::new(100_000_000).unwrap();
+const RFLAGS_TF: u64 = 1 << 8;
 const RFLAGS_IF: u64 = 1 << 9;
 
 /// The timers' clock beside the time stamp counter.
@@ -190,7 +191,7 @@ pub fn expire(vcpu: &Vcpu) {
         (timers.expire(clock::now()), timers.deadline().map(clock::tsc_at))
     };
     if expired.timer {
-        event::raise(vcpu.domain(), Virq::Timer, vcpu.id());
+        event::raise_here(vcpu, Virq::Timer);
     }
     if expired.poll {
         vcpu.owe(Work::ROUSE);
@@ -215,12 +216,14 @@ pub fn take_signal(vcpu: &Vcpu) -> Option<Signal> {
     vcpu.lapic().lock().take_signal()
 }
 
-fn conditions(cpu: &Loaded<'_>) -> Conditions {
+fn conditions(cpu: &Loaded<'_>, pending: &PendingEvents) -> Conditions {
+    let rflags = cpu.read(vmcs::GUEST_RFLAGS);
     Conditions {
         interruptibility: Interruptibility::from_bits_retain(cpu.read(vmcs::GUEST_INTERRUPTIBILITY_STATE)),
-        interrupts_enabled: cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_IF != 0,
-        protected_mode: cpu.read(vmcs::GUEST_CR0) & CR0_PE != 0,
-        trap_pending: cpu.is_single_step_pending(),
+        interrupts_enabled: rflags & RFLAGS_IF != 0,
+        // It matters to exceptions only.
+        protected_mode: pending.is_empty() || cpu.read(vmcs::GUEST_CR0) & CR0_PE != 0,
+        trap_pending: rflags & RFLAGS_TF != 0 && cpu.is_single_step_pending(),
     }
 }
 
@@ -231,17 +234,22 @@ pub fn are_enabled(cpu: &Loaded<'_>) -> bool {
 
 /// Whether a halted vcpu has an event that ends HLT.
 pub fn ends_halt(cpu: &Loaded<'_>, vcpu: &Vcpu, pending: &PendingEvents) -> bool {
-    !pending.is_empty() || are_enabled(cpu) && are_waiting(vcpu, pending)
+    !pending.is_empty() || are_enabled(cpu) && are_waiting(cpu, vcpu, pending)
 }
 
 /// Whether there is an event for the vcpu that it gets when it can take it.
-pub fn are_waiting(vcpu: &Vcpu, pending: &PendingEvents) -> bool {
-    if !pending.is_empty() {
+pub fn are_waiting(cpu: &Loaded<'_>, vcpu: &Vcpu, pending: &PendingEvents) -> bool {
+    if !pending.is_empty() || upcall(vcpu).is_some() {
         return true;
     }
     let mut lapic = vcpu.lapic().lock();
     vcpu.posted().fold(&mut lapic);
-    lapic.pending().is_some() || upcall(vcpu).is_some()
+    // What was not requested past the CPU it knows: that saves to look through the registers.
+    if cpu.apic().delivers() && !lapic.has_status_change() {
+        is_requested(cpu, &lapic)
+    } else {
+        lapic.pending().is_some()
+    }
 }
 
 /// The vector by which the vcpu is told of events, if there are any and it is told past
@@ -261,10 +269,19 @@ pub fn upcall_raised(vcpu: &Arc<Vcpu>) {
     }
 }
 
+/// As [`upcall_raised`], of the vcpu that runs on this pcpu.
+#[inline]
+pub fn upcall_raised_here(vcpu: &Vcpu) {
+    if let Some(vector) = vcpu.upcall_vector() {
+        vcpu.posted().post(vector.get(), Trigger::Edge);
+    }
+    vcpu.owe(Work::EVENTS);
+}
+
 /// Injects the most urgent event at the VM entry that follows, and has the vcpu exit
 /// when it can take the next.
 pub fn deliver(cpu: &mut Loaded<'_>, vcpu: &Vcpu, pending: &mut PendingEvents) {
-    let conditions = conditions(cpu);
+    let conditions = conditions(cpu, pending);
     let upcall = upcall(vcpu);
     let decision = {
         let mut lapic = vcpu.lapic().lock();
@@ -281,8 +298,7 @@ pub fn deliver(cpu: &mut Loaded<'_>, vcpu: &Vcpu, pending: &mut PendingEvents) {
         cpu.write(vmcs::GUEST_INTERRUPTIBILITY_STATE, blocking.bits());
     }
     if let Some(event) = decision.inject {
-        let length = event.instruction_length().unwrap_or(0);
-        cpu.inject(event.entry_information(), event.error_code().unwrap_or(0), length);
+        cpu.inject(event.entry_information(), event.error_code(), event.instruction_length());
     }
     cpu.set_windows(decision.interrupt_window, decision.nmi_window);
 }
@@ -349,5 +365,5 @@ fn tell_status(cpu: &mut Loaded<'_>, lapic: &mut Vlapic<VirtualApicPage>) {
 /// "Evaluation of Pending Virtual Interrupts").
 fn is_requested(cpu: &Loaded<'_>, lapic: &Vlapic<VirtualApicPage>) -> bool {
     let [requested, in_service] = cpu.read(vmcs::GUEST_INTERRUPT_STATUS).to_le_bytes();
-    requested & 0xf0 > (in_service & 0xf0).max(lapic.tpr() & 0xf0)
+    requested & 0xf0 > in_service & 0xf0 && requested & 0xf0 > lapic.tpr() & 0xf0
 }

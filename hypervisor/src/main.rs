@@ -13,7 +13,7 @@
 //! | [`cpuid`], [`msr`], [`control`], [`io`], [`mmio`] | handlers, for ports and device memory too |
 //! | [`hypercall`], [`guest_copy`] | hypercalls, and copies from and to who makes them |
 //! | [`interrupts`], [`devices`] | local APICs and what is injected; the I/O APIC |
-//! | [`event`] | event channels |
+//! | [`event`], [`grant`] | event channels, grants |
 //! | [`clock`], [`timers`] | time as guests see it, deadlines of vcpus that sleep |
 //! | [`shared`] | what the hypervisor keeps up to date in a guest's memory |
 
@@ -36,6 +36,7 @@ mod domain_memory;
 mod domains;
 mod event;
 mod exit;
+mod grant;
 mod guest_copy;
 mod hypercall;
 mod init;

@@ -141,9 +141,17 @@ impl Queue {
     /// Takes the first vcpu. But vcpus that wake each other in turns do not keep out those
     /// that wait for their turn for longer than a time slice.
     fn take_first(&mut self, now: u64) -> Option<Waiting> {
+        if self.vcpus.len() <= 1 {
+            self.passed_over = None;
+            return self.vcpus.pop_front();
+        }
         let turn = self.vcpus.iter().position(|waiting| !waiting.woken).unwrap_or(0);
+        if turn == 0 {
+            self.passed_over = None;
+            return self.vcpus.pop_front();
+        }
         let since = *self.passed_over.get_or_insert(now);
-        if turn > 0 && now.saturating_sub(since) < init::time_slice() {
+        if now.saturating_sub(since) < init::time_slice() {
             return self.vcpus.pop_front();
         }
         self.passed_over = None;
@@ -198,6 +206,14 @@ static IDLE: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 
 fn is_idle(pcpu: PcpuId) -> bool {
     IDLE[pcpu.index() / 64].load(Ordering::SeqCst) >> (pcpu.index() % 64) & 1 != 0
+}
+
+/// An idle pcpu of `allowed`.
+fn any_idle(allowed: &PcpuSet) -> Option<PcpuId> {
+    IDLE.iter().zip(allowed.words()).zip((0..).step_by(64)).find_map(|((idle, allowed), first)| {
+        let bit = (idle.load(Ordering::SeqCst) & allowed).checked_ilog2()?;
+        PcpuId::new(usize::try_from(bit).ok()?.checked_add(first)?)
+    })
 }
 
 /// Says whether this pcpu waits for work: then it is the first to get some.
@@ -309,9 +325,9 @@ enum End {
 
 /// Chooses a pcpu: the last one if it is idle, another idle one, the last one.
 fn place(schedule: &mut Schedule) -> PcpuId {
-    let allowed = schedule.affinity;
+    let allowed = &schedule.affinity;
     let home = Some(schedule.home).filter(|&home| allowed.contains(home) && smp::is_online(home));
-    let idle = || smp::online().find(|&pcpu| is_idle(pcpu) && allowed.contains(pcpu));
+    let idle = || any_idle(allowed);
     let any = || smp::online().find(|&pcpu| allowed.contains(pcpu));
     let pcpu = home.filter(|&home| is_idle(home)).or_else(idle).or(home).or_else(any).unwrap_or(PcpuId::BOOT);
     schedule.home = pcpu;
@@ -326,7 +342,7 @@ fn enqueue(vcpu: &Arc<Vcpu>, pcpu: PcpuId, end: End) {
     match end {
         End::Woken => {
             let woken = queue.iter().take_while(|waiting| waiting.woken).count();
-            queue.insert(woken, waiting);
+            if woken == queue.len() { queue.push_back(waiting) } else { queue.insert(woken, waiting) }
         }
         End::Front => queue.push_front(waiting),
         End::Back => queue.push_back(waiting),

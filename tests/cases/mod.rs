@@ -56,6 +56,12 @@ mod exception_loop_is_preempted;
 mod exceptions_reach_the_guest;
 mod foreign_frames;
 mod fpu_not_available;
+mod gnttab_copy;
+mod gnttab_hostile;
+mod gnttab_limits;
+mod gnttab_map;
+mod gnttab_outlives;
+mod gnttab_table;
 mod hlt_waits;
 mod hostile_apic;
 mod hostile_hypercalls;
@@ -166,6 +172,12 @@ pub const ALL: &[Test] = &[
     exceptions_reach_the_guest::TEST,
     foreign_frames::TEST,
     fpu_not_available::TEST,
+    gnttab_copy::TEST,
+    gnttab_hostile::TEST,
+    gnttab_limits::TEST,
+    gnttab_map::TEST,
+    gnttab_outlives::TEST,
+    gnttab_table::TEST,
     hlt_waits::TEST,
     hostile_apic::TEST,
     hostile_hypercalls::TEST,

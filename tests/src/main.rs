@@ -30,6 +30,7 @@ mod controller;
 mod evtchn;
 mod expect;
 mod fifo;
+mod grants;
 mod guest;
 mod random;
 mod test;

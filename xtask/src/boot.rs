@@ -5,15 +5,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::build::Built;
 use crate::cli::Platform;
 use crate::iso::{self, BootSet};
-use crate::machine::{Config, Emulator, Machine};
-use crate::scenario::{Payload, Scenario};
+use crate::machine::{Config, Emulator, Machine, Pace};
+use crate::scenario::{Payload, Scenario, Setup};
+use crate::script::{self, Values};
 use crate::session::{DEFAULT_TIMEOUT, Failure, Session};
 use crate::setup::{self, Need};
+use crate::store;
 use crate::workspace;
 
 /// What came of a boot.
@@ -63,10 +65,15 @@ pub(crate) fn boot(scenario: &Scenario, options: Options<'_>) -> Result<Booted> 
     let mut machine = Machine::start(&Config { log, ..config(scenario, emulator, iso) })?;
     let timeout = scenario.timeout.or(timeout).unwrap_or(DEFAULT_TIMEOUT);
     let mut sink = io::sink();
-    let mut session = Session::new(&mut machine, &mut sink, timeout);
+    let mut session = Session::new(&mut machine, &mut sink, timeout, values(scenario.machine.cpus));
     let result = session.run(&scenario.script);
     let console = session.console();
     Ok(Booted { result, console, log: machine.end() })
+}
+
+/// What scripts know of the machine.
+pub(crate) fn values(cpus: u16) -> Values {
+    Values::from([(script::CPUS.to_owned(), cpus.to_string())])
 }
 
 fn config(scenario: &Scenario, emulator: Emulator, iso: PathBuf) -> Config {
@@ -79,6 +86,7 @@ fn config(scenario: &Scenario, emulator: Emulator, iso: PathBuf) -> Config {
         firmware: machine.firmware,
         iso,
         log: None,
+        pace: Pace::Fastest,
         gdb: None,
     }
 }
@@ -92,9 +100,18 @@ fn boot_set(scenario: &Scenario, built: &Built, work: &Path) -> Result<BootSet> 
         cmdline: machine.cmdline.clone(),
         dom0: dom0(&machine.dom0, built, folder, work)?,
         dom0_args: machine.dom0_args.clone(),
+        store: store(machine, built, folder, work)?,
         initrd: if machine.dom0.is_guest_tests() { built.guest_tests.clone() } else { initrd },
         modules: Vec::new(),
     })
+}
+
+/// The archive of the scenario's files, made in `work`.
+fn store(machine: &Setup, built: &Built, folder: &Path, work: &Path) -> Result<Option<PathBuf>> {
+    let Some(store) = &machine.store else { return Ok(None) };
+    let source = if store.as_os_str() == "default" { store::default_folder() } else { folder.join(store) };
+    let demo = built.demo_guest.as_deref().context("the demo guest was not built")?;
+    store::provide(&source, demo, work).map(Some)
 }
 
 /// Dom0's image. A text goes into a file in `work`; files are named from the scenario's `folder`.
@@ -123,6 +140,7 @@ mod tests {
             hypervisor: "k".into(),
             dom0_shim: Some("shim".into()),
             guest_tests: Some("tests".into()),
+            demo_guest: None,
         };
         let work = tempfile::tempdir().unwrap();
         let image = |payload| dom0(&payload, &built, Path::new("tests/boot"), work.path()).unwrap();

@@ -152,7 +152,9 @@ fn run_scenarios(
     } else {
         let built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
         let guests = scenarios.iter().any(|scenario| scenario.machine.dom0.is_guest_tests());
-        Some(if guests { built.with_guest_tests(args.profile)? } else { built })
+        let built = if guests { built.with_guest_tests(args.profile)? } else { built };
+        let stores = scenarios.iter().any(|scenario| scenario.machine.store.is_some());
+        Some(if stores { built.with_demo_guest(args.profile)? } else { built })
     };
     let mut outcomes = Vec::new();
     if let Some(built) = built {

@@ -22,12 +22,19 @@ pub(crate) struct Built {
     pub(crate) dom0_shim: Option<PathBuf>,
     /// `None` where nothing asked for it.
     pub(crate) guest_tests: Option<PathBuf>,
+    /// `None` where nothing asked for it.
+    pub(crate) demo_guest: Option<PathBuf>,
 }
 
 impl Built {
     /// The same, with the kernel of the guest tests.
     pub(crate) fn with_guest_tests(self, profile: ProfileArgs) -> Result<Self> {
         Ok(Self { guest_tests: Some(binary("guest-tests", "guest-tests", profile)?), ..self })
+    }
+
+    /// The same, with the demo guest's kernel.
+    pub(crate) fn with_demo_guest(self, profile: ProfileArgs) -> Result<Self> {
+        Ok(Self { demo_guest: Some(demo_guest(profile)?), ..self })
     }
 }
 
@@ -42,7 +49,9 @@ pub(crate) fn run(args: &BuildArgs) -> Result<()> {
 /// The hypervisor in the caller's file, alone, or else what the workspace builds.
 pub(crate) fn build_or(hypervisor: Option<&Path>, profile: ProfileArgs) -> Result<Built> {
     let built = match hypervisor {
-        Some(file) => Built { hypervisor: file.to_owned(), dom0_shim: None, guest_tests: None },
+        Some(file) => {
+            Built { hypervisor: file.to_owned(), dom0_shim: None, guest_tests: None, demo_guest: None }
+        }
         None => build(profile)?,
     };
     ensure_bootable(&built.hypervisor)?;
@@ -63,7 +72,13 @@ pub(crate) fn build(profile: ProfileArgs) -> Result<Built> {
     let hypervisor = binary("hypervisor", "kigumi", profile)?;
     let dom0_shim =
         has_package("dom0-shim").then(|| binary("dom0-shim", "dom0-shim", profile)).transpose()?;
-    Ok(Built { hypervisor, dom0_shim, guest_tests: None })
+    Ok(Built { hypervisor, dom0_shim, guest_tests: None, demo_guest: None })
+}
+
+/// The demo guest's kernel.
+pub(crate) fn demo_guest(profile: ProfileArgs) -> Result<PathBuf> {
+    setup::ensure_all(&[Need::Target])?;
+    binary("demo-guest", "demo-guest", profile)
 }
 
 pub(crate) fn has_package(folder: &str) -> bool {

@@ -38,6 +38,9 @@ pub(crate) enum Command {
     Build(BuildArgs),
     /// Make a hybrid ISO that boots by GRUB on BIOS and UEFI, from CD or USB stick
     Image(ImageArgs),
+    /// Make the tar archive of configurations and kernels that dom0-shim creates domains from
+    #[command(after_help = STORE_HELP)]
+    Store(StoreArgs),
     /// Boot in an emulator, with the machine's COM1 on this terminal
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
@@ -57,6 +60,14 @@ pub(crate) enum Command {
     Clean,
 }
 
+const STORE_HELP: &str = "\
+The folder's files keep their names: *.cfg are configurations in the format of xl.cfg, auto/*.cfg those of the
+domains that start with Dom0. The demo guest's kernel is added as kernels/demo. GRUB loads the archive behind
+dom0-shim:
+  multiboot2 /boot/kigumi console=com1,vga com1=115200,8n1
+  module2 /boot/dom0-shim dom0-shim
+  module2 /boot/store.tar store";
+
 const TEST_HELP: &str = "\
 Scenarios are [[scenario]] tables in tests/boot/*.toml:
   name         lower-case letters, digits and dashes; unique
@@ -65,9 +76,10 @@ Scenarios are [[scenario]] tables in tests/boot/*.toml:
   tests        names of the guest tests that report in it (optional)
   timeout      seconds that an `expect` without `within` waits (optional)
   script       the dialogue; `cargo xtask run --help` shows its language
+  script_file  the dialogue in a file of its own, instead of `script`
   machine      platform, cpus, memory, cpu_model, firmware, cmdline, dom0_args (optional, as the options of
                `run`), dom0 = \"default\" | \"none\" | \"guest-tests\" | \"FILE\" | { text = \"...\" },
-               initrd = \"FILE\"
+               initrd = \"FILE\", store = \"default\" | \"FOLDER\"
 Files are named from the scenario's folder. A guest reports its tests on the console:
   TESTS planned: N
   TESTS plan: name name name ...
@@ -89,10 +101,10 @@ a tick is an instruction: figures are the same on every host.";
 
 const RUN_HELP: &str = "\
 Keys, without --script:
-  Ctrl-A x, Ctrl-C   end the machine
-  Ctrl-A a           send Ctrl-A to the machine
-  Ctrl-A c           send Ctrl-C to the machine
-  Ctrl-A h           list these keys
+  Ctrl-A x   end the machine
+  Ctrl-A a   send Ctrl-A to the machine
+  Ctrl-A h   list these keys
+All others go to the machine: Ctrl-C too, and Ctrl-], which leaves a console of `xl console`.
 
 Script language, one directive per line, `#` begins a comment:
   expect /REGEX/ [within SECONDS] [silence SECONDS]
@@ -101,7 +113,10 @@ Script language, one directive per line, `#` begins a comment:
   send \"TEXT\"                       type; escapes: \\r \\n \\t \\e \\\\ \\\" \\xHH
   never /REGEX/                     fail when this is seen from here on
   sleep SECONDS
+  check SUM ==|!=|<|<=|>|>= SUM     compare figures: numbers and captured values, with + and - between
   expect-end poweroff|reboot|triple-fault|halt [within SECONDS]
+(?<name>...) in an `expect` captures a value; ${name} stands for it in later patterns and texts. `cpus` is
+there from the start.
 Matching sees the console without carriage returns and escape sequences; `^` and `$` match at lines.
 `expect-end reboot` waits for the machine's reset and goes on. `halt` means that the machine stays on
 and writes nothing for 3 seconds. A script that ends without `expect-end` passes; the machine is ended.";
@@ -157,6 +172,10 @@ pub(crate) struct BootArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) initrd: Option<PathBuf>,
 
+    /// Files for dom0-shim, a folder or a tar archive; `none` for no such module [default: dom0-shim/files]
+    #[arg(long, value_name = "DIR|FILE", conflicts_with = "initrd")]
+    pub(crate) store: Option<PathBuf>,
+
     /// One more module for Dom0, with its command line; may be given several times
     #[arg(long = "module", value_name = "FILE[=TEXT]", value_parser = parse_module)]
     pub(crate) modules: Vec<(PathBuf, String)>,
@@ -170,6 +189,20 @@ pub(crate) struct ImageArgs {
     /// Where to write the ISO [default: kigumi.iso in cargo's target folder]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct StoreArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+
+    /// Folder of the files [default: dom0-shim/files]
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+
+    /// Where to write the archive
+    #[arg(short, long, value_name = "FILE", default_value = "store.tar")]
+    pub(crate) output: PathBuf,
 }
 
 /// The machine to boot.

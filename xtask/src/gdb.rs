@@ -24,8 +24,8 @@ use crate::workspace;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &GdbArgs) -> Result<()> {
-    let set = iso::boot_set(&args.boot)?;
     let work = workspace::scratch("gdb")?;
+    let set = iso::boot_set(&args.boot, work.path())?;
     let medium = work.path().join("kigumi.iso");
     iso::make(&set, work.path(), &medium)?;
     let log = args.machine.log.clone().unwrap_or_else(|| workspace::scratch_root().join("gdb-console.log"));

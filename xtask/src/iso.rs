@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::build;
+use crate::build::{self, Built};
 use crate::cli::{BootArgs, ImageArgs};
 use crate::process;
 use crate::setup::{self, Need};
+use crate::store;
 use crate::ui;
 use crate::workspace;
 
@@ -31,8 +32,30 @@ pub(crate) struct BootSet {
     /// Dom0's own command line.
     pub(crate) dom0_args: String,
     pub(crate) initrd: Option<PathBuf>,
+    /// The files that dom0-shim creates domains from.
+    pub(crate) store: Option<PathBuf>,
     /// More modules, with their command lines.
     pub(crate) modules: Vec<(PathBuf, String)>,
+}
+
+/// Memory that GRUB and the hypervisor need beside the files.
+const MEMORY_BESIDE_FILES: u64 = 48 << 20;
+
+impl BootSet {
+    /// Fails when `memory_mib` cannot hold the files: GRUB would stop with a message on the screen only.
+    pub(crate) fn ensure_fits(&self, memory_mib: u32) -> Result<()> {
+        let mut needed = MEMORY_BESIDE_FILES;
+        for module in modules(self) {
+            let size = fs::metadata(module.file).map(|file| file.len());
+            needed += size.with_context(|| format!("cannot read {}", module.file.display()))?;
+        }
+        ensure!(
+            needed <= u64::from(memory_mib) << 20,
+            "Dom0's files need a machine of {} MiB, and this one has {memory_mib}: more with --memory",
+            needed.div_ceil(1 << 20)
+        );
+        Ok(())
+    }
 }
 
 /// Which Dom0 to boot.
@@ -55,8 +78,8 @@ impl Dom0 {
 }
 
 pub(crate) fn run(args: &ImageArgs) -> Result<()> {
-    let set = boot_set(&args.boot)?;
     let work = workspace::scratch("image")?;
+    let set = boot_set(&args.boot, work.path())?;
     let progress = ui::spinner("making the ISO image");
     let output = args.output.clone().unwrap_or_else(|| workspace::target_dir().join("kigumi.iso"));
     make(&set, work.path(), &output)?;
@@ -65,22 +88,37 @@ pub(crate) fn run(args: &ImageArgs) -> Result<()> {
     Ok(())
 }
 
-/// Builds what `args` ask for and names the files to boot.
-pub(crate) fn boot_set(args: &BootArgs) -> Result<BootSet> {
+/// Builds what `args` ask for and names the files to boot. Those that are made for it go to `work`.
+pub(crate) fn boot_set(args: &BootArgs, work: &Path) -> Result<BootSet> {
     let dom0 = match &args.dom0 {
         None => Dom0::Default,
         Some(path) if path.as_os_str() == "none" => Dom0::None,
         Some(path) => Dom0::File(path.clone()),
     };
     let built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
+    let store = store(args, &dom0, &built, work)?;
     Ok(BootSet {
         hypervisor: built.hypervisor,
         cmdline: args.cmdline.clone(),
         dom0: dom0.image(built.dom0_shim),
         dom0_args: args.dom0_args.clone(),
         initrd: args.initrd.clone(),
+        store,
         modules: args.modules.clone(),
     })
+}
+
+/// The store that `args` name; by default our own Dom0 gets the files that come with it.
+fn store(args: &BootArgs, dom0: &Dom0, built: &Built, work: &Path) -> Result<Option<PathBuf>> {
+    let source = match &args.store {
+        Some(source) if source.as_os_str() == "none" => return Ok(None),
+        Some(source) => source.clone(),
+        None if *dom0 == Dom0::Default && built.dom0_shim.is_some() && args.initrd.is_none() => {
+            store::default_folder()
+        }
+        None => return Ok(None),
+    };
+    store::provide(&source, &build::demo_guest(args.profile)?, work).map(Some)
 }
 
 /// Writes the ISO to `output`; `work` is a folder for its tree.
@@ -124,7 +162,8 @@ struct Module<'a> {
 
 /// The modules in the order in which the hypervisor gets them.
 fn modules(set: &BootSet) -> impl Iterator<Item = Module<'_>> {
-    let named = [("dom0", &set.dom0, set.dom0_args.as_str()), ("initrd", &set.initrd, "")];
+    let named =
+        [("dom0", &set.dom0, set.dom0_args.as_str()), ("initrd", &set.initrd, ""), ("store", &set.store, "")];
     let named = named.into_iter().filter_map(|(name, file, command_line)| {
         Some(Module { name: name.to_owned(), file: file.as_deref()?, command_line })
     });
@@ -176,6 +215,7 @@ mod tests {
             dom0: dom0.map(PathBuf::from),
             dom0_args: "filter=a,b x".into(),
             initrd: None,
+            store: None,
             modules: vec![("m".into(), "role=disk".into())],
         }
     }
@@ -188,6 +228,24 @@ mod tests {
              module2 /boot/module1 'module1' 'role=disk'\n}"
         ));
         assert!(!cfg.contains("initrd"));
+    }
+
+    #[test]
+    fn store_follows_dom0() {
+        let cfg = grub_cfg(&BootSet { store: Some("s.tar".into()), ..set("", Some("d")) });
+        let modules: Vec<_> = cfg.lines().filter_map(|line| line.trim().strip_prefix("module2 ")).collect();
+        assert_eq!(modules[1], "/boot/store 'store'");
+    }
+
+    #[test]
+    fn files_larger_than_the_machine() {
+        let work = tempfile::tempdir().unwrap();
+        let file = work.path().join("store.tar");
+        fs::File::create(&file).unwrap().set_len(100 << 20).unwrap();
+        let set = BootSet { modules: Vec::new(), store: Some(file), ..set("", None) };
+        assert!(set.ensure_fits(148).is_ok());
+        let error = set.ensure_fits(147).unwrap_err().to_string();
+        assert!(error.contains("a machine of 148 MiB, and this one has 147"), "{error}");
     }
 
     #[test]

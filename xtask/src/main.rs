@@ -24,6 +24,7 @@ mod scenario;
 mod script;
 mod session;
 mod setup;
+mod store;
 mod ui;
 mod workspace;
 
@@ -57,6 +58,7 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Setup => setup::run().map(done),
         Command::Build(args) => build::run(args).map(done),
         Command::Image(args) => iso::run(args).map(done),
+        Command::Store(args) => store::run(args).map(done),
         Command::Run(args) => run::run(args).map(done),
         Command::Test(args) => boot_test::run_all(args),
         Command::GuestTest(args) => boot_test::run_named(args),

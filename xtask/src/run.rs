@@ -1,6 +1,5 @@
 //! `run`: one machine, with a person or a script at its console.
 
-use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,58 +7,57 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::boot;
 use crate::cli::RunArgs;
 use crate::iso;
-use crate::machine::{Config, Ended, Event, Input, Machine};
+use crate::machine::{Config, Ended, Event, Input, Machine, Pace};
 use crate::process;
+use crate::scenario;
 use crate::script::Script;
 use crate::session::{DEFAULT_TIMEOUT, Session};
 use crate::ui;
 use crate::workspace;
 
 const CTRL_A: u8 = 1;
-const CTRL_C: u8 = 3;
 
 /// How often the loop looks at signals and keys that end it.
 const POLL: Duration = Duration::from_millis(50);
 
 const KEYS: &str = "\r\n\
-    Ctrl-A x, Ctrl-C   end the machine\r\n\
-    Ctrl-A a           send Ctrl-A; three of them switch between Dom0 and the hypervisor's keys\r\n\
-    Ctrl-A c           send Ctrl-C\r\n\
-    Ctrl-A h           this list\r\n";
+    Ctrl-A x   end the machine\r\n\
+    Ctrl-A a   send Ctrl-A; three of them switch between Dom0 and the hypervisor's keys\r\n\
+    Ctrl-A h   this list\r\n\
+    All others, Ctrl-C too, go to the machine.\r\n";
 
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     // A script with a mistake fails before anything is built.
-    let script = args.script.as_deref().map(read_script).transpose()?;
-    let set = iso::boot_set(&args.boot)?;
+    let script = args.script.as_deref().map(scenario::read_script).transpose()?;
     let work = workspace::scratch("run")?;
+    let set = iso::boot_set(&args.boot, work.path())?;
+    set.ensure_fits(args.machine.memory)?;
     let medium = work.path().join("kigumi.iso");
     let progress = ui::spinner("making the ISO image");
     iso::make(&set, work.path(), &medium)?;
     drop(progress);
-    let config = Config::new(&args.machine, medium)?;
+    // A script need not wait as long as a person would.
+    let pace = if script.is_some() { Pace::Fastest } else { Pace::RealTime };
+    let config = Config { pace, ..Config::new(&args.machine, medium)? };
     ui::step("Booting", &format!("{} CPUs, {} MiB in {}", config.cpus, config.memory_mib, config.emulator));
     let machine = Machine::start(&config)?;
     match (script, &args.script) {
-        (Some(script), Some(path)) => {
-            scripted(machine, &script, path, args.timeout.unwrap_or(DEFAULT_TIMEOUT))
-        }
+        (Some(script), Some(path)) => scripted(machine, &script, path, args),
         _ => interactive(machine, args.timeout),
     }
 }
 
-pub(crate) fn read_script(path: &Path) -> Result<Script> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Script::parse(&text, 1).map_err(|error| anyhow!("{}: {error}", path.display()))
-}
-
-fn scripted(mut machine: Machine, script: &Script, path: &Path, timeout: Duration) -> Result<()> {
+fn scripted(mut machine: Machine, script: &Script, path: &Path, args: &RunArgs) -> Result<()> {
     let mut stdout = io::stdout();
-    let result = Session::new(&mut machine, &mut stdout, timeout).run(script);
+    let timeout = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let values = boot::values(args.machine.cpus);
+    let result = Session::new(&mut machine, &mut stdout, timeout, values).run(script);
     let excerpt = machine.end();
     // The console may have stopped in the middle of a line.
     println!();
@@ -166,9 +164,7 @@ impl Keys {
         let escaped = std::mem::take(&mut self.escaped);
         match byte {
             _ if !self.escapes => Key::Send(byte),
-            CTRL_C => Key::Quit,
             CTRL_A | b'a' if escaped => Key::Send(CTRL_A),
-            b'c' if escaped => Key::Send(CTRL_C),
             b'x' if escaped => Key::Quit,
             b'h' | b'?' if escaped => Key::Help,
             _ if escaped => Key::Nothing,
@@ -232,8 +228,8 @@ mod tests {
     fn keys_of_the_terminal() {
         assert_eq!(press(b"ab"), [Key::Send(b'a'), Key::Send(b'b')]);
         assert_eq!(press(b"\x01x"), [Key::Quit]);
-        assert_eq!(press(b"\x03"), [Key::Quit]);
-        assert_eq!(press(b"\x01a\x01\x01\x01c"), [Key::Send(1), Key::Send(1), Key::Send(3)]);
+        assert_eq!(press(b"\x03\x1d"), [Key::Send(3), Key::Send(0x1d)]);
+        assert_eq!(press(b"\x01a\x01\x01"), [Key::Send(1), Key::Send(1)]);
         assert_eq!(press(b"\x01h"), [Key::Help]);
         assert_eq!(press(b"\x01zx"), [Key::Send(b'x')]);
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -43,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) dom0: Payload,
     pub(crate) dom0_args: String,
     pub(crate) initrd: Option<PathBuf>,
+    /// Files for dom0-shim: `default`, or a folder or an archive.
+    pub(crate) store: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -57,6 +59,7 @@ impl Default for Setup {
             dom0: Payload::Named("default".to_owned()),
             dom0_args: String::new(),
             initrd: None,
+            store: None,
         }
     }
 }
@@ -106,7 +109,9 @@ pub(crate) struct Raw {
     timeout: Option<u32>,
     #[serde(default)]
     machine: Setup,
-    script: Spanned<String>,
+    script: Option<Spanned<String>>,
+    /// The script is in a file of its own, which several scenarios may share.
+    script_file: Option<PathBuf>,
 }
 
 /// All scenarios of the TOML files in `folder`, by file and place in it.
@@ -138,9 +143,7 @@ pub(crate) fn check(raw: Raw, text: &str, file: &Path) -> Result<Scenario> {
     for name in raw.tests.iter().chain([&raw.name]) {
         ensure!(valid(name), "{}: `{name}` is no name: lower-case letters, digits, dashes", file.display());
     }
-    let line = first_line(text, &raw.script.span());
-    let script = Script::parse(raw.script.get_ref(), line)
-        .map_err(|error| anyhow!("{}: script of `{}`, {error}", file.display(), raw.name))?;
+    let script = script(&raw, text, file)?;
     Ok(Scenario {
         name: raw.name,
         description: raw.description,
@@ -151,6 +154,22 @@ pub(crate) fn check(raw: Raw, text: &str, file: &Path) -> Result<Scenario> {
         script,
         file: file.to_owned(),
     })
+}
+
+/// The script, in the scenario or beside it.
+fn script(raw: &Raw, text: &str, file: &Path) -> Result<Script> {
+    match (&raw.script, &raw.script_file) {
+        (Some(script), None) => Script::parse(script.get_ref(), first_line(text, &script.span()))
+            .map_err(|error| anyhow!("{}: script of `{}`, {error}", file.display(), raw.name)),
+        (None, Some(script)) => read_script(&file.parent().unwrap_or(Path::new(".")).join(script)),
+        _ => bail!("{}: `{}` needs either script or script_file", file.display(), raw.name),
+    }
+}
+
+/// Reads and checks a script.
+pub(crate) fn read_script(path: &Path) -> Result<Script> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Script::parse(&text, 1).map_err(|error| anyhow!("{}: {error}", path.display()))
 }
 
 /// Line of the file on which the text of the string at `span` begins. A newline right behind the opening
@@ -261,6 +280,23 @@ script = "expect /x/"
         assert!(error(&scenario("[scenario.machine]\ndom0 = 3")).contains("expected \"default\""));
         assert!(error("[[scenario]]\nname='A b'\ndescription=''\nscript=''").contains("`A b` is no name"));
         assert!(error("[[scenario]]\nname='a'").contains("missing field"));
+    }
+
+    #[test]
+    fn a_script_may_be_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("s.exp"), "expect /x/\nfoo").unwrap();
+        let scenario = |keys: &str| {
+            let text = format!("[[scenario]]\nname='a'\ndescription='b'\n{keys}");
+            parse(&text, &folder.path().join("t.toml")).map_err(|error| format!("{error:#}"))
+        };
+        let error = scenario("script_file='s.exp'").unwrap_err();
+        assert!(error.contains("s.exp: line 2, column 1: expected one of"), "{error}");
+        fs::write(folder.path().join("s.exp"), "expect /x/\n").unwrap();
+        assert_eq!(scenario("script_file='s.exp'").unwrap()[0].script.steps.len(), 1);
+        assert!(scenario("script_file='none.exp'").unwrap_err().contains("cannot read"));
+        assert!(scenario("script_file='s.exp'\nscript=''").unwrap_err().contains("either script or"));
+        assert!(scenario("").unwrap_err().contains("either script or"));
     }
 
     #[test]

@@ -6,14 +6,24 @@
 //! never /REGEX/
 //! sleep SECONDS
 //! expect-end poweroff|reboot|triple-fault|halt [within SECONDS]
+//! check FIGURE [+|- FIGURE ...] ==|!=|<|<=|>|>= FIGURE [+|- FIGURE ...]
 //! ```
+//!
+//! `(?<name>...)` in an `expect` captures a value: `${name}` stands for it in later patterns and texts, its name
+//! alone in a `check`. The machine's `${cpus}` is there from the start.
 //!
 //! [`Script::parse`] checks all of it before a machine is started; [`crate::session`] carries it out.
 
+mod values;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use regex::bytes::{Regex, RegexBuilder};
+pub(crate) use values::{Comparison, Pattern, Text, Values};
+
+/// Name of the value that is there from the start: the machine's CPUs.
+pub(crate) const CPUS: &str = "cpus";
 
 /// A checked script.
 #[derive(Debug)]
@@ -33,14 +43,15 @@ pub(crate) struct Step {
 #[derive(Debug)]
 pub(crate) enum Action {
     Expect {
-        pattern: Regex,
+        pattern: Pattern,
         within: Option<Duration>,
         /// The machine may write nothing for so long.
         silence: Option<Duration>,
     },
-    Never(Regex),
-    Send(Vec<u8>),
+    Never(Pattern),
+    Send(Text),
     Sleep(Duration),
+    Check(Comparison),
     ExpectEnd {
         end: End,
         within: Option<Duration>,
@@ -78,15 +89,38 @@ impl Script {
     /// Checks `text`, whose first line is line `first` of its file.
     pub(crate) fn parse(text: &str, first: usize) -> Result<Self, ParseError> {
         let mut steps = Vec::new();
+        let mut known = BTreeSet::from([CPUS.to_owned()]);
         for (number, line) in (first..).zip(text.lines()) {
             let mut cursor = Cursor { line: number, text: line, at: 0 };
             if let Some(action) = cursor.directive()? {
                 let written = line.get(..cursor.at).unwrap_or(line).trim().to_owned();
                 cursor.end_of_line()?;
+                if let Some(name) = action.names().into_iter().find(|name| !known.contains(name)) {
+                    let at = line.find(&name).unwrap_or(0);
+                    return Err(cursor.error(at, format!("nothing has captured `{name}` before")));
+                }
+                known.extend(action.captures().iter().cloned());
                 steps.push(Step { line: number, text: written, action });
             }
         }
         Ok(Self { steps })
+    }
+}
+
+impl Action {
+    /// Names of the values that it needs.
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::Expect { pattern, .. } | Self::Never(pattern) => pattern.names(),
+            Self::Send(text) => text.names(),
+            Self::Check(comparison) => comparison.names(),
+            Self::Sleep(_) | Self::ExpectEnd { .. } => Vec::new(),
+        }
+    }
+
+    /// Names of the values that it captures.
+    fn captures(&self) -> &[String] {
+        if let Self::Expect { pattern, .. } = self { &pattern.captures } else { &[] }
     }
 }
 
@@ -111,10 +145,15 @@ impl<'a> Cursor<'a> {
                 silence: self.limit("silence", "expected `silence SECONDS` or the end of the line")?,
             },
             "never" => Action::Never(self.regex()?),
-            "send" => Action::Send(self.string()?),
+            "send" => Action::Send(self.text()?),
+            "check" => Action::Check(self.comparison()?),
             "sleep" => Action::Sleep(self.seconds()?),
             "expect-end" => Action::ExpectEnd { end: self.end()?, within: self.within()? },
-            _ => return Err(self.error(start, "expected one of expect, never, send, sleep, expect-end")),
+            _ => {
+                return Err(
+                    self.error(start, "expected one of expect, never, send, sleep, check, expect-end")
+                );
+            }
         };
         Ok(Some(action))
     }
@@ -168,7 +207,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// `/…/`, in which `\/` stands for a slash.
-    fn regex(&mut self) -> Result<Regex, ParseError> {
+    fn regex(&mut self) -> Result<Pattern, ParseError> {
         let start = self.open('/', "a regular expression between slashes")?;
         let mut pattern = String::new();
         loop {
@@ -182,9 +221,25 @@ impl<'a> Cursor<'a> {
                 Some(c) => pattern.push(c),
             }
         }
-        let built = RegexBuilder::new(&pattern).multi_line(true).build();
-        built.map_err(|error| {
-            self.error(start, format!("expected a valid regular expression: {}", last_line(&error)))
+        Pattern::parse(&pattern).map_err(|what| self.error(start, what))
+    }
+
+    fn text(&mut self) -> Result<Text, ParseError> {
+        let start = self.at + 1;
+        Text::parse(self.string()?).map_err(|what| self.error(start, what))
+    }
+
+    /// The rest of the line, up to a comment.
+    fn comparison(&mut self) -> Result<Comparison, ParseError> {
+        let start = self.at;
+        let mut words = Vec::new();
+        while !self.at_end() {
+            words.push((self.at, self.word()));
+        }
+        let texts: Vec<_> = words.iter().map(|(_, word)| *word).collect();
+        Comparison::parse(&texts).map_err(|(wrong, what)| {
+            let place = words.iter().find(|(_, word)| Some(*word) == wrong).map_or(start + 1, |(at, _)| *at);
+            self.error(place, what)
         })
     }
 
@@ -265,19 +320,16 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The line of a regex error that says what is wrong; those before it draw the place.
-fn last_line(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().last().unwrap_or_default();
-    line.trim_start_matches("error: ").to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn actions(text: &str) -> Vec<Action> {
         Script::parse(text, 1).unwrap().steps.into_iter().map(|step| step.action).collect()
+    }
+
+    fn typed(text: &Text) -> Vec<u8> {
+        text.bytes(&Values::new()).unwrap()
     }
 
     fn error(text: &str) -> (usize, usize, String) {
@@ -292,13 +344,20 @@ mod tests {
              expect-end poweroff within 3\nexpect /x/",
         );
         assert!(matches!(&parsed[0], Action::Expect { pattern, within: Some(w), silence: None }
-            if pattern.as_str() == "4 CPUs" && w.as_secs() == 20));
-        assert!(matches!(&parsed[1], Action::Never(pattern) if pattern.as_str() == "panic"));
-        assert!(matches!(&parsed[2], Action::Send(bytes) if bytes == b"a b\r"));
+            if pattern.source() == "4 CPUs" && w.as_secs() == 20));
+        assert!(matches!(&parsed[1], Action::Never(pattern) if pattern.source() == "panic"));
+        assert!(matches!(&parsed[2], Action::Send(text) if typed(text) == b"a b\r"));
         assert!(matches!(&parsed[3], Action::Sleep(time) if time.as_millis() == 500));
         assert!(matches!(&parsed[4], Action::ExpectEnd { end: End::PowerOff, within: Some(_) }));
         assert!(matches!(&parsed[5], Action::Expect { within: None, .. }));
         assert_eq!(parsed.len(), 6);
+    }
+
+    #[test]
+    fn values_are_known_behind_their_expect() {
+        let parsed = actions("expect /(?<id>\\d+) of ${cpus}/\nsend \"${id}\"\ncheck id - 1 <= cpus # why");
+        assert!(matches!(&parsed[0], Action::Expect { pattern, .. } if pattern.captures == ["id"]));
+        assert!(matches!(&parsed[2], Action::Check(comparison) if comparison.names() == ["id", "cpus"]));
     }
 
     #[test]
@@ -310,19 +369,20 @@ mod tests {
     #[test]
     fn escapes_in_text() {
         let parsed = actions(r#"send "\x01\xfF\e\t\\\"\n é#""#);
-        assert!(matches!(&parsed[0], Action::Send(bytes) if bytes == b"\x01\xff\x1b\t\\\"\n \xc3\xa9#"));
+        assert!(matches!(&parsed[0], Action::Send(text) if typed(text) == b"\x01\xff\x1b\t\\\"\n \xc3\xa9#"));
     }
 
     #[test]
     fn slash_and_hash_in_a_regex() {
         let parsed = actions(r"expect /a\/b\d #1/");
-        assert!(matches!(&parsed[0], Action::Expect { pattern, .. } if pattern.as_str() == r"a/b\d #1"));
+        assert!(matches!(&parsed[0], Action::Expect { pattern, .. } if pattern.source() == r"a/b\d #1"));
     }
 
     #[test]
     fn anchors_match_at_lines() {
         let parsed = actions("expect /^b$/");
-        assert!(matches!(&parsed[0], Action::Expect { pattern, .. } if pattern.is_match(b"a\nb\nc")));
+        assert!(matches!(&parsed[0], Action::Expect { pattern, .. }
+            if pattern.regex(&Values::new()).unwrap().is_match(b"a\nb\nc")));
     }
 
     #[test]
@@ -358,6 +418,13 @@ mod tests {
             ("sleep", 1, 6, "positive number"),
             ("expect-end off", 1, 12, "poweroff"),
             ("sleep 1 2", 1, 9, "end of the line"),
+            ("send \"${id}\"", 1, 9, "nothing has captured `id` before"),
+            ("expect /(?<id>.) ${id}/", 1, 12, "nothing has captured `id`"),
+            ("send \"${\"", 1, 6, "a name and a brace"),
+            ("check cpus", 1, 7, "one of =="),
+            ("check cpus == 1 2 # x", 1, 17, "+ or -"),
+            ("check cpus == C", 1, 15, "number or the name"),
+            ("check cpus == free", 1, 15, "nothing has captured `free`"),
         ] {
             let (l, c, what) = error(text);
             assert_eq!((l, c), (line, column), "{text}: {what}");

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use anstream::adapter::StripBytes;
 use anyhow::Result;
-use regex::bytes::Regex;
+use regex::bytes::{Match, Regex};
 
 use crate::machine::{Ended, Event, Machine, last_lines};
 use crate::process;
-use crate::script::{Action, End, Script, Step};
+use crate::script::{Action, End, Script, Step, Values};
 
 /// Time that an `expect` without `within` waits, unless the user says otherwise. Emulation is slow.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -78,6 +78,8 @@ pub(crate) struct Session<'a, P> {
     /// End of the last match in `seen`.
     position: usize,
     nevers: Vec<Never>,
+    /// What patterns captured.
+    values: Values,
     /// Places in `seen` of resets that no directive has taken.
     resets: Vec<usize>,
     ended: Option<Ended>,
@@ -104,7 +106,13 @@ impl From<String> for Stop {
 }
 
 impl<'a, P: Peer> Session<'a, P> {
-    pub(crate) fn new(peer: &'a mut P, echo: &'a mut dyn Write, default_timeout: Duration) -> Self {
+    /// `values` are there from the start.
+    pub(crate) fn new(
+        peer: &'a mut P,
+        echo: &'a mut dyn Write,
+        default_timeout: Duration,
+        values: Values,
+    ) -> Self {
         Self {
             peer,
             echo,
@@ -113,6 +121,7 @@ impl<'a, P: Peer> Session<'a, P> {
             seen: Vec::new(),
             position: 0,
             nevers: Vec::new(),
+            values,
             resets: Vec::new(),
             ended: None,
             last_output: Instant::now(),
@@ -139,16 +148,22 @@ impl<'a, P: Peer> Session<'a, P> {
     fn step(&mut self, step: &Step) -> Result<(), Stop> {
         match &step.action {
             Action::Expect { pattern, within, silence } => {
-                self.expect(pattern, within.unwrap_or(self.default_timeout), *silence)
+                let pattern = pattern.regex(&self.values)?;
+                self.expect(&pattern, within.unwrap_or(self.default_timeout), *silence)
             }
             Action::ExpectEnd { end, within } => {
                 self.expect_end(*end, within.unwrap_or(self.default_timeout))
             }
-            Action::Send(bytes) => self.peer.send(bytes).map_err(|error| Stop::Failed(format!("{error:#}"))),
+            Action::Send(text) => {
+                let bytes = text.bytes(&self.values)?;
+                self.peer.send(&bytes).map_err(|error| Stop::Failed(format!("{error:#}")))
+            }
+            Action::Check(comparison) => Ok(comparison.check(&self.values)?),
             Action::Sleep(time) => self.sleep(*time),
             Action::Never(pattern) => {
                 let step = (step.line, step.text.clone());
-                self.nevers.push(Never { pattern: pattern.clone(), from: self.position, step });
+                let pattern = pattern.regex(&self.values)?;
+                self.nevers.push(Never { pattern, from: self.position, step });
                 self.check_nevers()
             }
         }
@@ -157,9 +172,12 @@ impl<'a, P: Peer> Session<'a, P> {
     fn expect(&mut self, pattern: &Regex, within: Duration, silence: Option<Duration>) -> Result<(), Stop> {
         self.last_output = Instant::now();
         self.wait(within, |session| {
-            let found = pattern.find_at(&session.seen, session.position);
-            if let Some(found) = found {
-                session.position = found.end();
+            if let Some(found) = pattern.captures_at(&session.seen, session.position) {
+                let named = pattern.capture_names().flatten();
+                let values = named.filter_map(|name| Some((name, found.name(name)?)));
+                let text = |value: Match<'_>| String::from_utf8_lossy(value.as_bytes()).into_owned();
+                session.values.extend(values.map(|(name, value)| (name.to_owned(), text(value))));
+                session.position = found.get_match().end();
                 return Ok(true);
             }
             if let Some(limit) = silence.filter(|limit| session.last_output.elapsed() > *limit) {
@@ -323,7 +341,8 @@ mod tests {
     fn run(script: &str, events: impl IntoIterator<Item = Event>) -> Result<Vec<u8>, Failure> {
         let script = Script::parse(script, 1).unwrap();
         let mut fake = Fake { events: events.into_iter().collect(), typed: Vec::new() };
-        Session::new(&mut fake, &mut std::io::sink(), Duration::from_millis(50)).run(&script)?;
+        let values = Values::from([("cpus".to_owned(), "2".to_owned())]);
+        Session::new(&mut fake, &mut std::io::sink(), Duration::from_millis(50), values).run(&script)?;
         Ok(fake.typed)
     }
 
@@ -337,6 +356,14 @@ mod tests {
         let typed =
             run("expect /^ready$/\nexpect /> /\nsend \"off\\r\"\nexpect-end poweroff", events).unwrap();
         assert_eq!(typed, b"off\r");
+    }
+
+    #[test]
+    fn values_go_from_answers_to_questions() {
+        let script = "expect /a +(?<a>\\d+)/\nsend \"get ${a}\"\nexpect /b${a} (?<b>.*)$/\ncheck a + 1 == cpus\ncheck b > a";
+        assert_eq!(run(script, [says("a  1\nb12 x\nb1 9\n")]).unwrap(), b"get 1");
+        let wrong = why(script, [says("a  1\nb1 0.5\n")]);
+        assert!(wrong.contains("0.5 > 1 does not hold: b is 0.5, a is 1"), "{wrong}");
     }
 
     #[test]

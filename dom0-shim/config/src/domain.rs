@@ -95,6 +95,30 @@ pub enum Action {
     CoredumpRestart,
 }
 
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Destroy,
+        Self::Restart,
+        Self::RenameRestart,
+        Self::Preserve,
+        Self::CoredumpDestroy,
+        Self::CoredumpRestart,
+    ];
+
+    /// As `xl.cfg` calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Destroy => "destroy",
+            Self::Restart => "restart",
+            Self::RenameRestart => "rename-restart",
+            Self::Preserve => "preserve",
+            Self::CoredumpDestroy => "coredump-destroy",
+            Self::CoredumpRestart => "coredump-restart",
+        }
+    }
+}
+
 /// A disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Disk {
@@ -108,6 +132,13 @@ pub struct Disk {
     pub read_only: bool,
     /// Whether it is a CD drive.
     pub cdrom: bool,
+}
+
+impl Disk {
+    /// Whether both have the same thing behind them, and one of both may write to it (T-86).
+    pub fn excludes(&self, other: &Self) -> bool {
+        !self.target.is_empty() && self.target == other.target && !(self.read_only && other.read_only)
+    }
 }
 
 /// What is behind a disk.

@@ -8,6 +8,8 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
 
 use xen_abi::RawDomid;
 use xen_abi::arch_x86::Emulation;
@@ -61,6 +63,8 @@ pub struct Config<'a> {
     pub modules: &'a [Module<'a>],
     /// Memory, in pages.
     pub pages: u64,
+    /// Most memory that it may have later, in pages; never less than `pages`.
+    pub max_pages: u64,
     /// Vcpus.
     pub vcpus: u32,
     /// Name for the toolstack.
@@ -82,6 +86,7 @@ impl Config<'_> {
             command_line: "",
             modules: &[],
             pages: mib << 8,
+            max_pages: 0,
             vcpus: 1,
             handle: [0; 16],
             max_port: 1023,
@@ -108,17 +113,42 @@ pub struct Built {
 ///
 /// [`Error`].
 pub fn build<H: Host>(window: &Window<H>, config: &Config<'_>) -> Result<Built, Error> {
+    let mut building = pin!(build_in_slices(window, config, async || {}));
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        // Nothing in it waits, so the first turn is the last.
+        if let Poll::Ready(built) = building.as_mut().poll(&mut context) {
+            return built;
+        }
+    }
+}
+
+/// As [`build`]; others run in between, whenever `pause` is awaited. The domain is also
+/// destroyed if this is dropped before it is done.
+///
+/// # Errors
+///
+/// [`Error`].
+pub async fn build_in_slices<H: Host>(
+    window: &Window<H>,
+    config: &Config<'_>,
+    pause: impl AsyncFn(),
+) -> Result<Built, Error> {
     // A kernel that cannot be loaded costs no domain.
     let image = Image::parse(config.kernel)?;
     let unfinished = create(window, config)?;
     let id = unfinished.id;
     let layout = Layout::new(config.pages);
-    layout.low.iter().chain(&layout.high).try_for_each(|ram| populate(window.host(), id, *ram))?;
-    populate(window.host(), id, (SPECIAL_FIRST, SPECIAL_FIRST + SPECIAL_COUNT))?;
+    calls::claim(window.host(), id, config.pages.saturating_add(SPECIAL_COUNT))?;
+    for ram in layout.low.iter().chain(&layout.high) {
+        populate(window.host(), id, *ram, &pause).await?;
+    }
+    populate(window.host(), id, (SPECIAL_FIRST, SPECIAL_FIRST + SPECIAL_COUNT), &pause).await?;
+    calls::claim(window.host(), id, 0)?;
     calls::set_memory_map(window.host(), id, &mut layout.e820())?;
-    let memory = Memory { window, id };
-    memory.load(&image, &layout)?;
-    let start_info = memory.write_start_info(config, &image, &layout)?;
+    let memory = Memory { window, id, pause: &pause };
+    memory.load(&image, &layout).await?;
+    let start_info = memory.write_start_info(config, &image, &layout).await?;
     memory.clear(&(SPECIAL_FIRST..SPECIAL_FIRST + SPECIAL_COUNT).collect::<Vec<_>>())?;
     calls::set_param(window.host(), id, HvmParam::ConsolePfn, CONSOLE)?;
     calls::set_param(window.host(), id, HvmParam::StorePfn, STORE)?;
@@ -144,7 +174,8 @@ fn create<'a, H: Host>(window: &'a Window<H>, config: &Config<'_>) -> Result<Unf
     create.arch.emulation_flags = Emulation::LAPIC.bits();
     let unfinished = Unfinished { host, id: calls::create(host, &create)? };
     calls::max_vcpus(host, unfinished.id, config.vcpus)?;
-    calls::max_mem(host, unfinished.id, (config.pages + SPECIAL_COUNT) * (PAGE_SIZE / 1024))?;
+    let most = config.max_pages.max(config.pages).saturating_add(SPECIAL_COUNT);
+    calls::max_mem(host, unfinished.id, most.saturating_mul(PAGE_SIZE / 1024))?;
     Ok(unfinished)
 }
 
@@ -215,7 +246,12 @@ impl Layout {
 
 /// Gives the domain the frames from `range.0` up to `range.1`, in extents as large as
 /// their place and the host's memory allow.
-fn populate(host: &impl Host, id: RawDomid, range: (u64, u64)) -> Result<(), Error> {
+async fn populate(
+    host: &impl Host,
+    id: RawDomid,
+    range: (u64, u64),
+    pause: &impl AsyncFn(),
+) -> Result<(), Error> {
     let (mut next, end) = range;
     let mut largest = 0;
     while next < end {
@@ -233,6 +269,7 @@ fn populate(host: &impl Host, id: RawDomid, range: (u64, u64)) -> Result<(), Err
             // No more extents of this size: smaller ones, from here on.
             largest = index + 1;
         }
+        pause().await;
     }
     Ok(())
 }
@@ -246,27 +283,32 @@ fn until_larger_fits(next: u64, end: u64, order: u32, largest: usize) -> u64 {
 }
 
 /// The memory of a domain that is being built.
-struct Memory<'a, H: Host> {
+struct Memory<'a, H: Host, P: AsyncFn()> {
     window: &'a Window<H>,
     id: RawDomid,
+    pause: &'a P,
 }
 
-impl<H: Host> Memory<'_, H> {
-    fn load(&self, image: &Image<'_>, layout: &Layout) -> Result<(), Error> {
+impl<H: Host, P: AsyncFn()> Memory<'_, H, P> {
+    async fn load(&self, image: &Image<'_>, layout: &Layout) -> Result<(), Error> {
         if image.end() > layout.low_end() {
             return Err(Error::TooSmall);
         }
         // Memory that the hypervisor gives is zero: the rest of a segment needs no write.
-        image.segments.iter().try_for_each(|segment| self.write(segment.address, segment.data))
+        for segment in &image.segments {
+            self.write(segment.address, segment.data).await?;
+        }
+        Ok(())
     }
 
     /// Writes `bytes` from `address` on.
-    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Error> {
+    async fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Error> {
         let most = (MOST_FRAMES as u64 - 1) * PAGE_SIZE;
         for (at, piece) in (address..).step_by(to_usize(most)).zip(bytes.chunks(to_usize(most))) {
             let frames = at / PAGE_SIZE..(at + piece.len() as u64).div_ceil(PAGE_SIZE);
-            let mapping = self.window.map(self.id, &frames.collect::<Vec<_>>())?;
-            mapping.write(at % PAGE_SIZE, piece)?;
+            // The mapping ends before others run: the window is theirs as well.
+            self.window.map(self.id, &frames.collect::<Vec<_>>())?.write(at % PAGE_SIZE, piece)?;
+            (self.pause)().await;
         }
         Ok(())
     }
@@ -279,7 +321,7 @@ impl<H: Host> Memory<'_, H> {
 
     /// Writes modules and start information below the end of low RAM; returns the
     /// address of the latter.
-    fn write_start_info(
+    async fn write_start_info(
         &self,
         config: &Config<'_>,
         image: &Image<'_>,
@@ -289,9 +331,9 @@ impl<H: Host> Memory<'_, H> {
         let mut modules = Vec::new();
         for module in config.modules {
             modules.push(HvmModlistEntry {
-                paddr: top.place(module.bytes, PAGE_SIZE)?,
+                paddr: top.place(module.bytes, PAGE_SIZE).await?,
                 size: module.bytes.len() as u64,
-                cmdline_paddr: top.place_text(module.command_line)?,
+                cmdline_paddr: top.place_text(module.command_line).await?,
                 reserved: 0,
             });
         }
@@ -300,40 +342,40 @@ impl<H: Host> Memory<'_, H> {
             magic: START_MAGIC,
             version: 1,
             nr_modules: u32::try_from(modules.len()).map_err(|_| Error::TooSmall)?,
-            modlist_paddr: top.place(modules.as_bytes(), 8)?,
-            cmdline_paddr: top.place_text(config.command_line)?,
-            memmap_paddr: top.place(memory_map.as_bytes(), 8)?,
+            modlist_paddr: top.place(modules.as_bytes(), 8).await?,
+            cmdline_paddr: top.place_text(config.command_line).await?,
+            memmap_paddr: top.place(memory_map.as_bytes(), 8).await?,
             memmap_entries: u32::try_from(memory_map.len()).map_err(|_| Error::TooSmall)?,
             ..HvmStartInfo::new_zeroed()
         };
-        let address = top.place(start_info.as_bytes(), 8)?;
+        let address = top.place(start_info.as_bytes(), 8).await?;
         u32::try_from(address).map_err(|_| Error::TooSmall)
     }
 }
 
 /// Places things downwards from the end of low RAM.
-struct Top<'a, H: Host> {
-    memory: &'a Memory<'a, H>,
+struct Top<'a, H: Host, P: AsyncFn()> {
+    memory: &'a Memory<'a, H, P>,
     next: u64,
     floor: u64,
 }
 
-impl<H: Host> Top<'_, H> {
+impl<H: Host, P: AsyncFn()> Top<'_, H, P> {
     /// Copies `bytes` there, aligned to `align`; returns where.
-    fn place(&mut self, bytes: &[u8], align: u64) -> Result<u64, Error> {
+    async fn place(&mut self, bytes: &[u8], align: u64) -> Result<u64, Error> {
         let start = self.next.checked_sub(bytes.len() as u64).ok_or(Error::TooSmall)? & !(align - 1);
         if start < self.floor {
             return Err(Error::TooSmall);
         }
-        self.memory.write(start, bytes)?;
+        self.memory.write(start, bytes).await?;
         self.next = start;
         Ok(start)
     }
 
-    fn place_text(&mut self, text: &str) -> Result<u64, Error> {
+    async fn place_text(&mut self, text: &str) -> Result<u64, Error> {
         let mut bytes = Vec::from(text);
         bytes.push(0);
-        self.place(&bytes, 8)
+        self.place(&bytes, 8).await
     }
 }
 
@@ -361,6 +403,18 @@ mod tests {
     #[test]
     fn a_domain_that_was_not_created_is_not_destroyed() {
         assert_eq!(calls_until_failure(Some(0)), [Hypercall::Domctl]);
+    }
+
+    #[test]
+    fn others_run_while_memory_is_given() {
+        let window = Window::new(Fake::default());
+        let kernel = kernel(0x10_0000, &[0x90; 16], 0x1000, 0x10_0000);
+        let config = Config { kernel: &kernel, ..Config::new(8) };
+        let turns = core::cell::Cell::new(0);
+        let mut building = pin!(build_in_slices(&window, &config, async || turns.set(turns.get() + 1)));
+        let done = building.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(done, Poll::Ready(Err(Error::OutOfMemory)), "this host gives none");
+        assert!(turns.get() > 0);
     }
 
     #[test]

@@ -7,18 +7,25 @@ use core::ptr;
 
 use xen_abi::domctl::{
     self, AffinityFlags, CreateDomain, DomctlArgs, DomctlOp, GetDomainInfo, GetVcpuInfo, HvmContext, MaxMem,
-    MaxVcpus, SendTrigger, Trigger, VcpuAffinity, XenDomctl,
+    MaxVcpus, SchedCredit, Scheduler, SendTrigger, SetDomainHandle, SetTimeOffset, Trigger, VcpuAffinity,
+    XenDomctl,
 };
 use xen_abi::errno::Errno;
+use xen_abi::event_channel::{EventChannelOp, EvtchnAllocUnbound};
 use xen_abi::handle::GuestHandle;
 use xen_abi::hvm_op::{HvmOp, HvmParamArg};
 use xen_abi::hvm_params::HvmParam;
 use xen_abi::memory::{E820Entry, ForeignMemoryMap, MemoryDomain, MemoryMap, MemoryOp, MemoryReservation};
-use xen_abi::sysctl::{self, GetDomainInfoList, PhysInfo, SysctlArgs, SysctlOp, XenSysctl};
+use xen_abi::sched::{SchedOp, SchedShutdown, ShutdownReason};
+use xen_abi::sysctl::{
+    self, CreditSchedule, DebugKeys, GetDomainInfoList, NumaInfo, PhysInfo, ReadConsole, SchedId, SysctlArgs,
+    SysctlOp, XenSysctl,
+};
 use xen_abi::union::MemberOf;
-use xen_abi::xen::{Hypercall, XenctlBitmap};
-use xen_abi::{RawDomid, RawPfn};
-use zerocopy::FromZeros;
+use xen_abi::version::{BuildId, VersionOp};
+use xen_abi::xen::{DomainHandle, Hypercall, XenctlBitmap};
+use xen_abi::{RawDomid, RawPfn, RawPort};
+use zerocopy::{FromZeros, IntoBytes};
 
 use crate::{Error, Host};
 
@@ -151,14 +158,81 @@ pub fn unpause(host: &impl Host, domain: RawDomid) -> Result<(), Error> {
 ///
 /// [`Error::Refused`].
 pub fn destroy(host: &impl Host, domain: RawDomid) -> Result<(), Error> {
-    loop {
-        match domctl(host, DomctlOp::DestroyDomain, domain, &mut MaxVcpus::new_zeroed()) {
-            Ok(_) => return Ok(()),
-            // A vcpu has still to leave its pcpu.
-            Err(Errno::EAGAIN | Errno::EBUSY) => host.relax(),
-            Err(errno) => return Err(Error::Refused("destroydomain", errno)),
-        }
+    while !destroy_slice(host, domain)? {
+        host.relax();
     }
+    Ok(())
+}
+
+/// One slice of its end; whether it was the last one.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn destroy_slice(host: &impl Host, domain: RawDomid) -> Result<bool, Error> {
+    match domctl(host, DomctlOp::DestroyDomain, domain, &mut MaxVcpus::new_zeroed()) {
+        Ok(_) => Ok(true),
+        // A vcpu has still to leave its pcpu.
+        Err(Errno::EAGAIN | Errno::EBUSY) => Ok(false),
+        Err(errno) => Err(Error::Refused("destroydomain", errno)),
+    }
+}
+
+/// Gives the domain another name for the toolstack.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn set_handle(host: &impl Host, domain: RawDomid, handle: DomainHandle) -> Result<(), Error> {
+    domctl(host, DomctlOp::SetDomainHandle, domain, &mut SetDomainHandle { handle })
+        .map_err(|errno| Error::Refused("setdomainhandle", errno))?;
+    Ok(())
+}
+
+/// Lets its wall clock be `seconds` ahead of the host's.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn set_time_offset(host: &impl Host, domain: RawDomid, seconds: i64) -> Result<(), Error> {
+    domctl(host, DomctlOp::SetTimeOffset, domain, &mut SetTimeOffset { time_offset_seconds: seconds })
+        .map_err(|errno| Error::Refused("settimeoffset", errno))?;
+    Ok(())
+}
+
+/// Its share of the pcpus.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn share(host: &impl Host, domain: RawDomid) -> Result<SchedCredit, Error> {
+    domain_scheduler(host, domain, domctl::SchedulerCmd::GetInfo, SchedCredit::new_zeroed())
+}
+
+/// Changes it: weight 0 and cap 65535 keep what is.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn set_share(host: &impl Host, domain: RawDomid, share: SchedCredit) -> Result<(), Error> {
+    domain_scheduler(host, domain, domctl::SchedulerCmd::PutInfo, share)?;
+    Ok(())
+}
+
+fn domain_scheduler(
+    host: &impl Host,
+    domain: RawDomid,
+    command: domctl::SchedulerCmd,
+    share: SchedCredit,
+) -> Result<SchedCredit, Error> {
+    let mut argument = domctl::SchedulerOp {
+        sched_id: Scheduler::Credit.get(),
+        cmd: command.get(),
+        u: domctl::SchedulerArgs::of(&share),
+    };
+    domctl(host, DomctlOp::SchedulerOp, domain, &mut argument)
+        .map_err(|errno| Error::Refused("scheduler_op of a domain", errno))?;
+    Ok(argument.u.view())
 }
 
 /// What is known of `domain`, or of the next one with a higher number.
@@ -197,17 +271,48 @@ pub fn vcpu_info(host: &impl Host, domain: RawDomid, vcpu: u32) -> Result<GetVcp
 ///
 /// [`Error::Refused`].
 pub fn set_affinity(host: &impl Host, domain: RawDomid, vcpu: u32, pcpus: u64) -> Result<(), Error> {
-    let mut map = pcpus.to_le_bytes();
-    let bitmap = XenctlBitmap { bitmap: GuestHandle::new(address(&mut map)), nr_bits: 64, _pad: 0 };
-    let mut affinity = VcpuAffinity {
-        vcpu,
-        flags: AffinityFlags::HARD.bits(),
-        cpumap_hard: bitmap,
-        cpumap_soft: XenctlBitmap::new_zeroed(),
-    };
-    domctl(host, DomctlOp::SetVcpuAffinity, domain, &mut affinity)
-        .map_err(|errno| Error::Refused("setvcpuaffinity", errno))?;
+    affinity(host, DomctlOp::SetVcpuAffinity, domain, vcpu, AffinityFlags::HARD, pcpus)?;
     Ok(())
+}
+
+/// Lets a vcpu prefer the pcpus whose bits are set.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn set_soft_affinity(host: &impl Host, domain: RawDomid, vcpu: u32, pcpus: u64) -> Result<(), Error> {
+    affinity(host, DomctlOp::SetVcpuAffinity, domain, vcpu, AffinityFlags::SOFT, pcpus)?;
+    Ok(())
+}
+
+/// The pcpus that a vcpu may run on, and those that it prefers, as bits.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn get_affinity(host: &impl Host, domain: RawDomid, vcpu: u32) -> Result<(u64, u64), Error> {
+    let get = |which| affinity(host, DomctlOp::GetVcpuAffinity, domain, vcpu, which, 0);
+    Ok((get(AffinityFlags::HARD)?, get(AffinityFlags::SOFT)?))
+}
+
+fn affinity(
+    host: &impl Host,
+    op: DomctlOp,
+    domain: RawDomid,
+    vcpu: u32,
+    which: AffinityFlags,
+    pcpus: u64,
+) -> Result<u64, Error> {
+    let what = if op == DomctlOp::SetVcpuAffinity { "setvcpuaffinity" } else { "getvcpuaffinity" };
+    let mut map = pcpus.to_le_bytes();
+    let bitmap = || XenctlBitmap { nr_bits: u64::BITS, ..XenctlBitmap::new_zeroed() };
+    let mut argument =
+        VcpuAffinity { vcpu, flags: which.bits(), cpumap_hard: bitmap(), cpumap_soft: bitmap() };
+    let chosen =
+        if which == AffinityFlags::HARD { &mut argument.cpumap_hard } else { &mut argument.cpumap_soft };
+    chosen.bitmap = GuestHandle::new(address(&mut map));
+    domctl(host, op, domain, &mut argument).map_err(|errno| Error::Refused(what, errno))?;
+    Ok(u64::from_le_bytes(map))
 }
 
 /// Presses a button of the domain.
@@ -249,6 +354,179 @@ pub fn physinfo(host: &impl Host) -> Result<PhysInfo, Error> {
     let mut info = PhysInfo::new_zeroed();
     sysctl(host, SysctlOp::PhysInfo, &mut info).map_err(|errno| Error::Refused("physinfo", errno))?;
     Ok(info)
+}
+
+/// Number of the scheduler (`XEN_SCHEDULER_*`).
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn scheduler(host: &impl Host) -> Result<u32, Error> {
+    let mut argument = SchedId::new_zeroed();
+    sysctl(host, SysctlOp::SchedId, &mut argument).map_err(|errno| Error::Refused("sched_id", errno))?;
+    Ok(argument.sched_id)
+}
+
+/// How many NUMA nodes there are.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn nodes(host: &impl Host) -> Result<u32, Error> {
+    let mut argument = NumaInfo::new_zeroed();
+    sysctl(host, SysctlOp::NumaInfo, &mut argument).map_err(|errno| Error::Refused("numainfo", errno))?;
+    Ok(argument.num_nodes)
+}
+
+/// Parameters of the credit scheduler.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn slices(host: &impl Host) -> Result<CreditSchedule, Error> {
+    scheduler_op(host, sysctl::SchedulerCmd::GetInfo, CreditSchedule::new_zeroed())
+}
+
+/// Changes them.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn set_slices(host: &impl Host, slices: CreditSchedule) -> Result<(), Error> {
+    scheduler_op(host, sysctl::SchedulerCmd::PutInfo, slices)?;
+    Ok(())
+}
+
+fn scheduler_op(
+    host: &impl Host,
+    command: sysctl::SchedulerCmd,
+    slices: CreditSchedule,
+) -> Result<CreditSchedule, Error> {
+    let mut argument = sysctl::SchedulerOp {
+        cpupool_id: 0,
+        sched_id: Scheduler::Credit.get(),
+        cmd: command.get(),
+        _pad: 0,
+        u: sysctl::SchedulerArgs::of(&slices),
+    };
+    sysctl(host, SysctlOp::SchedulerOp, &mut argument)
+        .map_err(|errno| Error::Refused("scheduler_op", errno))?;
+    Ok(argument.u.view())
+}
+
+/// Reads the hypervisor's log into `to`: from byte `index` on, or from the oldest one.
+/// Returns how many bytes there were, and the index behind them. `clear` empties the
+/// log up to there.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn read_log(
+    host: &impl Host,
+    index: Option<u32>,
+    clear: bool,
+    to: &mut [u8],
+) -> Result<(usize, u32), Error> {
+    let mut argument = ReadConsole {
+        clear: clear.into(),
+        incremental: index.is_some().into(),
+        index: index.unwrap_or(0),
+        buffer: GuestHandle::new(address(to)),
+        count: u32::try_from(to.len()).unwrap_or(u32::MAX),
+        ..ReadConsole::new_zeroed()
+    };
+    sysctl(host, SysctlOp::ReadConsole, &mut argument)
+        .map_err(|errno| Error::Refused("readconsole", errno))?;
+    Ok(((argument.count as usize).min(to.len()), argument.index))
+}
+
+/// Gives keys to the hypervisor, as if they were typed at its console.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn debug_keys(host: &impl Host, keys: &str) -> Result<(), Error> {
+    let mut bytes = Vec::from(keys);
+    let mut argument = DebugKeys {
+        keys: GuestHandle::new(bytes.as_mut_ptr() as u64),
+        nr_keys: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+        _pad: 0,
+    };
+    sysctl(host, SysctlOp::DebugKeys, &mut argument).map_err(|errno| Error::Refused("debug_keys", errno))
+}
+
+/// `xen_version`: what the operation answers beside its argument.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn version<T>(host: &impl Host, op: VersionOp, argument: &mut T) -> Result<u64, Error> {
+    result(host.hypercall(Hypercall::XenVersion, [op.get().into(), address(argument), 0, 0, 0]))
+        .map_err(|errno| Error::Refused("xen_version", errno))
+}
+
+/// The hypervisor's build id; empty where it has none.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn build_id(host: &impl Host) -> Result<Vec<u8>, Error> {
+    const ROOM: usize = 64;
+    let mut answer = [0_u8; size_of::<BuildId>() + ROOM];
+    let room = BuildId { len: u32::try_from(ROOM).unwrap_or(0) };
+    for (to, from) in answer.iter_mut().zip(room.as_bytes()) {
+        *to = *from;
+    }
+    match version(host, VersionOp::BuildId, &mut answer) {
+        Ok(length) => {
+            let id = answer.iter().skip(size_of::<BuildId>());
+            Ok(id.take(usize::try_from(length).unwrap_or(0)).copied().collect())
+        }
+        Err(Error::Refused(_, Errno::ENODATA)) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a port of `domain`'s that waits for `remote`.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn alloc_unbound(host: &impl Host, domain: RawDomid, remote: RawDomid) -> Result<RawPort, Error> {
+    let mut argument =
+        EvtchnAllocUnbound { dom: domain, remote_dom: remote, ..EvtchnAllocUnbound::new_zeroed() };
+    let arguments = [EventChannelOp::AllocUnbound.get().into(), address(&mut argument), 0, 0, 0];
+    result(host.hypercall(Hypercall::EventChannelOp, arguments))
+        .map_err(|errno| Error::Refused("alloc_unbound", errno))?;
+    Ok(argument.port)
+}
+
+/// Stops the calling domain.
+///
+/// # Errors
+///
+/// [`Error::Refused`]; otherwise it does not come back.
+pub fn shutdown(host: &impl Host, reason: ShutdownReason) -> Result<(), Error> {
+    let mut argument = SchedShutdown { reason: reason.get() };
+    let arguments = [SchedOp::Shutdown.get().into(), address(&mut argument), 0, 0, 0];
+    result(host.hypercall(Hypercall::SchedOp, arguments))
+        .map_err(|errno| Error::Refused("shutdown", errno))?;
+    Ok(())
+}
+
+/// Puts `pages` aside for a domain that is being built; 0 gives back what it did not take.
+///
+/// # Errors
+///
+/// [`Error::OutOfMemory`] where there are not so many, else [`Error::Refused`].
+pub fn claim(host: &impl Host, domain: RawDomid, pages: u64) -> Result<(), Error> {
+    let mut argument =
+        MemoryReservation { nr_extents: pages, domid: domain, ..MemoryReservation::new_zeroed() };
+    match memory_op(host, MemoryOp::ClaimPages, &mut argument) {
+        Ok(_) => Ok(()),
+        Err(Errno::ENOMEM) => Err(Error::OutOfMemory),
+        Err(errno) => Err(Error::Refused("claim_pages", errno)),
+    }
 }
 
 /// Gives a domain extents of 2^`order` pages, the first page of each at a frame of
@@ -333,11 +611,31 @@ pub fn set_memory_map(host: &impl Host, domain: RawDomid, map: &mut [E820Entry])
 ///
 /// [`Error::Refused`].
 pub fn set_param(host: &impl Host, domain: RawDomid, param: HvmParam, value: u64) -> Result<(), Error> {
-    let mut argument = HvmParamArg { domid: domain, index: param.get(), value, ..HvmParamArg::new_zeroed() };
-    let arguments = [HvmOp::SetParam.get().into(), address(&mut argument), 0, 0, 0];
-    result(host.hypercall(Hypercall::HvmOp, arguments))
-        .map_err(|errno| Error::Refused("set_param", errno))?;
+    hvm_param(host, "set_param", HvmOp::SetParam, domain, param, value)?;
     Ok(())
+}
+
+/// A parameter of an HVM domain.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn get_param(host: &impl Host, domain: RawDomid, param: HvmParam) -> Result<u64, Error> {
+    hvm_param(host, "get_param", HvmOp::GetParam, domain, param, 0)
+}
+
+fn hvm_param(
+    host: &impl Host,
+    what: &'static str,
+    op: HvmOp,
+    domain: RawDomid,
+    param: HvmParam,
+    value: u64,
+) -> Result<u64, Error> {
+    let mut argument = HvmParamArg { domid: domain, index: param.get(), value, ..HvmParamArg::new_zeroed() };
+    let arguments = [op.get().into(), address(&mut argument), 0, 0, 0];
+    result(host.hypercall(Hypercall::HvmOp, arguments)).map_err(|errno| Error::Refused(what, errno))?;
+    Ok(argument.value)
 }
 
 /// All records of a domain's state.

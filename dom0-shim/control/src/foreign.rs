@@ -1,5 +1,5 @@
 //! Another domain's frames, mapped at frames of the caller's window
-//! (`XENMEM_add_to_physmap_batch`, `XENMAPSPACE_gmfn_foreign`).
+//! (`XENMEM_add_to_physmap_batch`, `XENMAPSPACE_gmfn_foreign`), and its grant table (`XENMEM_acquire_resource`).
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -8,7 +8,9 @@ use core::cell::RefCell;
 use xen_abi::RawDomid;
 use xen_abi::errno::Errno;
 use xen_abi::handle::GuestHandle;
-use xen_abi::memory::{AddToPhysmapBatch, MapSpace, MemoryOp, RemoveFromPhysmap};
+use xen_abi::memory::{
+    AddToPhysmapBatch, GrantTableFrames, MapSpace, MemAcquireResource, MemoryOp, RemoveFromPhysmap, Resource,
+};
 use xen_abi::xen::DOMID_SELF;
 use zerocopy::FromZeros;
 
@@ -52,11 +54,9 @@ impl<H: Host> Window<H> {
         if frames.len() > MOST_FRAMES {
             return Err(Error::NoWindow);
         }
-        let first = self.take(frames.len()).ok_or(Error::NoWindow)?;
-        let mut mapping = Mapping { window: self, first, frames: frames.len(), mapped: 0 };
+        let mut mapping = self.place(frames.len())?;
         let mut sources = frames.to_vec();
-        let start = self.host.window().start + first as u64;
-        let mut places: Vec<u64> = (start..).take(frames.len()).collect();
+        let mut places: Vec<u64> = mapping.frames().collect();
         let mut errors = vec![0_i32; frames.len()];
         let mut argument = AddToPhysmapBatch {
             domid: DOMID_SELF,
@@ -75,6 +75,41 @@ impl<H: Host> Window<H> {
             None => Ok(mapping),
             Some(error) => Err(refused(calls::result(i64::from(*error)).err().unwrap_or(Errno::EBADMSG))),
         }
+    }
+
+    /// Maps the first `frames` frames of `domain`'s grant table, until the mapping is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::map`].
+    pub fn grant_table(&self, domain: RawDomid, frames: usize) -> Result<Mapping<'_, H>, Error> {
+        let mut mapping = self.place(frames)?;
+        let mut places: Vec<u64> = mapping.frames().collect();
+        let mut argument = MemAcquireResource {
+            domid: domain,
+            kind: Resource::GrantTable.get(),
+            id: GrantTableFrames::Shared.get(),
+            nr_frames: u32::try_from(frames).map_err(|_| Error::NoWindow)?,
+            pad: 0,
+            frame: 0,
+            frame_list: GuestHandle::new(places.as_mut_ptr() as u64),
+        };
+        // As above.
+        mapping.mapped = frames;
+        calls::memory_op(&self.host, MemoryOp::AcquireResource, &mut argument)
+            .map_err(|errno| Error::Refused("acquire_resource", errno))?;
+        Ok(mapping)
+    }
+
+    /// Free frames, side by side, in which the caller maps something itself, and takes it out again before it
+    /// drops them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoWindow`].
+    pub fn place(&self, frames: usize) -> Result<Mapping<'_, H>, Error> {
+        let first = self.take(frames).ok_or(Error::NoWindow)?;
+        Ok(Mapping { window: self, first, frames, mapped: 0 })
     }
 
     /// Takes `count` free frames that follow each other.
@@ -98,6 +133,11 @@ impl<H: Host> Mapping<'_, H> {
     /// Its first frame in the window.
     fn start(&self) -> u64 {
         self.window.host.window().start + self.first as u64
+    }
+
+    /// Where they stand.
+    pub fn frames(&self) -> impl Iterator<Item = u64> + use<H> {
+        (self.start()..).take(self.frames)
     }
 
     /// Reads from byte `at` of the frames on.

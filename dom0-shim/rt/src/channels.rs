@@ -7,10 +7,11 @@
 //! The interrupt handler only moves bits: pending ones of the shared page that are not
 //! masked to [`FIRED`]. Everything else happens between two turns of [`crate::tasks`].
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::sync::atomic::{AtomicU64, Ordering};
-use core::task::{Poll, Waker};
+use core::task::{Context, Poll, Waker};
 
 use spin::{Mutex, Once};
 use xen_abi::errno::Errno;
@@ -84,6 +85,74 @@ fn take(port: RawPort) -> bool {
     word.is_some_and(|word| word.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
 }
 
+/// Takes the event of `port`, or has the task woken by it.
+fn poll(port: RawPort, context: &Context<'_>) -> Poll<()> {
+    if take(port) {
+        return Poll::Ready(());
+    }
+    WAITERS.lock().insert(port, context.waker().clone());
+    Poll::Pending
+}
+
+/// Lets events of a port come in.
+fn open(port: RawPort) {
+    take(port);
+    events::unmask(port);
+}
+
+/// Keeps them out, and forgets what came.
+fn shut(port: RawPort) {
+    events::mask(port);
+    WAITERS.lock().remove(&port);
+    take(port);
+}
+
+/// Ports whose events one task waits for. Others open and close them.
+#[derive(Debug, Default)]
+pub struct Set {
+    ports: RefCell<BTreeSet<RawPort>>,
+    /// The port that was told last: the ones behind it come first.
+    last: Cell<RawPort>,
+    /// Who waits, so that it looks at new ports.
+    waiter: RefCell<Option<Waker>>,
+}
+
+impl Set {
+    /// Adds a port that is open.
+    pub fn add(&self, port: RawPort) {
+        open(port);
+        self.ports.borrow_mut().insert(port);
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
+
+    /// Removes a port; it stays open, and nobody hears of its events.
+    pub fn remove(&self, port: RawPort) {
+        if self.ports.borrow_mut().remove(&port) {
+            shut(port);
+        }
+    }
+
+    /// Waits for an event and takes it; tells its port. One task waits at a time.
+    pub async fn event(&self) -> RawPort {
+        poll_fn(|context| {
+            let ports = self.ports.borrow();
+            let last = self.last.get();
+            let behind = ports.range(last.saturating_add(1)..);
+            for &port in behind.chain(ports.range(..=last)) {
+                if poll(port, context).is_ready() {
+                    self.last.set(port);
+                    return Poll::Ready(port);
+                }
+            }
+            *self.waiter.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
 /// An open port of this domain's. It is closed when this is dropped.
 #[derive(Debug)]
 pub struct Channel(RawPort);
@@ -92,8 +161,7 @@ impl Channel {
     /// Waits at a port that is open already.
     #[must_use]
     pub fn adopt(port: RawPort) -> Self {
-        take(port);
-        events::unmask(port);
+        open(port);
         Self(port)
     }
 
@@ -159,23 +227,14 @@ impl Channel {
 
     /// Waits for an event, and takes it. One task waits at a time.
     pub async fn event(&self) {
-        poll_fn(|context| {
-            if self.take() {
-                return Poll::Ready(());
-            }
-            WAITERS.lock().insert(self.0, context.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        poll_fn(|context| poll(self.0, context)).await;
     }
 }
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        events::mask(self.0);
+        shut(self.0);
         // The hypervisor closes the ports of those that it ends.
         let _ = hypercall::event_channel_op(EventChannelOp::Close, &mut EvtchnClose { port: self.0 });
-        WAITERS.lock().remove(&self.0);
-        take(self.0);
     }
 }

@@ -51,6 +51,24 @@ pub fn rdtsc() -> u64 {
     high << 32 | low
 }
 
+/// RDRAND: a random number, where the CPU has a source of them that delivers.
+#[must_use]
+pub fn rdrand() -> Option<u64> {
+    /// Tries after which the source counts as broken (SDM "Random Number Generator
+    /// Instructions").
+    const TRIES: u32 = 10;
+    const ECX_RDRAND: u32 = 1 << 30;
+    if cpuid(1, 0).ecx & ECX_RDRAND == 0 {
+        return None;
+    }
+    (0..TRIES).find_map(|_| {
+        let (value, valid): (u64, u8);
+        // SAFETY: the CPU has the instruction.
+        unsafe { asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) valid, options(nomem, nostack)) };
+        (valid != 0).then_some(value)
+    })
+}
+
 /// PAUSE.
 pub fn relax() {
     core::hint::spin_loop();

@@ -8,15 +8,17 @@ use core::arch::x86_64::__cpuid;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use xen_abi::RawPort;
 use xen_abi::cpuid;
 use xen_abi::errno::Errno;
 use xen_abi::event_channel::EventChannelOp;
 use xen_abi::grant_table::GrantTableOp;
+use xen_abi::handle::GuestHandle;
 use xen_abi::hvm_op::{HvmOp, HvmParamArg};
 use xen_abi::hvm_params::HvmParam;
 use xen_abi::memory::MemoryOp;
 use xen_abi::physdev::PhysdevOp;
-use xen_abi::sched::{SchedOp, SchedShutdown, ShutdownReason};
+use xen_abi::sched::{SchedOp, SchedPoll, SchedShutdown, ShutdownReason};
 use xen_abi::vcpu::VcpuOp;
 use xen_abi::version::VersionOp;
 use xen_abi::xen::{ConsoleIo, DOMID_SELF, Hypercall, MulticallEntry};
@@ -222,6 +224,17 @@ pub fn console_write(text: &[u8]) -> Result<u64, Errno> {
     result(raw(u64::from(Hypercall::ConsoleIo.get()), list))
 }
 
+/// `console_io` read: takes what was typed, returns how many bytes.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn console_read(to: &mut [u8]) -> Result<usize, Errno> {
+    let list = [ConsoleIo::Read as u64, to.len() as u64, to.as_mut_ptr() as u64, 0, 0];
+    let read = result(raw(u64::from(Hypercall::ConsoleIo.get()), list))?;
+    Ok(crate::to_usize(read).min(to.len()))
+}
+
 /// The value of a parameter of this domain.
 ///
 /// # Errors
@@ -255,6 +268,21 @@ pub fn shutdown(reason: ShutdownReason) -> ! {
 /// Gives the pcpu away until an event is pending.
 pub fn block() {
     let _ = sched_op(SchedOp::Block, &mut ());
+}
+
+/// Gives the pcpu away until one of `ports` has an event. Upcalls of this vcpu are masked, or interrupts off.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn poll(ports: &[RawPort]) -> Result<(), Errno> {
+    let mut argument = SchedPoll {
+        ports: GuestHandle::new(ports.as_ptr() as u64),
+        nr_ports: u32::try_from(ports.len()).map_err(|_| Errno::EINVAL)?,
+        _pad: 0,
+        timeout: 0,
+    };
+    sched_op(SchedOp::Poll, &mut argument).map(drop)
 }
 
 /// Lets others run first.

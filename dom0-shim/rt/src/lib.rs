@@ -20,6 +20,8 @@
 //! | [`channels`] | event channels by interrupt |
 //! | [`timer`] | waiting for a time |
 //! | [`tasks`] | asynchronous tasks |
+//! | [`rings`] | pages shared with back ends: console, XenStore |
+//! | [`xenstore`] | a client of XenStore |
 //! | [`measure`] | what single operations cost |
 //! | [`console`] | the hypervisor's console, or the domain's own ring |
 //!
@@ -44,12 +46,14 @@ mod heap;
 pub mod hypercall;
 pub mod measure;
 pub mod paging;
+pub mod rings;
 pub mod segments;
 pub mod smp;
 pub mod tasks;
 pub mod timer;
 pub mod trap;
 pub mod window;
+pub mod xenstore;
 
 pub use heap::free as heap_free;
 pub use xen_abi;

@@ -191,6 +191,41 @@ pub struct Host {
     pub hostname: String,
 }
 
+/// Where the host's pcpus and memory are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Topology {
+    /// Its pcpus.
+    pub pcpus: Vec<Pcpu>,
+    /// Its NUMA nodes.
+    pub nodes: Vec<Node>,
+}
+
+/// Where a pcpu is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pcpu {
+    /// Its number.
+    pub number: u32,
+    /// Its core's number in the socket.
+    pub core: u32,
+    /// Its socket's number.
+    pub socket: u32,
+    /// Its node's number.
+    pub node: u32,
+}
+
+/// A NUMA node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Its number.
+    pub number: u32,
+    /// Its memory, KiB.
+    pub total_kib: u64,
+    /// Its memory that is free, KiB.
+    pub free_kib: u64,
+    /// How far it is to each node.
+    pub distances: Vec<u32>,
+}
+
 /// What a domain is told to do (`control/shutdown`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request {
@@ -251,6 +286,15 @@ pub trait Toolstack {
 
     /// The machine.
     fn host(&self) -> Done<Host>;
+
+    /// Where the machine's pcpus and memory are (`xl info -n`).
+    ///
+    /// # Errors
+    ///
+    /// Fails where the toolstack cannot tell.
+    fn topology(&self) -> Done<Topology> {
+        Err(Failure("the toolstack does not know the host's topology".into()))
+    }
 
     /// The names of all files that can be read, with their sizes.
     fn files(&self) -> Vec<(String, u64)>;
@@ -317,7 +361,8 @@ pub trait Toolstack {
     fn set_max_memory(&self, domain: DomId, kib: u64) -> Done;
 
     /// Bytes that the domain's console showed and nobody has seen yet; those from before
-    /// first. Waits until there are some; `None` when the domain is gone.
+    /// first. Waits until there are some; `None` when the domain is gone. A future that is
+    /// dropped before it is ready takes no bytes with it.
     fn console_output(&self, domain: DomId) -> impl Future<Output = Option<Vec<u8>>>;
 
     /// Starts reading the console from its scroll-back.

@@ -26,6 +26,7 @@ pub(crate) mod cache;
 pub mod page;
 mod pcpus;
 mod shootdown;
+pub(crate) mod walks;
 
 use core::marker::PhantomData;
 use core::mem;
@@ -34,7 +35,9 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use alloc::vec::Vec;
 
-use hv_core::addr::{Gfn, GuestPhysAddr, HostPhysAddr, Mfn, PAGE_LEN, PAGE_SIZE, PhysRange, to_usize};
+use hv_core::addr::{
+    Gfn, GuestPhysAddr, GuestVirtAddr, HostPhysAddr, Mfn, PAGE_LEN, PAGE_SIZE, PhysRange, to_usize,
+};
 use hv_core::ept::{
     AccessedDirty, Ept, EptMemory, Eptp, Extent, Flush, LargePages, Lookup, MapError, Mapping, OutOfTables,
     Page, PageType, Progress, RamCaching, Rights, Teardown,
@@ -43,7 +46,7 @@ use hv_core::frame::{FrameState, GetError, Order, OutOfFrames, Reach, Use};
 use hv_core::id::DomId;
 use hv_core::msr_policy::X2apicAccess;
 use hv_core::paging::TableMemory;
-use hv_core::pt_walk::GuestMemory;
+use hv_core::pt_walk::{GuestMemory, KernelWalk, Purpose};
 use hv_core::vlapic::APIC_ADDRESS;
 use hv_core::vmx_caps::{EptVpidCaps, VmxConfig};
 
@@ -359,12 +362,12 @@ impl Confines {
         percpu::this().ept().get() == self.eptp.get()
     }
 
-    /// The memory as the vcpu that is loaded on this pcpu reaches it, if it is one of
-    /// these confines.
+    /// The memory as the vcpu that is loaded on this pcpu reaches it: nothing, unless it is
+    /// one of these confines.
     #[inline]
     #[must_use]
-    pub fn local(&self) -> Option<Local<'_>> {
-        self.is_here().then_some(Local { confines: self, _pinned: PhantomData })
+    pub fn local(&self) -> Local<'_> {
+        Local { confines: self, _pinned: PhantomData }
     }
 
     /// The lock of the p2m of a domain that is not being destroyed.
@@ -554,7 +557,8 @@ impl Confines {
         Ok(())
     }
 
-    /// Empties one guest frame, whatever stands there but device registers.
+    /// Empties one guest frame, whatever stands there but device registers and grants: a mapping
+    /// stands where its handle says until it is undone.
     fn vacate<'a>(
         &'a self,
         tables: &mut Tables,
@@ -564,6 +568,9 @@ impl Confines {
         match self.ept.lookup(&Walk, gfn).page() {
             None => Ok(Vacated::Nothing),
             Some(page) if page.kind == PageType::Mmio => Err(AccessError::Device),
+            Some(page) if matches!(page.kind, PageType::GrantRw | PageType::GrantRo) => {
+                Err(AccessError::NotRam)
+            }
             Some(page) => {
                 self.take(tables, gfn, Order::FRAME, shootdown)?;
                 Ok(if page.kind == PageType::Ram { Vacated::Ram } else { Vacated::Other })
@@ -581,7 +588,6 @@ impl Confines {
         let mut tables = self.alive()?;
         match self.ept.lookup(&Walk, gfn).page() {
             None => Err(AccessError::NotMapped),
-            Some(Page { kind: PageType::GrantRw | PageType::GrantRo, .. }) => Err(AccessError::NotRam),
             Some(_) => self.vacate(&mut tables, gfn, shootdown),
         }
     }
@@ -814,9 +820,9 @@ impl Confines {
         rights: Rights,
         copy: impl FnOnce(*mut u8),
     ) -> Result<(), AccessError> {
-        if let Some(local) = self.local() {
-            let address = local.address(at, rights == Rights::ReadWrite).ok_or(AccessError::NotMapped)?;
-            copy(address);
+        if self.is_here() {
+            let address = self.local().address(at, rights == Rights::ReadWrite);
+            copy(address.ok_or(AccessError::NotMapped)?);
             return Ok(());
         }
         // At most a page is copied with the lock held: a reference would take a record
@@ -899,12 +905,17 @@ impl Local<'_> {
     /// good until this pcpu answers others or unloads the vcpu.
     #[inline]
     fn address(self, at: GuestPhysAddr, write: bool) -> Option<*mut u8> {
-        let here = percpu::this();
-        if here.ept().get() != self.confines.eptp.get() {
+        if !self.confines.is_here() {
             return None;
         }
-        let stamp = self.confines.stamp.load(Ordering::Acquire);
-        let frame = match here.p2m.find(stamp, at.gfn().get(), write) {
+        self.address_now(self.confines.stamp.load(Ordering::Acquire), at, write)
+    }
+
+    /// As [`Local::address`], for a caller who has just seen that the vcpu is loaded here, and
+    /// the p2m's `stamp`.
+    #[inline]
+    fn address_now(self, stamp: u64, at: GuestPhysAddr, write: bool) -> Option<*mut u8> {
+        let frame = match percpu::this().p2m.find(stamp, at.gfn().get(), write) {
             Some(frame) => frame,
             None => self.look_up(stamp, at.gfn(), write)?,
         };
@@ -919,9 +930,86 @@ impl Local<'_> {
         if page.kind != PageType::Ram || !page.rights.contains(rights) {
             return None;
         }
-        let cache = &percpu::this().p2m;
-        cache.remember(stamp, gfn.get(), page.mfn, page.rights);
-        cache.find(stamp, gfn.get(), write)
+        Some(percpu::this().p2m.remember(stamp, gfn.get(), page.mfn, page.rights))
+    }
+
+    /// The 8 bytes at `at`, a multiple of 8, and where they are mapped; as [`Local::address_now`].
+    #[inline]
+    fn read_word_now(self, stamp: u64, at: GuestPhysAddr) -> Option<(*mut u8, u64)> {
+        let from = self.address_now(stamp, at, false)?;
+        // SAFETY: RAM of the domain; aligned, so in one frame.
+        at.get().is_multiple_of(8).then(|| (from, unsafe { memory::read_guest_u64(from) }))
+    }
+
+    /// Copies what the guest's kernel reads, or fetches, from `from` on, in one page of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::NotMapped`] if `walk` does not lead there, or it does not lie in one page.
+    #[inline]
+    pub fn read_by(
+        self,
+        walk: KernelWalk,
+        from: GuestVirtAddr,
+        to: &mut [u8],
+        purpose: Purpose,
+    ) -> Result<(), AccessError> {
+        check_one_page(from, to.len())?;
+        let from = self.kernel_address(walk, from, purpose).ok_or(AccessError::NotMapped)?;
+        // SAFETY: as in `Confines::read`.
+        unsafe { memory::copy_from_guest(from, to) };
+        Ok(())
+    }
+
+    /// Copies `from` to what the guest's kernel writes from `to` on, in one page of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::read_by`].
+    #[inline]
+    pub fn write_by(self, walk: KernelWalk, to: GuestVirtAddr, from: &[u8]) -> Result<(), AccessError> {
+        check_one_page(to, from.len())?;
+        let to = self.kernel_address(walk, to, Purpose::Write).ok_or(AccessError::NotMapped)?;
+        // SAFETY: as in `Confines::write`.
+        unsafe { memory::copy_to_guest(to, from) };
+        Ok(())
+    }
+
+    /// Where what `walk` finds at `at` is mapped; as [`Local::address`].
+    fn kernel_address(self, walk: KernelWalk, at: GuestVirtAddr, purpose: Purpose) -> Option<*mut u8> {
+        let here = percpu::this();
+        if here.ept().get() != self.confines.eptp.get() {
+            return None;
+        }
+        let stamp = self.confines.stamp.load(Ordering::Acquire);
+        // SAFETY: its vcpu is loaded here, as was just seen.
+        let frame = match unsafe { here.walks.find(stamp, walk, at, purpose) } {
+            Some(frame) => frame,
+            None => self.find_kernel_page(stamp, walk, at, purpose)?,
+        };
+        Some((frame | at.page_offset()) as *mut u8)
+    }
+
+    #[cold]
+    fn find_kernel_page(
+        self,
+        stamp: u64,
+        walk: KernelWalk,
+        at: GuestVirtAddr,
+        purpose: Purpose,
+    ) -> Option<u64> {
+        let seen = walks::Seen::new(self, stamp);
+        let found = walk.find(&seen, at, purpose)?;
+        let first_byte = found.addr.gfn().start();
+        let (frame, writable) = match self.address_now(stamp, first_byte, true) {
+            Some(frame) => (frame as u64, found.writable),
+            None if purpose == Purpose::Write => return None,
+            None => (self.address_now(stamp, first_byte, false)? as u64, false),
+        };
+        let mut rights = if writable { walks::WRITABLE } else { 0 };
+        rights |= if found.executable { walks::EXECUTABLE } else { 0 };
+        percpu::this().walks.remember(stamp, walk, at, &seen, frame | rights);
+        Some(frame)
     }
 
     /// Copies what lies in one frame from `at` on.
@@ -951,6 +1039,12 @@ impl Local<'_> {
         unsafe { memory::copy_to_guest(to, from) };
         Ok(())
     }
+}
+
+#[inline]
+fn check_one_page(at: GuestVirtAddr, len: usize) -> Result<(), AccessError> {
+    let room = to_usize(PAGE_SIZE - at.page_offset());
+    if len <= room { Ok(()) } else { Err(AccessError::NotMapped) }
 }
 
 #[inline]

@@ -16,6 +16,7 @@ use hv_core::frame::{
     AddError, Buddy, Cleanliness, Counts, Frame, FrameState, FrameTable, FreeError, GetError, Inconsistency,
     Order, OutOfFrames, Owner, Put, Reach, Use,
 };
+use hv_core::gnttab;
 use hv_core::id::DomId;
 use spin::Once;
 
@@ -327,6 +328,27 @@ impl FrameRef {
     pub fn mfn(&self) -> Mfn {
         self.mfn
     }
+
+    /// Copies `len` bytes from byte `from` on to byte `at` of `target`. `false`, and nothing is copied, if
+    /// they do not lie in the frames.
+    #[must_use]
+    pub fn copy_to(&self, from: usize, target: &Self, at: usize, len: usize) -> bool {
+        let inside = |start: usize| start.checked_add(len).is_some_and(|end| end <= to_usize(PAGE_SIZE));
+        if !inside(from) || !inside(at) {
+            return false;
+        }
+        let from = memory::phys_to_virt(self.mfn.start().get() + from as u64);
+        let to = memory::phys_to_virt(target.mfn.start().get() + at as u64);
+        // SAFETY: in two frames of domains, to which references are held.
+        unsafe { memory::copy_between_guests(from, to, len) };
+        true
+    }
+}
+
+impl gnttab::Frame for FrameRef {
+    fn again(&self) -> Option<Self> {
+        Self::again(self).ok()
+    }
 }
 
 impl Drop for FrameRef {
@@ -352,6 +374,19 @@ pub fn scrub_some() -> bool {
     if let Some(buddy) = BUDDY.lock().as_mut() {
         buddy.scrubbed(block);
     }
+    true
+}
+
+/// Writes what caches have of `len` bytes of a domain's frame back to memory, from byte `offset` on. `false` if
+/// that is not in a frame of a domain.
+#[must_use]
+pub fn flush_cache(mfn: Mfn, offset: u64, len: u64) -> bool {
+    let inside = offset.checked_add(len).is_some_and(|end| end <= PAGE_SIZE);
+    if !inside || !matches!(state(mfn), FrameState::Domain { .. }) {
+        return false;
+    }
+    // SAFETY: RAM, whoever has it by now.
+    unsafe { memory::flush_cache(mfn.start().get() + offset, len) };
     true
 }
 

@@ -474,11 +474,32 @@ pub(crate) unsafe fn write_table(table: Mfn, index: usize, entry: u64) {
 /// # Safety
 ///
 /// `from` leads to that many bytes of RAM of a domain, in the direct map.
+#[inline]
 pub(crate) unsafe fn copy_from_guest(from: *const u8, to: &mut [u8]) {
-    // SAFETY: by the caller. `rep movsb` makes no assumption about what it reads.
+    // SAFETY: by the caller; a slice is the callee's alone.
+    unsafe { copy_guest(from, to.as_mut_ptr(), to.len()) };
+}
+
+/// # Safety
+///
+/// Both places have `len` bytes; one of them may be a guest's, which changes it meanwhile:
+/// the instructions make no assumption about what they read.
+#[inline]
+unsafe fn copy_guest(from: *const u8, to: *mut u8, len: usize) {
+    if len == size_of::<u32>() {
+        // SAFETY: by the caller.
+        unsafe {
+            asm!("mov {word:e}, [{from}]", "mov [{to}], {word:e}", word = out(reg) _, from = in(reg) from,
+                 to = in(reg) to, options(nostack, preserves_flags));
+        }
+        return;
+    }
+    // SAFETY: by the caller. Words first, then the bytes that are left; the address registers
+    // stand behind what was copied.
     unsafe {
-        asm!("rep movsb", inout("rsi") from => _, inout("rdi") to.as_mut_ptr() => _,
-             inout("rcx") to.len() => _, options(nostack, preserves_flags));
+        asm!("rep movsq", "mov rcx, {rest}", "rep movsb", rest = in(reg) len % 8,
+             inout("rsi") from => _, inout("rdi") to => _, inout("rcx") len / 8 => _,
+             options(nostack, preserves_flags));
     }
 }
 
@@ -499,11 +520,39 @@ pub(crate) unsafe fn read_guest_u64(from: *const u8) -> u64 {
 /// # Safety
 ///
 /// As for [`copy_from_guest`].
+#[inline]
 pub(crate) unsafe fn copy_to_guest(to: *mut u8, from: &[u8]) {
-    // SAFETY: as above.
+    // SAFETY: by the caller; nobody writes a slice.
+    unsafe { copy_guest(from.as_ptr(), to, from.len()) };
+}
+
+/// Copies `len` bytes of a guest to the same or another guest, by words of 64 bits first.
+///
+/// # Safety
+///
+/// `from` and `to` lead to that many bytes of RAM of domains, in the direct map.
+pub(crate) unsafe fn copy_between_guests(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: by the caller; as above.
     unsafe {
-        asm!("rep movsb", inout("rsi") from.as_ptr() => _, inout("rdi") to => _,
-             inout("rcx") from.len() => _, options(nostack, preserves_flags));
+        asm!("rep movsq", "mov rcx, {rest}", "rep movsb", rest = in(reg) len % 8,
+             inout("rsi") from => _, inout("rdi") to => _, inout("rcx") len / 8 => _,
+             options(nostack, preserves_flags));
+    }
+}
+
+/// Writes `len` bytes from physical address `at` on back to memory, and lets caches forget them. What is RAM
+/// nowhere is left alone by whoever calls.
+///
+/// # Safety
+///
+/// They are RAM in the direct map.
+pub(crate) unsafe fn flush_cache(at: u64, len: u64) {
+    /// The least that any CPU with VT-x flushes at once.
+    const LINE: u64 = 64;
+    for line in (at & !(LINE - 1)..at + len).step_by(to_usize(LINE)) {
+        let line = phys_to_virt(line);
+        // SAFETY: by the caller; no data changes (SDM "CLFLUSH").
+        unsafe { asm!("clflush [{}]", in(reg) line, options(nostack, preserves_flags)) };
     }
 }
 

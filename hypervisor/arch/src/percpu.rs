@@ -19,6 +19,7 @@ use x86_64::registers::model_specific::GsBase;
 
 use crate::apic::ApicId;
 use crate::confines::cache::Cache;
+use crate::confines::walks::Walks;
 use crate::descriptors::Descriptors;
 
 /// What belongs to one pcpu.
@@ -36,6 +37,8 @@ pub struct Pcpu {
     ept: Cell<u64>,
     /// Of that EPT.
     pub(crate) p2m: Cache,
+    /// Of the page tables of its guest.
+    pub(crate) walks: Walks,
     pub(crate) descriptors: Descriptors,
 }
 
@@ -49,6 +52,7 @@ impl Pcpu {
             in_vmx_root: Cell::new(false),
             ept: Cell::new(0),
             p2m: Cache::new(),
+            walks: Walks::new(),
             descriptors: Descriptors::new(),
         }
     }

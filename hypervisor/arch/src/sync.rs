@@ -42,6 +42,8 @@ pub enum Rank {
     Timers,
     /// Starting, calling and stopping pcpus ([`crate::smp`], [`crate::ipi`]).
     Pcpus,
+    /// What one domain has granted, or what it has mapped.
+    Grants,
     /// A domain's p2m ([`crate::confines`]).
     P2m,
     /// The Rust heap ([`crate::heap`]).

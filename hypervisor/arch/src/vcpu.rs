@@ -298,15 +298,21 @@ impl Loaded<'_> {
         write_efer_field(value);
     }
 
-    /// Sets what VM entry injects: interruption information, error code and
-    /// instruction length (SDM "VM-Entry Controls for Event Injection").
-    pub fn inject(&mut self, information: u32, error_code: u32, instruction_length: u32) {
+    /// Sets what VM entry injects: interruption information, and error code and instruction
+    /// length if the event has them; else the CPU does not look at them (SDM "VM-Entry
+    /// Controls for Event Injection").
+    #[inline]
+    pub fn inject(&mut self, information: u32, error_code: Option<u32>, instruction_length: Option<u32>) {
         // SAFETY: all three concern the guest only; invalid ones fail VM entry.
         unsafe { write_field(vmcs::ENTRY_INTERRUPTION_INFORMATION, information) };
-        // SAFETY: as above.
-        unsafe { write_field(vmcs::ENTRY_EXCEPTION_ERROR_CODE, error_code) };
-        // SAFETY: as above.
-        unsafe { write_field(vmcs::ENTRY_INSTRUCTION_LENGTH, instruction_length) };
+        if let Some(error_code) = error_code {
+            // SAFETY: as above.
+            unsafe { write_field(vmcs::ENTRY_EXCEPTION_ERROR_CODE, error_code) };
+        }
+        if let Some(length) = instruction_length {
+            // SAFETY: as above.
+            unsafe { write_field(vmcs::ENTRY_INSTRUCTION_LENGTH, length) };
+        }
     }
 
     /// Asks for a VM exit when the time stamp counter has gone on by `ticks`: by the

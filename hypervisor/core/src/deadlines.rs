@@ -75,6 +75,9 @@ impl<T: Deref<Target: Placed>> Deadlines<T> {
     }
 
     fn swap(&mut self, one: usize, other: usize) {
+        if one == other {
+            return;
+        }
         self.heap.swap(one, other);
         for place in [one, other] {
             if let Some((_, element)) = self.heap.get(place) {

@@ -297,10 +297,17 @@ impl<'a> FrameTable<'a> {
 
     /// First frame of the block that holds `index`, if one does.
     fn head_of(self, index: u32) -> Option<u32> {
-        (0..=Order::MAX.get()).find_map(|order| {
-            let head = index & !((1 << order) - 1);
-            self.record(head).order().is_some_and(|of_head| of_head.get() >= order).then_some(head)
-        })
+        let mut head = index;
+        loop {
+            if self.record(head).order().is_some_and(|order| (index ^ head) >> order.get() == 0) {
+                return Some(head);
+            }
+            // A block begins at a multiple of its size: the next place where one can that is larger.
+            if head & ((1 << Order::MAX.get()) - 1) == 0 {
+                return None;
+            }
+            head &= head - 1;
+        }
     }
 
     /// Whether no frame of `range` was ever the allocator's. A few steps for each

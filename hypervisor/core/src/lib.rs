@@ -21,7 +21,7 @@
 //! | [`vlapic`], [`vioapic`], [`vpic`], [`vpit`], [`vpmtimer`], [`vrtc`] | models of devices |
 //! | [`rate`], [`pvclock`], [`runstate`] | clocks, accounts of time |
 //! | [`vtimer`], [`watchdog`], [`deadlines`] | timers by hypercall, watchdogs, which is due first |
-//! | [`evtchn`] | event channels |
+//! | [`evtchn`], [`gnttab`] | event channels, grant tables |
 //! | [`sync`] | atomics, which loom replaces in its tests |
 
 #![no_std]
@@ -45,7 +45,9 @@ pub mod event;
 pub mod evtchn;
 pub mod exit;
 pub mod frame;
+pub mod gnttab;
 pub mod gpr;
+pub mod guest_line;
 pub mod id;
 pub mod image;
 pub mod insn;

@@ -39,6 +39,13 @@ impl PcpuSet {
         *self == Self::NONE
     }
 
+    /// The set as words, pcpu 0 in bit 0 of the first.
+    #[must_use]
+    #[inline]
+    pub const fn words(&self) -> &[u64; WORDS] {
+        &self.0
+    }
+
     /// Those in both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {

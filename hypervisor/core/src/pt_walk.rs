@@ -333,7 +333,7 @@ impl Walker {
         if registers.cr4 & CR4_LA57 != 0 {
             return Err(Fault::FiveLevel);
         }
-        let reserved = self.beyond | reserved_no_execute(registers);
+        let reserved = self.beyond | reserved_no_execute(registers.efer);
         let leaf = self.walk_64(memory, 39, registers.cr3 & FRAME, reserved, addr.get(), seen);
         end(registers, addr, access, leaf)
     }
@@ -430,7 +430,7 @@ impl Walker {
             return Err(Stop::NotPresent);
         }
         // Its reserved bits were checked when CR3 was loaded.
-        let reserved = self.beyond | BITS_62_52 | reserved_no_execute(registers);
+        let reserved = self.beyond | BITS_62_52 | reserved_no_execute(registers.efer);
         self.walk_64(memory, 21, pdpte & FRAME, reserved, virt, seen)
     }
 
@@ -470,9 +470,9 @@ impl Walker {
 /// still be there: then [`Walker::walk`] tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KernelWalk {
-    root: u64,
-    /// Bits that no entry may have.
-    reserved: u64,
+    /// Where the first table is; in bit 0 whether bit 63 of entries is reserved.
+    key: u64,
+    phys_bits: u32,
 }
 
 /// What [`KernelWalk::find`] found.
@@ -482,25 +482,31 @@ pub struct KernelPage {
     pub addr: GuestPhysAddr,
     /// Whether it may be written.
     pub writable: bool,
+    /// Whether code may be fetched from it.
+    pub executable: bool,
 }
 
 impl KernelWalk {
-    /// For a CPU with `phys_bits` (MAXPHYADDR), if `registers` say 4-level paging.
+    /// For a CPU with `phys_bits` (MAXPHYADDR), if the guest is in IA-32e mode: then CR0.PG and
+    /// CR4.PAE are set (SDM "IA32_EFER"), and CR4.LA57, which no guest may set, is clear.
     #[inline]
     #[must_use]
-    pub fn new(phys_bits: u32, registers: &Registers) -> Option<Self> {
-        let four_levels =
-            registers.cr0 & CR0_PG != 0 && registers.efer & EFER_LMA != 0 && registers.cr4 & CR4_LA57 == 0;
-        let beyond = FRAME & !1_u64.wrapping_shl(phys_bits).wrapping_sub(1);
-        four_levels.then_some(Self {
-            root: registers.cr3 & FRAME,
-            reserved: beyond | reserved_no_execute(registers),
-        })
+    pub const fn new(phys_bits: u32, cr3: u64, efer: u64) -> Option<Self> {
+        if efer & EFER_LMA == 0 {
+            return None;
+        }
+        Some(Self { key: cr3 & FRAME | (efer & EFER_NXE == 0) as u64, phys_bits })
+    }
+
+    /// A number that is the same, on one CPU, only for those that lead to the same places.
+    #[inline]
+    #[must_use]
+    pub const fn key(self) -> u64 {
+        self.key
     }
 
     /// Where `addr` leads, if a page of the supervisor's is there that may be used so:
     /// neither SMAP and SMEP nor protection keys concern it.
-    #[inline]
     pub fn find<M: GuestMemory>(
         self,
         memory: &M,
@@ -508,11 +514,13 @@ impl KernelWalk {
         purpose: Purpose,
     ) -> Option<KernelPage> {
         let virt = addr.get();
-        let (mut table, mut shift, mut all, mut any) = (self.root, 39, u64::MAX, 0);
+        let beyond = FRAME & !1_u64.wrapping_shl(self.phys_bits).wrapping_sub(1);
+        let reserved = beyond | if self.key & 1 != 0 { NO_EXECUTE } else { 0 };
+        let (mut table, mut shift, mut all, mut any) = (self.key & FRAME, 39, u64::MAX, 0);
         let start = loop {
             let entry = memory.read_u64(phys(table | (virt.wrapping_shr(shift) & 0x1ff) << 3))?;
             (all, any) = (all & entry, any | entry);
-            if entry & (PRESENT | self.reserved) != PRESENT {
+            if entry & (PRESENT | reserved) != PRESENT {
                 return None;
             }
             if shift == PAGE_SHIFT {
@@ -530,15 +538,15 @@ impl KernelWalk {
             shift = shift.wrapping_sub(9);
         };
         let supervisor = all & USER == 0;
-        let writable = all & WRITABLE != 0;
+        let (writable, executable) = (all & WRITABLE != 0, any & NO_EXECUTE == 0);
         let allowed = match purpose {
             Purpose::Read => true,
             Purpose::Write => writable,
-            Purpose::Fetch => any & NO_EXECUTE == 0,
+            Purpose::Fetch => executable,
         };
         let offset = virt & 1_u64.wrapping_shl(shift).wrapping_sub(1);
         let found = supervisor && allowed && addr.is_canonical();
-        found.then(|| KernelPage { addr: phys(start | offset), writable })
+        found.then(|| KernelPage { addr: phys(start | offset), writable, executable })
     }
 }
 
@@ -658,8 +666,8 @@ fn unpaged(addr: GuestVirtAddr) -> Walk {
     Walk { addr, order: Order::FRAME, rights: PageRights::all(), flags: Flags::Set }
 }
 
-const fn reserved_no_execute(registers: &Registers) -> u64 {
-    if registers.efer & EFER_NXE == 0 { NO_EXECUTE } else { 0 }
+const fn reserved_no_execute(efer: u64) -> u64 {
+    if efer & EFER_NXE == 0 { NO_EXECUTE } else { 0 }
 }
 
 /// `raw`, made of fields of at most 52 bits.

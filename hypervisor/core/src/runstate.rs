@@ -15,12 +15,15 @@ use zerocopy::IntoBytes;
 /// Byte of the area that holds [`RUNSTATE_UPDATE`]: the highest of `state_entry_time`.
 const UPDATE_BYTE: usize = offset_of!(VcpuRunstateInfo, state_entry_time) + 7;
 
+const RUNSTATES: usize = 4;
+
 /// The account of one vcpu.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RunstateAccount {
     state: Runstate,
     entered: u64,
-    times: [u64; 4],
+    /// By number of the [`Runstate`].
+    times: [u64; RUNSTATES],
 }
 
 impl RunstateAccount {
@@ -43,7 +46,9 @@ impl RunstateAccount {
         if self.state as u32 == state as u32 {
             return false;
         }
-        self.times = self.times_at(now);
+        let passed = now.saturating_sub(self.entered);
+        let time = &mut self.times[self.state as usize % RUNSTATES];
+        *time = time.saturating_add(passed);
         if now > self.entered {
             self.entered = now;
         }
@@ -55,13 +60,7 @@ impl RunstateAccount {
     #[must_use]
     pub const fn times_at(&self, now: u64) -> [u64; 4] {
         let mut times = self.times;
-        let [running, runnable, blocked, offline] = &mut times;
-        let current = match self.state {
-            Runstate::Running => running,
-            Runstate::Runnable => runnable,
-            Runstate::Blocked => blocked,
-            Runstate::Offline => offline,
-        };
+        let current = &mut times[self.state as usize % RUNSTATES];
         *current = current.saturating_add(now.saturating_sub(self.entered));
         times
     }

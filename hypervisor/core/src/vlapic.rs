@@ -350,6 +350,12 @@ impl<P: ApicPage> Vlapic<P> {
         u16::from_le_bytes([requested, in_service])
     }
 
+    /// Whether [`Vlapic::take_status_change`] has anything to tell.
+    #[inline]
+    pub fn has_status_change(&self) -> bool {
+        self.status != StatusChange::None
+    }
+
     /// How [`Vlapic::interrupt_status`] has changed since the last call, by what was done
     /// here: a CPU that delivers interrupts itself knows the rest.
     #[inline]

@@ -52,7 +52,7 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
     let [op, ..] = call.arguments;
     if op == EventChannelOp::Send as u64 {
         let EvtchnSend { port } = request.read()?;
-        return done(event::send(request.domain(), port));
+        return done(event::send(call.vcpu, port));
     }
     if op == RESET_CONTINUED {
         return reset(&request, true);
@@ -107,7 +107,7 @@ impl Request<'_, '_, '_> {
     }
 
     fn write_field<F: IntoBytes + Immutable>(&self, offset: usize, field: &F) -> Reply {
-        let guest = guest_copy::Guest::new(self.call.cpu, self.call.vcpu)?;
+        let guest = guest_copy::Guest::new(self.call.cpu, self.call.vcpu);
         guest.write_field(self.argument::<u8>(), offset, field)?;
         Ok(Answer::Value(0))
     }

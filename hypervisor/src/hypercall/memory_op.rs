@@ -5,27 +5,28 @@
 //! is then made again, after the vcpu has taken its interrupts.
 //!
 //! [`reservation`]: frames by extents. [`physmap`]: what stands at which guest frame.
-//! [`maps`]: memory maps. Here: questions and the rest.
+//! [`maps`]: memory maps. [`resource`]: pages of the hypervisor's. Here: questions and the rest.
 
 mod exchange;
 mod maps;
 mod physmap;
 mod reservation;
+mod resource;
 
 use core::mem::offset_of;
 
 use alloc::sync::Arc;
-use hv_arch::{cpu, frames, time};
+use hv_arch::frames;
 use hv_core::id::DomId;
 use xen_abi::RawDomid;
 use xen_abi::errno::Errno;
 use xen_abi::handle::GuestHandle;
 use xen_abi::memory::{
-    MemAcquireResource, MemoryDomain, MemoryOp, MemoryReservation, PodTarget, RDM_ALL,
-    ReservedDeviceMemoryMap, VnumaTopologyInfo,
+    MemoryDomain, MemoryOp, MemoryReservation, PodTarget, RDM_ALL, ReservedDeviceMemoryMap, VnumaTopologyInfo,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::slice::Slice;
 use super::{Answer, Call, Reply};
 use crate::domain::Domain;
 use crate::domains;
@@ -35,8 +36,6 @@ const EXTENT_SHIFT: u32 = 6;
 const OP_MASK: u64 = (1 << EXTENT_SHIFT) - 1;
 /// Largest number of extents for which a continuation can say where it stands.
 const MOST_EXTENTS: u64 = (u32::MAX >> EXTENT_SHIFT) as u64;
-/// How long a slice of an operation may take.
-const SLICE_US: u64 = 500;
 
 /// `HYPERVISOR_memory_op(cmd, arg)`.
 ///
@@ -51,6 +50,7 @@ const SLICE_US: u64 = 500;
 /// | `set_memory_map` | domid, entries | |
 /// | `claim_pages` | domid, frames | |
 /// | `set_pod_target`, `get_pod_target` | domid | frames |
+/// | `acquire_resource` | domid, kind, frames | |
 ///
 /// A domid is `DOMID_SELF`, the caller's, or for Dom0 anyone's. Errors: `ESRCH` for
 /// no such domain, `EPERM` for another one than the caller's, `EFAULT`, `EINVAL` (also
@@ -60,7 +60,7 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
     let [command, argument, ..] = call.arguments;
     let (op, start) = (command & OP_MASK, command >> EXTENT_SHIFT);
     let op = u32::try_from(op).ok().and_then(MemoryOp::new).ok_or(Errno::ENOSYS)?;
-    let guest = Guest::new(call.cpu, call.vcpu)?;
+    let guest = Guest::new(call.cpu, call.vcpu);
     let request = Request { call, guest, op, start, argument };
     match op {
         MemoryOp::IncreaseReservation | MemoryOp::DecreaseReservation | MemoryOp::PopulatePhysmap => {
@@ -68,7 +68,7 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
         }
         MemoryOp::AddToPhysmap => physmap::add(&request),
         MemoryOp::AddToPhysmapBatch => physmap::add_batch(&request),
-        MemoryOp::AcquireResource => acquire_resource(&request),
+        MemoryOp::AcquireResource => resource::acquire(&request),
         _ if start != 0 => Err(Errno::EINVAL),
         MemoryOp::Exchange => exchange::handle(&request),
         MemoryOp::MaximumRamPage => Ok(Answer::Value(frames::end().get())),
@@ -152,22 +152,6 @@ impl Request<'_, '_, '_> {
     }
 }
 
-/// The time that a slice of work has.
-struct Slice {
-    start: u64,
-    ticks: u64,
-}
-
-impl Slice {
-    fn new() -> Self {
-        Self { start: cpu::rdtsc(), ticks: time::ticks_from_us(SLICE_US) }
-    }
-
-    fn is_over(&self) -> bool {
-        cpu::rdtsc().wrapping_sub(self.start) > self.ticks
-    }
-}
-
 fn figure(request: &Request<'_, '_, '_>) -> Reply {
     let domain = request.target(request.read::<MemoryDomain>()?.domid)?;
     Ok(Answer::Value(match request.op {
@@ -222,18 +206,4 @@ fn reserved_device_memory(request: &Request<'_, '_, '_>) -> Reply {
     }
     request.write_field(offset_of!(ReservedDeviceMemoryMap, nr_entries), &0_u32)?;
     Ok(Answer::Value(0))
-}
-
-/// No domain has resources that could be mapped.
-fn acquire_resource(request: &Request<'_, '_, '_>) -> Reply {
-    let wanted = request.read::<MemAcquireResource>()?;
-    let end = wanted.frame.checked_add(u64::from(wanted.nr_frames));
-    if wanted.pad != 0 || end.is_none_or(|end| end >> 32 != 0) {
-        return Err(Errno::EINVAL);
-    }
-    let domain = request.target(wanted.domid)?;
-    if domain.id() == request.caller().id() {
-        return Err(Errno::EPERM);
-    }
-    Err(Errno::EINVAL)
 }

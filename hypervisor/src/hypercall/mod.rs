@@ -7,6 +7,7 @@ mod bitmap;
 mod console_io;
 mod domctl;
 mod event_channel_op;
+mod grant_table_op;
 mod hvm_op;
 mod leaves;
 mod memory_op;
@@ -15,6 +16,7 @@ pub mod page;
 mod physdev_op;
 mod platform_op;
 mod sched_op;
+mod slice;
 mod sysctl;
 mod vcpu_op;
 mod vm_assist;
@@ -85,6 +87,7 @@ static TABLE: [Option<Entry>; NUMBERS] = {
         (Hypercall::ConsoleIo, Caller::Dom0, console_io::handle),
         (Hypercall::VcpuOp, Caller::Anyone, vcpu_op::handle),
         (Hypercall::MemoryOp, Caller::Anyone, memory_op::handle),
+        (Hypercall::GrantTableOp, Caller::Anyone, grant_table_op::handle),
         (Hypercall::EventChannelOp, Caller::Anyone, event_channel_op::handle),
         (Hypercall::PhysdevOp, Caller::Dom0, physdev_op::handle),
         (Hypercall::SchedOp, Caller::Anyone, sched_op::handle),

@@ -5,7 +5,7 @@ use xen_abi::xen::{Hypercall, MulticallEntry};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{Answer, Call, Reply, dispatch};
-use crate::guest_copy;
+use crate::guest_copy::Guest;
 
 /// Entries done before interrupts are taken.
 const SLICE: u64 = 16;
@@ -28,9 +28,10 @@ const RESULT: u64 = 8;
 pub fn handle(call: &Call<'_, '_>) -> Reply {
     let [mut at, mut left, third, fourth, fifth] = call.arguments;
     let mut last = Answer::Value(0);
+    let guest = Guest::new(call.cpu, call.vcpu);
     for _ in 0..SLICE.min(left) {
         let mut entry = MulticallEntry::new_zeroed();
-        guest_copy::read(call.cpu, call.vcpu, at, entry.as_mut_bytes())?;
+        guest.read(at, entry.as_mut_bytes())?;
         let [a, b, c, d, e, _] = entry.args;
         let reply = match entry.op {
             op if op == Hypercall::Multicall as u64 => Err(Errno::EINVAL),
@@ -41,7 +42,7 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
             Ok(Answer::Value(value)) => value,
             Ok(Answer::Again(arguments)) => {
                 entry.args[..arguments.len()].copy_from_slice(&arguments);
-                guest_copy::write(call.cpu, call.vcpu, at, entry.as_bytes())?;
+                guest.write(at, entry.as_bytes())?;
                 return Ok(Answer::Again([at, left, third, fourth, fifth]));
             }
             Ok(wait) => {
@@ -51,7 +52,7 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
             Err(error) => error.return_value().cast_unsigned(),
         };
         let to = at.checked_add(RESULT).ok_or(Errno::EFAULT)?;
-        guest_copy::write(call.cpu, call.vcpu, to, &result.to_le_bytes())?;
+        guest.write(to, &result.to_le_bytes())?;
         at = at.checked_add(ENTRY_LEN).ok_or(Errno::EFAULT)?;
         left -= 1;
     }

@@ -88,7 +88,7 @@ fn compile_info() -> CompileInfo {
 #[inline(never)]
 fn features(call: &Call<'_, '_>) -> Reply {
     let argument = GuestHandle::<FeatureInfo>::new(call.arguments[1]);
-    let guest = Guest::new(call.cpu, call.vcpu)?;
+    let guest = Guest::new(call.cpu, call.vcpu);
     let info = guest.read_obj(argument)?;
     if info.submap_idx != 0 {
         return Err(Errno::EINVAL);

@@ -30,12 +30,23 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { package: "hv-arch", uses: &["xen-abi", "hv-core", "hv-boot"], unsafe_code: Unsafe::Allowed },
     Layer { package: "hypervisor", uses: &["xen-abi", "hv-core", "hv-arch"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xen-control", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
+    Layer { package: "xen-store", uses: &["xen-abi"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xl-config", uses: &[], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xl", uses: &["xl-config"], unsafe_code: Unsafe::Forbidden },
+    Layer {
+        package: "toolstack",
+        uses: &["xen-abi", "xen-control", "xl-config", "xl"],
+        unsafe_code: Unsafe::Forbidden,
+    },
     Layer { package: "guest-rt", uses: &["xen-abi", "xen-control"], unsafe_code: Unsafe::Allowed },
     Layer {
+        package: "toolstack",
+        uses: &["xen-abi", "xen-control", "xl", "xl-config"],
+        unsafe_code: Unsafe::Forbidden,
+    },
+    Layer {
         package: "dom0-shim",
-        uses: &["xen-abi", "xen-control", "guest-rt"],
+        uses: &["xen-abi", "xen-control", "xen-store", "xl-config", "xl", "toolstack", "guest-rt"],
         unsafe_code: Unsafe::Forbidden,
     },
     Layer {
@@ -43,6 +54,7 @@ pub(super) const LAYERS: &[Layer] = &[
         uses: &["xen-abi", "xen-control", "guest-rt"],
         unsafe_code: Unsafe::Forbidden,
     },
+    Layer { package: "demo-guest", uses: &["xen-abi", "guest-rt"], unsafe_code: Unsafe::Forbidden },
     Layer { package: "xtask", uses: &["hv-core", "xen-abi"], unsafe_code: Unsafe::Forbidden },
 ];
 

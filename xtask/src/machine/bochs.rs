@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Backend, Config, Ended, Kept, Sign, Started, last_lines, serial};
+use super::{Backend, Config, Ended, Kept, Pace, Sign, Started, last_lines, serial};
 use crate::process::{self, Group};
 
 /// Haswell has VMX with EPT, VPID, unrestricted guest and APICv.
@@ -97,8 +97,7 @@ fn bochsrc(config: &Config, com1: &Path, log: &Path, display: Display) -> String
         "boot: cdrom",
         &format!("com1: enabled=1, mode=term, dev={com1}"),
         "port_e9_hack: enabled=1",
-        // As fast as the host can, and the same each time.
-        "clock: sync=none",
+        clock(config.pace),
         &format!("log: \"{log}\""),
         "debug: action=ignore",
         // Resets are logged as information of the module pc_system.
@@ -108,6 +107,14 @@ fn bochsrc(config: &Config, com1: &Path, log: &Path, display: Display) -> String
         "",
     ]
     .join("\n")
+}
+
+fn clock(pace: Pace) -> &'static str {
+    match pace {
+        // The same each time.
+        Pace::Fastest => "clock: sync=none",
+        Pace::RealTime => "clock: sync=slowdown, time0=local",
+    }
 }
 
 struct Bochs {
@@ -218,6 +225,7 @@ mod tests {
             firmware: Firmware::Bios,
             iso: "/a b/x.iso".into(),
             log: None,
+            pace: Pace::Fastest,
             gdb: None,
         }
     }
@@ -231,6 +239,7 @@ mod tests {
             "ata0-master: type=cdrom, path=\"/a b/x.iso\", status=inserted",
             "com1: enabled=1, mode=term, dev=/dev/pts/7",
             "log: \"/w/log\"",
+            "clock: sync=none",
         ] {
             assert!(rc.lines().any(|l| l == line), "{line} not in\n{rc}");
         }

@@ -38,6 +38,15 @@ const MOST_READS: u32 = 64;
 /// How much of the emulator's own output is kept for a report.
 const KEPT_OUTPUT: usize = 4096;
 
+/// How the machine's time passes where it is emulated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pace {
+    /// As fast as the host can: a machine that waits skips the wait.
+    Fastest,
+    /// Not faster than a clock on the wall, for people: waits take their time.
+    RealTime,
+}
+
 /// What to boot.
 pub(crate) struct Config {
     pub(crate) emulator: Emulator,
@@ -48,6 +57,7 @@ pub(crate) struct Config {
     pub(crate) iso: PathBuf,
     /// Where to copy the console's output to.
     pub(crate) log: Option<PathBuf>,
+    pub(crate) pace: Pace,
     /// Where QEMU listens for gdb; the machine then waits for it before its first instruction.
     pub(crate) gdb: Option<PathBuf>,
 }
@@ -62,6 +72,7 @@ impl Config {
             firmware: args.firmware,
             iso,
             log: args.log.clone(),
+            pace: Pace::Fastest,
             gdb: None,
         })
     }

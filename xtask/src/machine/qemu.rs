@@ -128,6 +128,7 @@ fn sign(line: &[u8]) -> Option<Sign> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Pace;
 
     #[test]
     fn qmp_events() {
@@ -158,6 +159,7 @@ mod tests {
             firmware: Firmware::Bios,
             iso: "x.iso".into(),
             log: None,
+            pace: Pace::Fastest,
             gdb: Some("/w/gdb".into()),
         };
         let line = arguments(&config, Path::new("/dev/pts/3"), Path::new("l")).join(" ");

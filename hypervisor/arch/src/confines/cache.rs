@@ -43,18 +43,21 @@ impl Cache {
         known.then_some(frame & !WRITABLE)
     }
 
-    /// Remembers that `gfn` is `mfn`, readable at least.
-    pub(super) fn remember(&self, stamp: u64, gfn: u64, mfn: Mfn, rights: Rights) {
+    /// Remembers that `gfn` is `mfn`, readable at least; returns where that is mapped.
+    pub(super) fn remember(&self, stamp: u64, gfn: u64, mfn: Mfn, rights: Rights) -> u64 {
         let entry = &self.0[index(gfn)];
         let writable = if rights.contains(Rights::ReadWrite) { WRITABLE } else { 0 };
         entry.stamp.set(stamp);
         entry.gfn.set(gfn);
-        entry.frame.set(memory::phys_to_virt(mfn.start().get()) as u64 | writable);
+        let frame = memory::phys_to_virt(mfn.start().get()) as u64;
+        entry.frame.set(frame | writable);
+        frame
     }
 }
 
-/// Neighbours and the same frames of neighbouring large pages lie apart.
+/// Neighbours, what is 16 frames apart as stacks are, and the same frames of neighbouring large
+/// pages lie apart.
 #[inline]
 fn index(gfn: u64) -> usize {
-    to_usize(gfn ^ gfn >> 9) & (ENTRIES - 1)
+    to_usize(gfn ^ gfn >> 4 ^ gfn >> 9) & (ENTRIES - 1)
 }

@@ -26,9 +26,15 @@ use crate::memory;
 #[derive(Debug)]
 pub struct Words {
     frame: FrameRef,
+    /// Where it is mapped.
+    start: usize,
 }
 
 impl Words {
+    fn new(frame: FrameRef) -> Self {
+        Self { start: memory::phys_to_virt(frame.mfn().start().get()) as usize, frame }
+    }
+
     /// The byte at `offset`.
     #[inline]
     #[must_use]
@@ -87,8 +93,7 @@ impl Words {
     #[inline]
     fn at<T>(&self, offset: usize) -> Option<*const T> {
         let fits = offset <= PAGE_LEN - size_of::<T>() && offset.is_multiple_of(align_of::<T>());
-        let start = self.frame.mfn().start().get();
-        fits.then(|| memory::phys_to_virt(start + offset as u64).cast::<T>().cast_const())
+        fits.then(|| self.address(offset).cast::<T>())
     }
 }
 
@@ -111,9 +116,10 @@ impl Words {
         unsafe { &*self.address(at.offset()).cast::<AtomicU64>() }
     }
 
+    /// Where the byte at `offset`, which is in the frame, is mapped: at a page's boundary it begins.
     #[inline]
     fn address(&self, offset: usize) -> *const u8 {
-        memory::phys_to_virt(self.frame.mfn().start().get() + offset as u64).cast_const()
+        (self.start | offset) as *const u8
     }
 }
 
@@ -187,8 +193,7 @@ impl SharedPage {
     ///
     /// [`OutOfFrames`].
     pub fn new(owner: DomId) -> Result<Self, OutOfFrames> {
-        let words = Words { frame: FrameRef::allocate(owner)? };
-        Ok(Self { words, gfn: AtomicU64::new(NOWHERE) })
+        Ok(Self { words: Words::new(FrameRef::allocate(owner)?), gfn: AtomicU64::new(NOWHERE) })
     }
 
     /// Where it was mapped by [`Confines::map_shared`] last.
@@ -225,7 +230,7 @@ impl PinnedPage {
     ///
     /// [`AccessError`].
     pub fn new(confines: &Confines, gfn: Gfn) -> Result<Self, AccessError> {
-        Ok(Self { words: Words { frame: confines.reference(gfn, Rights::ReadWrite)? } })
+        Ok(Self { words: Words::new(confines.reference(gfn, Rights::ReadWrite)?) })
     }
 }
 

@@ -16,10 +16,6 @@ use crate::domain::{Config, MAX_VCPUS};
 use crate::hypercall::{Answer, Call, Reply};
 use crate::{domains, guest_copy, init};
 
-/// Most frames of grant tables and of grant mappings, and what a domain gets that asks
-/// for none (Xen's `gnttab_max_frames`, `gnttab_max_maptrack_frames`).
-const GRANT_FRAMES: u32 = 64;
-const MAPTRACK_FRAMES: u32 = 1024;
 /// Highest version of grant tables.
 const GRANT_VERSION: u32 = 1;
 /// The pool of all pcpus, and a domain that asks for none.
@@ -60,12 +56,14 @@ fn check(create: &CreateDomain) -> Result<Config, Errno> {
     let grant_version = Some(create.grant_opts)
         .filter(|opts| opts & !GRANT_VERSION_MASK == 0 && (1..=GRANT_VERSION).contains(opts));
     let vcpus = Some(create.max_vcpus).filter(|vcpus| (1..=MAX_VCPUS).contains(vcpus) && none);
+    let grant_frames = limit(create.max_grant_frames, init::grant_frames());
+    let maptrack_frames = limit(create.max_maptrack_frames, init::maptrack_frames());
     let config = Config {
         flags: flags.ok_or(Errno::EINVAL)?,
         max_vcpus: vcpus.ok_or(Errno::EINVAL)?,
         max_event_port: create.max_evtchn_port.min(i32::MAX.unsigned_abs()),
-        grant_frames: limit(create.max_grant_frames, GRANT_FRAMES).filter(|&n| n > 0).ok_or(Errno::EINVAL)?,
-        maptrack_frames: limit(create.max_maptrack_frames, MAPTRACK_FRAMES).ok_or(Errno::EINVAL)?,
+        grant_frames: grant_frames.filter(|&frames| frames > 0).ok_or(Errno::EINVAL)?,
+        maptrack_frames: maptrack_frames.ok_or(Errno::EINVAL)?,
         grant_version: grant_version.ok_or(Errno::EINVAL)?,
         emulation: emulation.ok_or(Errno::EINVAL)?,
         misc: misc.ok_or(Errno::EINVAL)?,

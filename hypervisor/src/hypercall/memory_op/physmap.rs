@@ -3,7 +3,7 @@
 //! | space | what | who may |
 //! |---|---|---|
 //! | `shared_info` | the page shared with the hypervisor; it stands at one frame only | a domain for itself |
-//! | `grant_table` | none yet: `EINVAL` | |
+//! | `grant_table` | a frame of the grant table; it stands at one frame only | a domain for itself |
 //! | `gmfn`, `gmfn_range` | moves RAM of the domain | a domain for itself; not Dom0, whose RAM stands still |
 //! | `gmfn_foreign` | a frame of another domain | Dom0, in batches |
 //! | `dev_mmio` | device registers at their own address | Dom0, in batches |
@@ -163,7 +163,12 @@ impl<'a> Page<'a> {
             MapSpace::SharedInfo if index == 0 => {
                 confines.map_shared(gfn, self.domain.memory().shared_info(), shootdown).map_err(errno)?
             }
-            MapSpace::SharedInfo | MapSpace::GrantTable | MapSpace::GmfnRange => return Err(Errno::EINVAL),
+            MapSpace::GrantTable => {
+                let index = u32::try_from(index).map_err(|_| Errno::EINVAL)?;
+                let page = self.domain.grants().page(self.domain.id(), index)?;
+                confines.map_shared(gfn, &page, shootdown).map_err(errno)?
+            }
+            MapSpace::SharedInfo | MapSpace::GmfnRange => return Err(Errno::EINVAL),
             MapSpace::Gmfn => {
                 let from = Gfn::new(index).ok_or(Errno::EACCES)?;
                 confines.move_ram(from, gfn, shootdown).map_err(not_movable)?

@@ -1,0 +1,193 @@
+//! XenStore: the server, the rings of the domains that it serves, and the toolstack's own
+//! way in.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use guest_rt::channels::{Channel, Set};
+use guest_rt::tasks;
+use guest_rt::window::Window as Frames;
+use xen_abi::RawPort;
+use xen_abi::errno::Errno;
+use xen_control::foreign::{Mapping, Window};
+use xen_store::{Effect, Page, Permission, Permissions, Rights, Ring, Server};
+use xl::toolstack::{DomId, Done, Failure};
+
+/// Requests of one domain before the others have their turn.
+const BUDGET: usize = 16;
+
+/// The server and its clients.
+pub struct Store<'a> {
+    window: &'a Window<Frames>,
+    server: RefCell<Server>,
+    clients: RefCell<BTreeMap<DomId, Client<'a>>>,
+    /// Domains that have more to ask than their turn allowed.
+    waiting: RefCell<BTreeSet<DomId>>,
+    ports: Set,
+}
+
+/// A domain with a ring.
+struct Client<'a> {
+    ring: Ring,
+    page: RingPage<'a>,
+    channel: Channel,
+}
+
+struct RingPage<'a>(Mapping<'a, Frames>);
+
+impl Page for RingPage<'_> {
+    fn read(&self, offset: usize, to: &mut [u8]) {
+        // Within the page, as the ring promises.
+        let _ = self.0.read(offset as u64, to);
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) {
+        let _ = self.0.write(offset as u64, from);
+    }
+}
+
+impl<'a> Store<'a> {
+    /// An empty store, with no clients.
+    pub fn new(window: &'a Window<Frames>) -> Self {
+        Self {
+            window,
+            server: RefCell::default(),
+            clients: RefCell::default(),
+            waiting: RefCell::default(),
+            ports: Set::default(),
+        }
+    }
+
+    /// Serves the rings, for ever.
+    pub async fn serve(&self) {
+        loop {
+            let port = self.ports.event().await;
+            let domain = self.domain_at(port);
+            self.waiting.borrow_mut().extend(domain);
+            while let Some(domain) = self.next_waiting() {
+                self.serve_domain(domain);
+                self.deliver();
+                tasks::yield_now().await;
+            }
+        }
+    }
+
+    fn next_waiting(&self) -> Option<DomId> {
+        self.waiting.borrow_mut().pop_first()
+    }
+
+    fn domain_at(&self, port: RawPort) -> Option<DomId> {
+        let clients = self.clients.borrow();
+        clients.iter().find(|(_, client)| client.channel.port() == port).map(|(domain, _)| *domain)
+    }
+
+    /// Gives a domain its turn.
+    fn serve_domain(&self, domain: DomId) {
+        let served = {
+            let mut clients = self.clients.borrow_mut();
+            let Some(client) = clients.get_mut(&domain) else { return };
+            let served = client.ring.serve(&client.page, &mut self.server.borrow_mut(), BUDGET);
+            if served.notify {
+                // A guest that closed its end does not wait for anything.
+                let _ = client.channel.send();
+            }
+            served
+        };
+        if served.again {
+            self.waiting.borrow_mut().insert(domain);
+        }
+        match served.effect {
+            Some(Effect::Introduce(wish)) => {
+                let mapped = self.connect(wish.domain, wish.frame, wish.port);
+                self.server.borrow_mut().complete(&wish, mapped);
+            }
+            Some(Effect::Release(domain)) => self.forget(domain),
+            None => {}
+        }
+    }
+
+    /// Sends what waits for clients.
+    fn deliver(&self) {
+        loop {
+            let next = {
+                let mut server = self.server.borrow_mut();
+                server.next_ready().map(|connection| server.domain_of(connection))
+            };
+            match next {
+                Some(Some(domain)) => self.serve_domain(domain),
+                Some(None) => {}
+                None => return,
+            }
+        }
+    }
+
+    fn connect(&self, domain: DomId, frame: u64, port: RawPort) -> Result<(), Errno> {
+        let page = RingPage(self.window.map(domain, &[frame]).map_err(|_| Errno::EINVAL)?);
+        let channel = Channel::interdomain(domain, port)?;
+        self.forget(domain);
+        let ring = Ring::start(self.server.borrow_mut().introduce(domain), &page);
+        self.ports.add(channel.port());
+        self.clients.borrow_mut().insert(domain, Client { ring, page, channel });
+        Ok(())
+    }
+
+    fn forget(&self, domain: DomId) {
+        self.waiting.borrow_mut().remove(&domain);
+        if let Some(client) = self.clients.borrow_mut().remove(&domain) {
+            self.ports.remove(client.channel.port());
+        }
+    }
+
+    /// Lets the toolstack work on the store, then tells the watchers.
+    fn operate<T>(&self, path: &str, operate: impl FnOnce(&mut Server) -> Result<T, Errno>) -> Done<T> {
+        let result = operate(&mut self.server.borrow_mut());
+        self.deliver();
+        result.map_err(|errno| Failure(format!("XenStore: {path}: {errno:?}")))
+    }
+}
+
+impl toolstack::Registry for Store<'_> {
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        self.server.borrow_mut().read(path).ok().map(|value| value.to_vec())
+    }
+
+    fn write(&self, path: &str, value: &[u8]) -> Done {
+        self.operate(path, |server| server.write(path, value))
+    }
+
+    fn mkdir(&self, path: &str) -> Done {
+        self.operate(path, |server| server.mkdir(path))
+    }
+
+    fn remove(&self, path: &str) -> Done {
+        let gone = |result| if result == Err(Errno::ENOENT) { Ok(()) } else { result };
+        self.operate(path, |server| gone(server.rm(path)))
+    }
+
+    fn directory(&self, path: &str) -> Vec<String> {
+        self.server.borrow_mut().directory(path).unwrap_or_default()
+    }
+
+    fn set_permissions(&self, path: &str, owner: DomId, readers: &[DomId]) -> Done {
+        let owner = Permission { domain: owner, rights: Rights::empty() };
+        let readers: Vec<_> =
+            readers.iter().map(|&domain| Permission { domain, rights: Rights::READ }).collect();
+        let permissions = Permissions::new(owner, &readers);
+        self.operate(path, |server| server.set_permissions(path, permissions))
+    }
+
+    fn introduce(&self, domain: DomId, frame: u64, port: RawPort) -> Done {
+        let connected = self.connect(domain, frame, port);
+        self.deliver();
+        connected.map_err(|errno| Failure(format!("XenStore: domain {domain} cannot be served: {errno:?}")))
+    }
+
+    fn release(&self, domain: DomId) {
+        self.forget(domain);
+        self.server.borrow_mut().release(domain);
+        self.deliver();
+    }
+}

@@ -1,0 +1,146 @@
+//! What the toolstack stands on: the hypervisor, the kernel around, XenStore, files.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use xen_abi::RawPort;
+use xl::toolstack::{DomId, Done};
+
+use crate::hypervisor::Hypervisor;
+
+/// All of it, in one place.
+pub trait Environment {
+    /// The hypervisor's calls.
+    type Hypervisor: Hypervisor;
+    /// The kernel around.
+    type Platform: Platform;
+    /// XenStore.
+    type Registry: Registry;
+    /// Where kernels and configurations are.
+    type Files: Files;
+
+    /// The hypervisor's calls.
+    fn hypervisor(&self) -> &Self::Hypervisor;
+
+    /// The kernel around.
+    fn platform(&self) -> &Self::Platform;
+
+    /// XenStore.
+    fn registry(&self) -> &Self::Registry;
+
+    /// Where kernels and configurations are.
+    fn files(&self) -> &Self::Files;
+}
+
+/// The kernel that the toolstack runs in: time, events, chance, words.
+///
+/// All futures may be dropped before they are done; what they wait for is not lost by that.
+pub trait Platform {
+    /// Time since the machine started, ns.
+    fn now_ns(&self) -> u64;
+
+    /// Seconds since 1970, UTC.
+    fn wall_seconds(&self) -> u64;
+
+    /// Waits `ms` milliseconds.
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()>;
+
+    /// Waits until `VIRQ_DOM_EXC` has come since it was last told: a domain has stopped or
+    /// is gone.
+    fn domain_event(&self) -> impl Future<Output = ()>;
+
+    /// Connects Dom0 to a port of `domain`'s that waits for it; returns Dom0's own port.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn bind(&self, domain: DomId, port: RawPort) -> Done<RawPort>;
+
+    /// Closes such a port of Dom0's.
+    fn unbind(&self, port: RawPort);
+
+    /// Sends an event to the other end of such a port. If that is closed, nobody is told.
+    fn notify(&self, port: RawPort);
+
+    /// Waits for an event at one of the ports that [`Platform::bind`] made, those of later
+    /// calls as well, and tells the port. Each has its turn, however many events come at
+    /// another one.
+    fn console_event(&self) -> impl Future<Output = RawPort>;
+
+    /// Fills `bytes` with what nobody can guess.
+    fn random(&self, bytes: &mut [u8]);
+
+    /// Name of this host.
+    fn hostname(&self) -> String;
+
+    /// Tells the administrator something that nobody asked for.
+    fn log(&self, line: fmt::Arguments<'_>);
+}
+
+/// XenStore, from inside Dom0: paths are absolute.
+///
+/// The server runs in the same kernel, so each call is done when it returns. Nodes that
+/// it makes have the permissions of their parent.
+pub trait Registry {
+    /// A node's value; `None` where there is no such node.
+    fn read(&self, path: &str) -> Option<Vec<u8>>;
+
+    /// Sets a value; makes the node, and those above, where they are missing.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn write(&self, path: &str, value: &[u8]) -> Done;
+
+    /// Makes a node, and those above, where they are missing.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn mkdir(&self, path: &str) -> Done;
+
+    /// Removes a node and all below it; none is fine as well.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn remove(&self, path: &str) -> Done;
+
+    /// Names of a node's children; none where there is no such node.
+    fn directory(&self, path: &str) -> Vec<String>;
+
+    /// Gives a node to `owner`, who may read and write it; `readers` may read it, and
+    /// no other domain may do anything with it (Dom0 may everything).
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn set_permissions(&self, path: &str, owner: DomId, readers: &[DomId]) -> Done;
+
+    /// Serves a domain by the ring at its guest frame `frame`; its port `port` waits for
+    /// Dom0.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn introduce(&self, domain: DomId, frame: u64, port: RawPort) -> Done;
+
+    /// Serves a domain no longer, and keeps nothing of its memory. One that is not served
+    /// is fine as well.
+    fn release(&self, domain: DomId);
+}
+
+/// Files by name.
+pub trait Files {
+    /// All names, with sizes in bytes.
+    fn list(&self) -> Vec<(String, u64)>;
+
+    /// A file's bytes.
+    ///
+    /// # Errors
+    ///
+    /// In words, with the name.
+    fn read(&self, name: &str) -> Done<Cow<'_, [u8]>>;
+}
