@@ -15,7 +15,6 @@ use xen_control::foreign::{Mapping, Window};
 use zerocopy::FromZeros;
 
 use crate::verdict::Check;
-use guest_rt::window::Window as Kernel;
 
 /// Bytes of an entry.
 const ENTRY_LEN: u64 = 8;
