@@ -98,6 +98,13 @@ fn poll(port: RawPort, context: &Context<'_>) -> Poll<()> {
 fn open(port: RawPort) {
     take(port);
     events::unmask(port);
+    // One that came while the port was masked raised no upcall, and the next one would raise none either while it
+    // is pending. Binding to another domain's port leaves such an event.
+    if events::take(port)
+        && let (Some(word), bit) = bit(port)
+    {
+        word.fetch_or(bit, Ordering::AcqRel);
+    }
 }
 
 /// Keeps them out, and forgets what came.

@@ -20,7 +20,7 @@ pub const VERSION: u32 = 4 << 16 | 17;
 const PAGE_SIZE: u64 = 4096;
 
 /// `HYPERVISOR_xen_version(cmd, arg)`; most commands fill a structure at `arg`.
-/// Errors: `EFAULT`, `EINVAL` for a feature word that does not exist, `ENOSYS`.
+/// Errors: `EFAULT`, `EINVAL` for a feature word that does not exist, `ENODATA` for the build id, `ENOSYS`.
 pub fn handle(call: &Call<'_, '_>) -> Reply {
     let [op, ..] = call.arguments;
     // Guests make this call for its side effect, too: events that wait are delivered.
@@ -59,7 +59,8 @@ fn describe(call: &Call<'_, '_>, op: VersionOp) -> Reply {
             let handle = call.vcpu.domain().settings().lock().handle;
             fill(call, &handle)
         }
-        VersionOp::BuildId => Err(Errno::ENOSYS),
+        // Xen answers so where its image has none.
+        VersionOp::BuildId => Err(Errno::ENODATA),
     }
 }
 

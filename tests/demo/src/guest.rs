@@ -21,7 +21,7 @@ const CPU: &str = "cpu";
 /// How long a store that was silent is left alone, ns.
 const RETRY_NS: u64 = 5_000_000_000;
 /// What this guest does when asked to (`control/feature-*`).
-const FEATURES: [&str; 3] = ["poweroff", "reboot", "halt"];
+const FEATURES: [&str; 2] = ["poweroff", "reboot"];
 
 /// All that the guest knows.
 pub(crate) struct Guest {
