@@ -2,11 +2,12 @@
 //! registers of device models, and holes.
 //!
 //! The instruction is fetched again, decoded ([`hv_core::insn`]) and done here. A
-//! hole reads as all ones and takes no writes, as a bus on which nobody answers.
+//! hole reads as all ones and takes no writes, as a bus on which nobody answers. Who writes
+//! to what is granted for reading gets #GP(0).
 
 use hv_arch::vcpu::Loaded;
 use hv_core::addr::{GuestPhysAddr, GuestVirtAddr, PAGE_SIZE};
-use hv_core::ept::Rights;
+use hv_core::ept::{PageType, Rights};
 use hv_core::event::Exception;
 use hv_core::exit::{ApicAccess, ApicAccessKind, EptAccess, EptViolation, Exit, Interruptibility};
 use hv_core::gpr::Gpr;
@@ -100,6 +101,10 @@ fn access(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Outcome
     if !is_data || cpu.is_delivering() {
         return lost;
     }
+    if violation.access.contains(EptAccess::WRITE) && is_granted_for_reading(vcpu, violation) {
+        // As in Xen.
+        return Outcome::Fault(Exception::GENERAL_PROTECTION);
+    }
     let access = match fetch(cpu, vcpu) {
         Ok(access) => access,
         Err(Refusal::Fault(exception)) => return Outcome::Fault(exception),
@@ -110,6 +115,12 @@ fn access(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Outcome
         return Outcome::Resume;
     }
     emulate(cpu, vcpu, violation, access).unwrap_or(lost)
+}
+
+fn is_granted_for_reading(vcpu: &Vcpu, violation: EptViolation) -> bool {
+    let gfn = GuestPhysAddr::new(violation.address).map(GuestPhysAddr::gfn);
+    let page = gfn.and_then(|gfn| vcpu.domain().confines().lookup(gfn).page());
+    page.is_some_and(|page| page.kind == PageType::GrantRo)
 }
 
 enum Refusal {

@@ -2,6 +2,7 @@
 
 use guest_rt::hypercall;
 use guest_rt::paging::Page;
+use guest_rt::window::Window as Kernel;
 use xen_abi::RawDomid;
 use xen_abi::errno::Errno;
 use xen_abi::grant_table::{
@@ -14,7 +15,6 @@ use xen_control::foreign::{Mapping, Window};
 use zerocopy::FromZeros;
 
 use crate::verdict::Check;
-use guest_rt::window::Window as Kernel;
 
 /// Bytes of an entry.
 const ENTRY_LEN: u64 = 8;
@@ -75,9 +75,9 @@ impl OwnEntries {
 
     /// Writes an entry.
     pub fn set(&self, gref: u32, flags: u16, to: RawDomid, frame: u32) -> Check {
-        let at = self.0.address() + u64::from(gref % 512) * ENTRY_LEN;
-        guest_rt::cpu::poke_u32(at + 4, frame)?;
-        Ok(guest_rt::cpu::poke_u32(at, u32::from(flags) | u32::from(to) << 16)?)
+        let at = (gref % 512) as usize * 8;
+        self.0.write_u32(at + 4, frame)?;
+        Ok(self.0.write_u32(at, u32::from(flags) | u32::from(to) << 16)?)
     }
 
     /// The header of an entry: flags, domid.

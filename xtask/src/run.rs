@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 const KEYS: &str = "\r\n\
     Ctrl-A x   end the machine\r\n\
-    Ctrl-A a   send Ctrl-A\r\n\
+    Ctrl-A a   send Ctrl-A; three of them switch between Dom0 and the hypervisor's keys\r\n\
     Ctrl-A h   this list\r\n\
     All others, Ctrl-C too, go to the machine.\r\n";
 

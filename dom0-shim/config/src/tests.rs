@@ -483,6 +483,13 @@ fn the_usual_example() {
     assert_eq!(load("a", text, &["name='example'"]).unwrap().1, []);
 }
 
+#[test]
+fn what_dom0_comes_with() {
+    for text in [include_str!("../../files/demo.cfg"), include_str!("../../files/duo.cfg")] {
+        assert_eq!(load("a", text, &[] as &[&str]).unwrap().1, []);
+    }
+}
+
 fn text(longest: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(any::<char>().prop_filter("NUL", |c| *c != '\0'), 0..longest)
         .prop_map(|chars| chars.into_iter().collect())

@@ -14,6 +14,7 @@ use core::task::{Context, Poll, Waker};
 use xen_abi::RawDomid;
 use xen_abi::arch_x86::Emulation;
 use xen_abi::domctl::{CreateDomain, CreateFlags};
+use xen_abi::grant_table::{GrantEntryV1, GrantType, RESERVED_CONSOLE, RESERVED_XENSTORE};
 use xen_abi::hvm_params::HvmParam;
 use xen_abi::hvm_start_info::{
     HvmMemmapTableEntry, HvmMemmapType, HvmModlistEntry, HvmStartInfo, START_MAGIC,
@@ -156,6 +157,22 @@ pub async fn build_in_slices<H: Host>(
     let mut records = context::pvh_start(&current, image.entry, start_info)?;
     calls::set_context(window.host(), id, &mut records)?;
     Ok(unfinished.finish())
+}
+
+/// Lets domain `to` map the rings of a new domain by grants: fills in the entries of its
+/// grant table that are kept for that (`GNTTAB_RESERVED_CONSOLE`, `_XENSTORE`).
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn grant_rings<H: Host>(window: &Window<H>, built: &Built, to: RawDomid) -> Result<(), Error> {
+    let table = window.grant_table(built.id, 1)?;
+    for (reference, frame) in [(RESERVED_CONSOLE, built.console), (RESERVED_XENSTORE, built.store)] {
+        let frame = u32::try_from(frame).map_err(|_| Error::BadAnswer("a ring's frame"))?;
+        let entry = GrantEntryV1 { flags: GrantType::PermitAccess.get(), domid: to, frame };
+        table.write(u64::from(reference) * size_of::<GrantEntryV1>() as u64, entry.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Creates the domain with its vcpus and its limit of memory.
@@ -415,6 +432,18 @@ mod tests {
         let done = building.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert_eq!(done, Poll::Ready(Err(Error::OutOfMemory)), "this host gives none");
         assert!(turns.get() > 0);
+    }
+
+    #[test]
+    fn rings_are_granted_by_the_entries_that_are_kept_for_them() {
+        let window = Window::new(Fake::default());
+        let built = Built { id: 7, console: 0xf_efff, store: 0xf_effc };
+        grant_rings(&window, &built, 2).unwrap();
+        let memory = window.host().memory.borrow();
+        let table = memory.values().next().unwrap();
+        assert_eq!(table[..8], [1, 0, 2, 0, 0xff, 0xef, 0x0f, 0]);
+        assert_eq!(table[8..17], [1, 0, 2, 0, 0xfc, 0xef, 0x0f, 0, 0]);
+        assert_eq!(window.free(), 16, "the table is unmapped");
     }
 
     #[test]

@@ -18,8 +18,8 @@ use xen_abi::hvm_params::HvmParam;
 use xen_abi::memory::{E820Entry, ForeignMemoryMap, MemoryDomain, MemoryMap, MemoryOp, MemoryReservation};
 use xen_abi::sched::{SchedOp, SchedShutdown, ShutdownReason};
 use xen_abi::sysctl::{
-    self, CreditSchedule, DebugKeys, GetDomainInfoList, NumaInfo, PhysInfo, ReadConsole, SchedId, SysctlArgs,
-    SysctlOp, XenSysctl,
+    self, CpuTopo, CpuTopoInfo, CreditSchedule, DebugKeys, GetDomainInfoList, MemInfo, NumaInfo, PhysInfo,
+    ReadConsole, SchedId, SysctlArgs, SysctlOp, XenSysctl,
 };
 use xen_abi::union::MemberOf;
 use xen_abi::version::{BuildId, VersionOp};
@@ -367,15 +367,38 @@ pub fn scheduler(host: &impl Host) -> Result<u32, Error> {
     Ok(argument.sched_id)
 }
 
-/// How many NUMA nodes there are.
+/// Memory of each NUMA node, and its distances to all: one row after the other.
 ///
 /// # Errors
 ///
 /// [`Error::Refused`].
-pub fn nodes(host: &impl Host) -> Result<u32, Error> {
+pub fn nodes(host: &impl Host) -> Result<(Vec<MemInfo>, Vec<u32>), Error> {
+    let refused = |errno| Error::Refused("numainfo", errno);
     let mut argument = NumaInfo::new_zeroed();
-    sysctl(host, SysctlOp::NumaInfo, &mut argument).map_err(|errno| Error::Refused("numainfo", errno))?;
-    Ok(argument.num_nodes)
+    sysctl(host, SysctlOp::NumaInfo, &mut argument).map_err(refused)?;
+    let count = argument.num_nodes as usize;
+    let mut memory = vec![MemInfo::new_zeroed(); count];
+    let mut distances = vec![0_u32; count.saturating_mul(count)];
+    argument.meminfo = GuestHandle::new(memory.as_mut_ptr() as u64);
+    argument.distance = GuestHandle::new(distances.as_mut_ptr() as u64);
+    sysctl(host, SysctlOp::NumaInfo, &mut argument).map_err(refused)?;
+    Ok((memory, distances))
+}
+
+/// Where each pcpu is.
+///
+/// # Errors
+///
+/// [`Error::Refused`].
+pub fn pcpus(host: &impl Host) -> Result<Vec<CpuTopo>, Error> {
+    let refused = |errno| Error::Refused("cputopoinfo", errno);
+    let mut argument = CpuTopoInfo::new_zeroed();
+    sysctl(host, SysctlOp::CpuTopoInfo, &mut argument).map_err(refused)?;
+    let mut pcpus = vec![CpuTopo::new_zeroed(); argument.num_cpus as usize];
+    argument.cputopo = GuestHandle::new(pcpus.as_mut_ptr() as u64);
+    sysctl(host, SysctlOp::CpuTopoInfo, &mut argument).map_err(refused)?;
+    pcpus.truncate(argument.num_cpus as usize);
+    Ok(pcpus)
 }
 
 /// Parameters of the credit scheduler.

@@ -238,6 +238,13 @@ pub(crate) fn write_byte(page: &Page, offset: usize, value: u8) -> Outcome {
     unsafe { guarded!("mov [{address}], {value}", address = in(reg) address, value = in(reg_byte) value) }
 }
 
+/// Writes an aligned doubleword of a page at once.
+pub(crate) fn write_word(page: &Page, offset: usize, value: u32) -> Outcome {
+    let address = page.address() + ((offset % 4096) & !3) as u64;
+    // SAFETY: as for `write_byte`; aligned, so in the page.
+    unsafe { guarded!("mov [{address}], {value:e}", address = in(reg) address, value = in(reg) value) }
+}
+
 /// INVLPG.
 pub fn invlpg(address: u64) {
     // SAFETY: forgets a translation.

@@ -120,6 +120,15 @@ impl Page {
     pub fn write(&self, offset: usize, value: u8) -> Result<(), Fault> {
         cpu::write_byte(self, offset % 4096, value)
     }
+
+    /// Writes the aligned doubleword at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// The fault it raised.
+    pub fn write_u32(&self, offset: usize, value: u32) -> Result<(), Fault> {
+        cpu::write_word(self, offset, value)
+    }
 }
 
 impl Default for Page {

@@ -7,6 +7,7 @@ use xen_abi::domctl::{DomainFlags, SchedCredit, Trigger};
 use xen_abi::hvm_params::HvmParam;
 use xl::toolstack::{Button, DomId, Done, Failure, Request};
 use xl_config::domain::DomainConfig;
+use xl_config::name;
 
 use crate::environment::{Environment, Registry};
 use crate::hypervisor::Hypervisor;
@@ -42,6 +43,7 @@ impl<E: Environment> Manager<E> {
         if domain == DOM0 {
             return Err(Failure(String::from("the name of Domain-0 is fixed")));
         }
+        name::check(name).map_err(failed)?;
         self.name_it(domain, name)
     }
 
@@ -375,7 +377,10 @@ mod tests {
             assert_eq!(world.value("/local/domain/1/name").as_deref(), Some("b"));
             assert_eq!(manager.config(id).unwrap().name, "b");
             manager.rename(id, "b").unwrap();
-            assert!(manager.rename(id, "Domain-0").is_err() && manager.rename(0, "c").is_err());
+            for wrong in ["Domain-0", "a-b", "123", "auto", ""] {
+                assert!(manager.rename(id, wrong).is_err(), "{wrong}");
+            }
+            assert!(manager.rename(0, "c").is_err());
             block_on(manager.create(config("a"), false)).unwrap();
             assert!(manager.rename(id, "a").is_err());
         });

@@ -87,10 +87,11 @@ impl<E: Environment> Manager<E> {
             return Err(Failure(String::from("the machine is about to stop: no domain starts any more")));
         }
         self.check_name_is_free(&config.name, None)?;
+        let dom0_vcpus = self.info(DOM0)?.max_vcpu_id.wrapping_add(1);
         let records = self.records.borrow();
         let mut starting = self.starting.borrow_mut();
         let others: Vec<_> = records.values().map(|record| &record.config).chain(starting.values()).collect();
-        limits::check(config, &others)?;
+        limits::check(config, dom0_vcpus, &others)?;
         let number = starting.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
         starting.insert(number, config.clone());
         Ok(Starting { manager: self, number })
@@ -164,6 +165,10 @@ impl<E: Environment> Manager<E> {
         let console_port = hypervisor.alloc_unbound(id, DOM0).map_err(words)?;
         hypervisor.set_param(id, HvmParam::StoreEvtchn, store_port.into()).map_err(words)?;
         hypervisor.set_param(id, HvmParam::ConsoleEvtchn, console_port.into()).map_err(words)?;
+        // Without a grant table a domain has back ends that map its rings by frame only.
+        if config.max_grant_frames != 0 {
+            hypervisor.grant_rings(built).map_err(words)?;
+        }
         if config.rtc_timeoffset != 0 {
             hypervisor.set_time_offset(id, config.rtc_timeoffset.into()).map_err(words)?;
         }
@@ -180,14 +185,12 @@ impl<E: Environment> Manager<E> {
     /// Says where its vcpus may run, and run best.
     fn place(&self, config: &DomainConfig, id: DomId) -> Done {
         let pcpus = self.hypervisor().physinfo().map_err(failed)?.nr_cpus;
-        let hard = limits::places(&config.cpus, config.max_vcpus, pcpus)?;
-        let soft = limits::places(&config.cpus_soft, config.max_vcpus, pcpus)?;
         let words = |error| of_domain(id, error);
-        for (vcpu, (hard, soft)) in (0..).zip(hard.into_iter().zip(soft)) {
-            if let Some(mask) = hard {
+        for vcpu in 0..config.max_vcpus {
+            if let Some(mask) = limits::place(&config.cpus, vcpu, pcpus)? {
                 self.hypervisor().set_affinity(id, vcpu, mask).map_err(words)?;
             }
-            if let Some(mask) = soft {
+            if let Some(mask) = limits::place(&config.cpus_soft, vcpu, pcpus)? {
                 self.hypervisor().set_soft_affinity(id, vcpu, mask).map_err(words)?;
             }
         }
@@ -303,9 +306,10 @@ mod tests {
             assert_eq!((guest.flags, guest.vcpus), (0, 2));
             assert_eq!((guest.pages, guest.max_pages), (16 << 10, 32 << 10));
             assert_eq!((guest.share, guest.time_offset), ((512, 150), -3600));
+            assert_eq!(guest.granted, [100, 101]);
             assert_eq!(guest.hard.values().copied().collect::<Vec<_>>(), [0b1101, 0b1101]);
             assert_eq!(guest.soft.get(&0), Some(&0b100));
-            assert_eq!(guest.soft.get(&1), None);
+            assert_eq!(guest.soft.get(&1), None, "no entry: anywhere");
             assert_eq!(guest.params.get(&HvmParam::StoreEvtchn.get()), Some(&1));
             assert_eq!(guest.params.get(&HvmParam::ConsoleEvtchn.get()), Some(&2));
             assert_eq!((guest.handle[6] >> 4, guest.handle[8] >> 6), (4, 2), "a UUID of version 4");

@@ -7,7 +7,7 @@ use xen_abi::domctl::{GetDomainInfo, GetVcpuInfo, SchedCredit, Trigger};
 use xen_abi::errno::Errno;
 use xen_abi::hvm_params::HvmParam;
 use xen_abi::sched::ShutdownReason;
-use xen_abi::sysctl::{CreditSchedule, PhysInfo};
+use xen_abi::sysctl::{CpuTopo, CreditSchedule, MemInfo, PhysInfo};
 use xen_abi::version::{
     CapabilitiesInfo, ChangesetInfo, CommandLine, CompileInfo, ExtraVersion, PlatformParameters, VersionOp,
 };
@@ -18,6 +18,8 @@ use xen_control::foreign::Window;
 use xen_control::{Error, Host, calls};
 use xl::toolstack::DomId;
 use zerocopy::FromZeros;
+
+use crate::manager::DOM0;
 
 /// A console's ring, seen from the back end.
 pub trait Ring {
@@ -93,6 +95,13 @@ macro_rules! hypervisor {
                 pause: impl AsyncFn(),
             ) -> impl Future<Output = Result<Built, Error>>;
 
+            /// Lets Dom0 map a new domain's rings by grants.
+            ///
+            /// # Errors
+            ///
+            /// [`Error`].
+            fn grant_rings(&self, built: &Built) -> Result<(), Error>;
+
             /// What is known of the domain.
             ///
             /// # Errors
@@ -131,6 +140,10 @@ macro_rules! hypervisor {
 
             async fn build(&self, config: &Config<'_>, pause: impl AsyncFn()) -> Result<Built, Error> {
                 builder::build_in_slices(self, config, pause).await
+            }
+
+            fn grant_rings(&self, built: &Built) -> Result<(), Error> {
+                builder::grant_rings(self, built, DOM0)
             }
 
             fn info(&self, domain: DomId) -> Result<GetDomainInfo, Error> {
@@ -194,8 +207,10 @@ hypervisor! {
     physinfo() -> PhysInfo;
     /// Number of the scheduler.
     scheduler() -> u32;
-    /// NUMA nodes.
-    nodes() -> u32;
+    /// Memory of the NUMA nodes, and their distances, one row after the other.
+    nodes() -> (Vec<MemInfo>, Vec<u32>);
+    /// Where the pcpus are.
+    pcpus() -> Vec<CpuTopo>;
     /// Parameters of the credit scheduler.
     slices() -> CreditSchedule;
     /// Changes them.

@@ -8,8 +8,8 @@ use xen_abi::domctl::{
     DomainFlags, GetDomainInfo, INVALID_MAX_VCPU_ID, SHUTDOWN_MASK, SHUTDOWN_SHIFT, Scheduler,
 };
 use xen_abi::sched::ShutdownReason;
-use xen_abi::sysctl::{PhysCap, PhysInfo};
-use xl::toolstack::{Device, DeviceCounts, DomId, Domain, Done, Host, Reason, Vcpu};
+use xen_abi::sysctl::{CpuTopo, INVALID_CORE_ID, PhysCap, PhysInfo};
+use xl::toolstack::{Device, DeviceCounts, DomId, Domain, Done, Host, Node, Pcpu, Reason, Topology, Vcpu};
 
 use crate::environment::{Environment, Platform, Registry};
 use crate::hypervisor::{About, Hypervisor};
@@ -84,13 +84,33 @@ impl<E: Environment> Manager<E> {
         let scheduler = hypervisor.scheduler().map_err(failed)?;
         let platform = self.env.platform();
         Ok(Host {
-            nodes: hypervisor.nodes().map_err(failed)?,
             scheduler: String::from(scheduler_name(scheduler)),
             uptime_ns: platform.now_ns(),
             wall_seconds: platform.wall_seconds(),
             hostname: platform.hostname(),
             ..host_of(&about, &info)
         })
+    }
+
+    pub(crate) fn describe_topology(&self) -> Done<Topology> {
+        let pcpus = self.hypervisor().pcpus().map_err(failed)?;
+        let (memory, distances) = self.hypervisor().nodes().map_err(failed)?;
+        // A pcpu that is offline is nowhere.
+        let online = (0..).zip(&pcpus).filter(|(_, place)| place.core != INVALID_CORE_ID);
+        let pcpu = |(number, place): (u32, &CpuTopo)| Pcpu {
+            number,
+            core: place.core,
+            socket: place.socket,
+            node: place.node,
+        };
+        let rows = distances.chunks(memory.len().max(1));
+        let nodes = (0..).zip(memory.iter().zip(rows)).map(|(number, (memory, row))| Node {
+            number,
+            total_kib: memory.memsize / 1024,
+            free_kib: memory.memfree / 1024,
+            distances: row.to_vec(),
+        });
+        Ok(Topology { pcpus: online.map(pcpu).collect(), nodes: nodes.collect() })
     }
 
     pub(crate) fn read_log(&self, clear: bool) -> Done<Vec<u8>> {
@@ -213,6 +233,7 @@ fn host_of(about: &About, info: &PhysInfo) -> Host {
     let kib = |pages: u64| pages.saturating_mul(PAGE_KIB);
     let compiled = &about.compiled;
     Host {
+        nodes: info.nr_nodes,
         pcpus: info.nr_cpus,
         max_pcpu: info.max_cpu_id,
         cores_per_socket: info.cores_per_socket,
@@ -279,6 +300,16 @@ mod tests {
         assert_eq!((host.version, host.extra_version.as_str()), ((4, 20), ".0-k"));
         assert_eq!((host.virt_caps.as_str(), host.scheduler.as_str()), ("hvm hvm_directio", "credit"));
         assert_eq!((host.total_kib, host.build_id.as_str()), (4 << 20, "ab01"));
+    }
+
+    #[test]
+    fn pcpus_that_are_offline_are_nowhere() {
+        let world = World::new();
+        let topology = Manager::new(&world).unwrap().topology().unwrap();
+        let places: Vec<_> = topology.pcpus.iter().map(|pcpu| (pcpu.number, pcpu.core)).collect();
+        assert_eq!(places, [(0, 0), (1, 1), (3, 3)]);
+        let node = Node { number: 0, total_kib: 4 << 20, free_kib: 1 << 20, distances: vec![10] };
+        assert_eq!(topology.nodes, [node]);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl<E: Environment> Manager<E> {
         platform.log(format_args!(
             "Domain {domain} ({name}) has shut down: {}. Action: {}",
             reason_name(reason),
-            action_name(action)
+            action.name()
         ));
         let result = match action {
             Action::CoredumpDestroy | Action::CoredumpRestart => {
@@ -115,7 +115,7 @@ impl<E: Environment> Manager<E> {
             Action::RenameRestart => self.restart_beside(domain, reason).await,
         };
         if let Err(error) = result {
-            platform.log(format_args!("Domain {domain} ({name}): {} failed: {error}", action_name(action)));
+            platform.log(format_args!("Domain {domain} ({name}): {} failed: {error}", action.name()));
         }
     }
 
@@ -219,18 +219,6 @@ fn reason_name(reason: Reason) -> String {
         Reason::SoftReset => "it wants to start again in its memory",
         Reason::Other(code) => return format!("reason {code}, which nobody knows"),
     })
-}
-
-/// An action as `xl.cfg` writes it.
-fn action_name(action: Action) -> &'static str {
-    match action {
-        Action::Destroy => "destroy",
-        Action::Restart => "restart",
-        Action::RenameRestart => "rename-restart",
-        Action::Preserve => "preserve",
-        Action::CoredumpDestroy => "coredump-destroy",
-        Action::CoredumpRestart => "coredump-restart",
-    }
 }
 
 /// Seconds since 1970 as `20261122T2210Z`.

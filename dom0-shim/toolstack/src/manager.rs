@@ -11,7 +11,8 @@ use event_listener::Event;
 use xen_abi::domctl::GetDomainInfo;
 use xen_control::Error;
 use xl::toolstack::{
-    Button, Device, DomId, Domain, Done, Failure, Host, Reason, Request, Share, Slices, Toolstack, Vcpu,
+    Button, Device, DomId, Domain, Done, Failure, Host, Reason, Request, Share, Slices, Toolstack, Topology,
+    Vcpu,
 };
 use xl_config::domain::DomainConfig;
 
@@ -140,6 +141,10 @@ impl<E: Environment> Toolstack for Manager<E> {
 
     fn host(&self) -> Done<Host> {
         self.describe_host()
+    }
+
+    fn topology(&self) -> Done<Topology> {
+        self.describe_topology()
     }
 
     fn files(&self) -> Vec<(String, u64)> {

@@ -20,7 +20,7 @@ use xen_abi::domctl::{DomainFlags, GetDomainInfo, GetVcpuInfo, SHUTDOWN_SHIFT, S
 use xen_abi::errno::Errno;
 use xen_abi::hvm_params::HvmParam;
 use xen_abi::sched::ShutdownReason;
-use xen_abi::sysctl::{CreditSchedule, PhysInfo};
+use xen_abi::sysctl::{CpuTopo, CreditSchedule, MemInfo, PhysInfo};
 use xen_abi::version::CompileInfo;
 use xen_abi::xen::DomainHandle;
 use xen_control::Error;
@@ -53,6 +53,8 @@ pub(crate) struct Guest {
     pub(crate) params: BTreeMap<u32, u64>,
     pub(crate) triggers: Vec<Trigger>,
     pub(crate) time_offset: i64,
+    /// Frames that its grant table lets Dom0 map.
+    pub(crate) granted: Vec<u64>,
     /// It does not do as its control node says.
     pub(crate) deaf: bool,
     pub(crate) ring: Rc<RefCell<Wire>>,
@@ -236,7 +238,7 @@ impl World {
 
     /// That nothing is there but Dom0.
     pub(crate) fn assert_empty(&self, when: &str) {
-        assert_eq!(self.ids(), [], "domains {when}");
+        assert!(self.ids().is_empty(), "domains {when}: {:?}", self.ids());
         let others = |path: &&String| !path.starts_with("/local/domain/0");
         let roots = ["/local", "/local/domain", "/vm", "/libxl"];
         let nodes = self.nodes.borrow();
@@ -348,6 +350,10 @@ impl Hypervisor for World {
         Ok(Built { id, console: 100, store: 101 })
     }
 
+    fn grant_rings(&self, built: &Built) -> Result<(), Error> {
+        self.with(built.id, "acquire_resource", |guest| guest.granted = vec![built.console, built.store])
+    }
+
     fn destroy_slice(&self, domain: DomId) -> Result<bool, Error> {
         let left = self.with(domain, "destroydomain", |guest| {
             guest.flags |= DomainFlags::DYING.bits();
@@ -445,6 +451,7 @@ impl Hypervisor for World {
         let used: u64 = self.guests.borrow().values().map(|guest| guest.pages).sum();
         Ok(PhysInfo {
             nr_cpus: PCPUS,
+            nr_nodes: 1,
             total_pages: PAGES,
             free_pages: PAGES - used,
             capabilities: 5,
@@ -456,8 +463,16 @@ impl Hypervisor for World {
         self.step("sched_id").map(|()| 5)
     }
 
-    fn nodes(&self) -> Result<u32, Error> {
-        self.step("numainfo").map(|()| 1)
+    fn nodes(&self) -> Result<(Vec<MemInfo>, Vec<u32>), Error> {
+        self.step("numainfo")?;
+        Ok((vec![MemInfo { memsize: 4 << 30, memfree: 1 << 30 }], vec![10]))
+    }
+
+    /// Pcpu 2 is offline.
+    fn pcpus(&self) -> Result<Vec<CpuTopo>, Error> {
+        self.step("cputopoinfo")?;
+        let core = |pcpu: u32| if pcpu == 2 { u32::MAX } else { pcpu };
+        Ok((0..PCPUS).map(|pcpu| CpuTopo { core: core(pcpu), socket: 0, node: 0 }).collect())
     }
 
     fn slices(&self) -> Result<CreditSchedule, Error> {

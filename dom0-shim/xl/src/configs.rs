@@ -30,11 +30,18 @@ fn shown(diagnostics: &[Diagnostic]) -> String {
     diagnostics.iter().map(|diagnostic| format!("{}\n", format!("{diagnostic}").trim_end())).collect()
 }
 
-/// The domains that files describe, with the files. Those that describe none are left out.
+/// The domains that files describe, with the files. Those that describe none are left out; of
+/// several that describe the same domain, one is named that is not there for the start of the host.
 pub(crate) fn stored(tools: &impl Toolstack) -> Vec<(String, DomainConfig)> {
-    let files = tools.files().into_iter().map(|(name, _)| name);
-    let files = files.filter(|name| name.ends_with(SUFFIX) && !name.starts_with(AUTO));
-    loaded(tools, files)
+    let files = tools.files().into_iter().map(|(name, _)| name).filter(|name| name.ends_with(SUFFIX));
+    let (auto, own): (Vec<String>, Vec<String>) = files.partition(|name| name.starts_with(AUTO));
+    let mut stored: Vec<(String, DomainConfig)> = Vec::new();
+    for (file, config) in loaded(tools, own.into_iter().chain(auto)) {
+        if stored.iter().all(|(_, other)| other.name != config.name) {
+            stored.push((file, config));
+        }
+    }
+    stored
 }
 
 /// Whether a domain of this name is started with the host.

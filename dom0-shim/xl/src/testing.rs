@@ -149,6 +149,7 @@ impl Fake {
                 ("a text", b"text"),
                 ("dos.cfg", b"# one\r\n# two\r\n"),
                 ("kernel", b"\x7fELF\0"),
+                ("auto/only.cfg", b"name = 'only'\nkernel = 'kernel'\nmemory = 64\n"),
                 ("auto/guest.cfg", b"name = 'guest'\ntype = 'pvh'\nkernel = 'kernel'\nmemory = 64\n"),
             ],
             orders: RefCell::default(),

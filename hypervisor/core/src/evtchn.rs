@@ -43,6 +43,8 @@
 mod channels;
 mod delivery;
 mod fifo;
+#[cfg(all(test, loom))]
+mod loom;
 mod state;
 mod table;
 #[cfg(test)]

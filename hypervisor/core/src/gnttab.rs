@@ -26,6 +26,8 @@
 //!
 //! Authority: `grant_table.h`; results as in Xen's `common/grant_table.c`.
 
+#[cfg(all(test, loom))]
+mod loom;
 mod maptrack;
 mod pins;
 mod table;

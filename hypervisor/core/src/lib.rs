@@ -22,6 +22,7 @@
 //! | [`rate`], [`pvclock`], [`runstate`] | clocks, accounts of time |
 //! | [`vtimer`], [`watchdog`], [`deadlines`] | timers by hypercall, watchdogs, which is due first |
 //! | [`evtchn`], [`gnttab`] | event channels, grant tables |
+//! | [`sync`] | atomics, which loom replaces in its tests |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -62,6 +63,7 @@ pub mod pvclock;
 pub mod rate;
 pub mod runstate;
 pub mod symbols;
+pub mod sync;
 pub mod vcpu_state;
 pub mod vioapic;
 pub mod vlapic;

@@ -151,9 +151,10 @@ impl<'a> Batch<'a, '_, '_> {
         status: usize,
         mut act: impl FnMut(&T) -> Result<(), GrantResult>,
     ) -> Reply {
-        let slice = Slice::new();
+        // A single element is done however long it takes.
+        let slice = (self.count > 1).then(Slice::new);
         for index in 0..self.count {
-            if index != 0 && slice.is_over() {
+            if index != 0 && slice.as_ref().is_some_and(Slice::is_over) {
                 return self.again::<T>(index, 0);
             }
             let result = act(&self.read(index)?);

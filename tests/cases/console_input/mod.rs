@@ -19,7 +19,7 @@ use crate::verdict::Check;
 pub const TEST: Test = Test {
     name: "console-input",
     description: "What is typed reaches Dom0 with VIRQ_CONSOLE; VIRQ_CON_RING tells of the log.",
-    covers: &["LOG-02"],
+    covers: &["LOG-01"],
     needs: &[],
     kind: Kind::Dom0(run),
 };

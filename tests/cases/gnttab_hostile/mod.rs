@@ -8,6 +8,7 @@ use zerocopy::FromZeros;
 use crate::controller::{Controller, until};
 use crate::grants::{self, OwnEntries};
 use crate::guest::Guest;
+use crate::random::Random;
 use crate::test::{Kind, Shape, Test};
 use crate::verdict::Check;
 
@@ -23,10 +24,10 @@ pub const TEST: Test = Test {
 const ROUNDS: u32 = 4_000;
 /// Domains at the same time; they name each other's numbers.
 const DOMAINS: usize = 3;
-const GREFS: u32 = 12;
+const GREFS: u16 = 12;
 /// No memory stands there.
 const HOLE: u64 = 0x80_0000;
-const HOLES: u32 = 32;
+const HOLES: u16 = 32;
 
 fn control(controller: &Controller) -> Check {
     // The first time fills the hypervisor's heap.
@@ -61,26 +62,30 @@ fn churn(controller: &Controller, round: u64) -> Check {
 }
 
 fn run(guest: &Guest) -> Check {
-    let mut random = Random(guest.role().parse::<u64>().unwrap_or(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut random = Random(guest.role().parse().unwrap_or(1));
     let own = u16::try_from(guest_rt::cpu::cpuid(xen_abi::cpuid::FIRST_LEAF + 4, 0).ecx).unwrap_or(u16::MAX);
     let entries = OwnEntries::new()?;
     let (first, second) = (&Page::new(), &Page::new());
     for _ in 0..ROUNDS {
         // Itself and its neighbours.
-        let other = (own + 4).wrapping_sub(random.below_u16(7));
-        let gref = 8 + random.below(GREFS);
+        let other = (own + 4).wrapping_sub(below(&mut random, 7));
+        let gref = 8 + u32::from(below(&mut random, GREFS));
         let page = if random.below(2) == 0 { first } else { second };
         match random.below(8) {
             0 | 1 => {
-                let flags = if random.below(4) == 0 { random.below_u16(u16::MAX) } else { grants::PERMIT };
+                let flags = if random.below(4) == 0 { below(&mut random, u16::MAX) } else { grants::PERMIT };
                 let own = u32::try_from(page.frame()).unwrap_or(0);
-                let frame = if random.below(8) == 0 { random.below(u32::MAX) } else { own };
+                let frame = if random.below(8) == 0 { random.next() } else { own };
                 entries.set(gref, flags, other, frame)?;
             }
             2..=4 => {
                 let op = GnttabMapGrantRef {
-                    host_addr: random.frame() << 12,
-                    flags: if random.below(8) == 0 { random.below(u32::MAX) } else { 1 + random.below(6) },
+                    host_addr: hole(&mut random),
+                    flags: if random.below(8) == 0 {
+                        random.next()
+                    } else {
+                        1 + u32::from(below(&mut random, 6))
+                    },
                     gref,
                     dom: other,
                     ..GnttabMapGrantRef::new_zeroed()
@@ -89,19 +94,19 @@ fn run(guest: &Guest) -> Check {
             }
             5 | 6 => {
                 let op = GnttabUnmapGrantRef {
-                    host_addr: random.frame() << 12,
-                    dev_bus_addr: u64::from(random.below(2)) << 12,
-                    handle: random.below(64),
+                    host_addr: hole(&mut random),
+                    dev_bus_addr: u64::from(below(&mut random, 2)) << 12,
+                    handle: below(&mut random, 64).into(),
                     ..GnttabUnmapGrantRef::new_zeroed()
                 };
                 hypercall::grant_table_op(GrantTableOp::UnmapGrantRef, &mut [op])?;
             }
             _ => {
                 let op = GnttabCopy {
-                    source: grants::entry(other, gref, random.below_u16(5000)),
-                    dest: grants::frame(page.frame(), random.below_u16(5000)),
-                    len: random.below_u16(5000),
-                    flags: random.below_u16(4),
+                    source: grants::entry(other, gref, below(&mut random, 5000)),
+                    dest: grants::frame(page.frame(), below(&mut random, 5000)),
+                    len: below(&mut random, 5000),
+                    flags: below(&mut random, 4),
                     status: 0,
                     _pad: 0,
                 };
@@ -112,26 +117,12 @@ fn run(guest: &Guest) -> Check {
     Ok(())
 }
 
-/// xorshift64*.
-struct Random(u64);
+/// A number below `end`.
+fn below(random: &mut Random, end: u16) -> u16 {
+    u16::try_from(random.below(end.into())).unwrap_or(0)
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, end: u32) -> u32 {
-        u32::try_from(self.next() % u64::from(end)).unwrap_or(0)
-    }
-
-    fn below_u16(&mut self, end: u16) -> u16 {
-        u16::try_from(self.next() % u64::from(end)).unwrap_or(0)
-    }
-
-    fn frame(&mut self) -> u64 {
-        HOLE + u64::from(self.below(HOLES))
-    }
+/// The address of one of the holes.
+fn hole(random: &mut Random) -> u64 {
+    (HOLE + u64::from(below(random, HOLES))) << 12
 }

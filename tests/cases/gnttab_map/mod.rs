@@ -1,6 +1,7 @@
 //! Granted frames are mapped and unmapped as their granter says, and nothing else is.
 
 use guest_rt::hypercall;
+use guest_rt::window::Window as Kernel;
 use xen_abi::grant_table::{
     GnttabMapGrantRef, GnttabUnmapAndReplace, GnttabUnmapGrantRef, GrantFlags, GrantResult, GrantTableOp,
     GrantType, MapFlags,
@@ -15,7 +16,6 @@ use crate::grants::{self, Entries, HOST, HOST_READ, PERMIT, PERMIT_READ, READING
 use crate::grants::{status, unmap, unmap_ok};
 use crate::test::{Kind, Shape, Test};
 use crate::verdict::Check;
-use guest_rt::window::Window as Kernel;
 
 /// See above.
 pub const TEST: Test = Test {

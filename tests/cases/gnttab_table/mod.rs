@@ -1,7 +1,7 @@
 //! A domain sets up its grant table, asks about it, and is refused what there is not.
 
-use guest_rt::hypercall;
 use guest_rt::paging::Page;
+use guest_rt::{cpu, hypercall};
 use xen_abi::errno::Errno;
 use xen_abi::grant_table::{
     CacheFlushOp, GnttabCacheFlush, GnttabCacheTarget, GnttabDumpTable, GnttabGetStatusFrames,
@@ -13,7 +13,7 @@ use xen_abi::xen::DOMID_SELF;
 use zerocopy::FromZeros;
 
 use crate::expect;
-use crate::grants::{self, HOST, OwnEntries, PERMIT, map, put_table, status, unmap_ok};
+use crate::grants::{self, HOST, HOST_READ, OwnEntries, PERMIT, map, put_table, status, unmap_ok};
 use crate::guest::Guest;
 use crate::test::{Kind, Shape, Test};
 use crate::verdict::Check;
@@ -42,6 +42,7 @@ fn run(_: &Guest) -> Check {
     swap(&entries)?;
     transfer()?;
     cache_flush(&entries)?;
+    read_only(&entries)?;
     // Nobody's memory but its own is behind its table's frame.
     for index in [MOST.into(), 1 << 31, 1 << 32, u64::MAX] {
         ensure_eq!(put_table(index, HOLE), Err(Errno::EINVAL), "frame {index:#x} of the table");
@@ -148,7 +149,7 @@ fn versions() -> Check {
 
 /// The domain's own number, which a PVH guest finds in CPUID.
 fn own_id() -> u16 {
-    let leaf = guest_rt::cpu::cpuid(xen_abi::cpuid::FIRST_LEAF + 4, 0);
+    let leaf = cpu::cpuid(xen_abi::cpuid::FIRST_LEAF + 4, 0);
     u16::try_from(leaf.ecx).unwrap_or(u16::MAX)
 }
 
@@ -233,5 +234,19 @@ fn cache_flush(entries: &OwnEntries) -> Check {
     }
     ensure!(refused > 0, "others' frames were flushed");
     ensure_eq!(grants::unmap(mapped.handle, HOLE, 0)?, GrantResult::BadHandle, "second unmap");
+    Ok(())
+}
+
+fn read_only(entries: &OwnEntries) -> Check {
+    let (page, view) = (Page::new(), Page::new());
+    entries.set(10, PERMIT, own_id(), u32::try_from(page.frame()).unwrap_or(0))?;
+    let mapped = map(own_id(), 10, HOST_READ, HOLE)?;
+    page.write(8, 42)?;
+    view.show(HOLE << 12);
+    ensure_eq!(view.read(8)?, 42, "what is read through the mapping");
+    expect::protection(view.write_u32(0, 1), "a write to what is mapped to be read")?;
+    ensure_eq!(page.read_u32(0)?, 0, "what the write has changed");
+    unmap_ok(mapped.handle, HOLE)?;
+    ensure_eq!(view.read(8)?, 0xff, "what is read when it is unmapped");
     Ok(())
 }

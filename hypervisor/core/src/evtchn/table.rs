@@ -7,7 +7,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use spin::Once;
 use xen_abi::errno::Errno;
@@ -17,6 +16,7 @@ use xen_abi::xen::NR_VIRQS;
 use super::state::{Binding, Channel, MAX_PIRQS};
 use super::{Port, VirqScope};
 use crate::id::DomId;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 /// Ports of a bucket, as in Xen: a port below the end of the last bucket is "valid".
 pub(super) const BUCKET: u32 = 64;
@@ -139,7 +139,7 @@ impl PortTable {
         }
         Ok(Self {
             groups: [const { Once::new() }; GROUPS],
-            virqs: boxed_slice(vcpus, || [const { AtomicU32::new(0) }; VIRQS])?,
+            virqs: boxed_slice(vcpus, || core::array::from_fn(|_| AtomicU32::new(0)))?,
             pirqs: boxed_slice(pirqs, || AtomicU32::new(0))?,
             vcpus: AtomicU32::new(0),
             fifo: AtomicBool::new(false),
