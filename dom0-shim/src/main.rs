@@ -105,14 +105,18 @@ fn run(boot: &'static Boot) -> Result<core::convert::Infallible, String> {
         Platform::new(boot.option("hostname").unwrap_or(HOSTNAME)).map_err(refused("VIRQ_DOM_EXC"))?;
     let ground = Ground { hypervisor: &window, platform, store: &store, files: files(boot) };
     let manager = Manager::new(ground).map_err(|failure| failure.0)?;
-    let mut console = Console::new().map_err(refused("VIRQ_CONSOLE"))?;
+    // For a machine that nobody sits at.
+    let shell = !boot.has_word("noshell");
+    let mut console = shell.then(Console::new).transpose().map_err(refused("VIRQ_CONSOLE"))?;
 
     let executor = Executor::new();
     executor.spawn(store.serve()).detach();
     executor.spawn(manager.watch_deaths()).detach();
     executor.spawn(manager.serve_consoles()).detach();
     executor.spawn(manager.autostart(load)).detach();
-    executor.spawn(async { Shell::new(&manager).run(&mut console).await }).detach();
+    if let Some(console) = &mut console {
+        executor.spawn(async { Shell::new(&manager).run(console).await }).detach();
+    }
     tasks::run(&executor)
 }
 
