@@ -300,6 +300,27 @@ pub(crate) async fn turns(turns: usize) {
     }
 }
 
+/// A domain that is being built, gone when this is dropped before it is finished.
+struct Unfinished<'a> {
+    world: &'a World,
+    id: Option<DomId>,
+}
+
+impl Unfinished<'_> {
+    fn finish(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.world.building.set(self.world.building.get() - 1);
+        if let Some(id) = self.id {
+            self.world.guests.borrow_mut().remove(&id);
+        }
+    }
+}
+
 impl Environment for &World {
     type Hypervisor = World;
     type Platform = World;
@@ -330,10 +351,6 @@ impl Hypervisor for World {
         self.step("build")?;
         self.building.set(self.building.get() + 1);
         self.most_building.set(self.most_building.get().max(self.building.get()));
-        for _ in 0..4 {
-            pause().await;
-        }
-        self.building.set(self.building.get() - 1);
         let id = self.next.get();
         self.next.set(id + 1);
         let guest = Guest {
@@ -347,6 +364,11 @@ impl Hypervisor for World {
             ..Guest::default()
         };
         self.guests.borrow_mut().insert(id, guest);
+        let unfinished = Unfinished { world: self, id: Some(id) };
+        for _ in 0..4 {
+            pause().await;
+        }
+        unfinished.finish();
         Ok(Built { id, console: 100, store: 101 })
     }
 
