@@ -13,6 +13,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::future::poll_fn;
+use core::iter;
 use core::pin::pin;
 use core::task::Poll;
 
@@ -219,7 +220,8 @@ impl<E: Environment> Manager<E> {
         let old = self.info(domain)?.handle;
         let stamp = time_stamp(self.env.platform().wall_seconds());
         let name = self.name(domain).unwrap_or_default();
-        self.name_it(domain, &format!("{name}-{stamp}"))?;
+        let name = self.free_name(domain, format!("{name}-{stamp}"))?;
+        self.name_it(domain, &name)?;
         let uuid = self.new_uuid();
         self.hypervisor().set_handle(domain, uuid).map_err(|error| of_domain(domain, error))?;
         tree::change_uuid(self.env.registry(), domain, &old, &uuid)?;
@@ -229,6 +231,18 @@ impl<E: Environment> Manager<E> {
             record.next = None;
         }
         Ok(())
+    }
+
+    /// `wanted`, or with `-2`, `-3`, ... behind it where others have that name: some domains
+    /// are set aside within a minute.
+    fn free_name(&self, domain: DomId, wanted: String) -> Done<String> {
+        let others = (2_u64..).map(|number| format!("{wanted}-{number}"));
+        for name in iter::once(wanted.clone()).chain(others) {
+            if self.is_name_free(&name, Some(domain))? {
+                return Ok(name);
+            }
+        }
+        Err(Failure(format!("all names that begin with {wanted:?} are taken")))
     }
 
     /// Domains beside Dom0, by number.
@@ -328,6 +342,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// LIF-23: the clock of a test stands still within one minute.
+    #[test]
+    fn domains_that_are_set_aside_at_the_same_time_have_different_names() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            manager.create(acting(Action::RenameRestart), false).await.unwrap();
+            for id in 1..=3 {
+                world.stop(id, 1);
+                turns(RESTART).await;
+            }
+        });
+        let domains = manager.domains().unwrap();
+        let names: Vec<_> = domains[1..].iter().map(|domain| domain.name.as_str()).collect();
+        assert_eq!(names, ["a-20261122T2210Z", "a-20261122T2210Z-2", "a-20261122T2210Z-3", "a"]);
     }
 
     #[test]
