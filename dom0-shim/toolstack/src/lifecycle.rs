@@ -24,7 +24,7 @@ use xl::toolstack::{DomId, Done, Failure, Reason};
 use xl_config::domain::{Action, DomainConfig};
 
 use crate::create::History;
-use crate::environment::{Environment, Platform};
+use crate::environment::{Environment, Platform, Registry};
 use crate::hypervisor::Hypervisor;
 use crate::inspect;
 use crate::manager::{Manager, Record, failed, of_domain};
@@ -80,7 +80,10 @@ impl<E: Environment> Manager<E> {
             record.noticed = true;
             ended.push((info.domain, reason));
         }
-        ended.iter().for_each(|(domain, reason)| self.remember(*domain, *reason));
+        for (domain, reason) in &ended {
+            self.remember(*domain, *reason);
+            self.env.registry().stopped(*domain);
+        }
         self.forget_gone(|domain| infos.iter().any(|info| info.domain == domain));
         self.changed.notify(usize::MAX);
         ended
@@ -374,6 +377,21 @@ mod tests {
             });
             assert_eq!(world.ids().len(), left, "reason {code}");
         }
+    }
+
+    #[test]
+    fn who_watches_for_ends_hears_of_each_domain_that_stops_once() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let preserved = manager.create(acting(Action::Preserve), false).await.unwrap();
+            let destroyed = manager.create(config("b"), false).await.unwrap();
+            world.stop(preserved, 3);
+            turns(RESTART).await;
+            world.stop(destroyed, 0);
+            turns(RESTART).await;
+            assert_eq!(*world.stopped.borrow(), [preserved, destroyed]);
+        });
     }
 
     /// T-77, LIF-16: a restart is made from what the domain was made from; UUID and name

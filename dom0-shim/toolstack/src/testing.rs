@@ -115,6 +115,8 @@ pub(crate) struct World {
     next: Cell<DomId>,
     pub(crate) nodes: RefCell<BTreeMap<String, Node>>,
     pub(crate) introduced: RefCell<BTreeMap<DomId, (u64, RawPort)>>,
+    /// Domains that XenStore heard to have stopped.
+    pub(crate) stopped: RefCell<Vec<DomId>>,
     pub(crate) files: RefCell<BTreeMap<String, Vec<u8>>>,
     /// Dom0's ports, each with its domain.
     pub(crate) ports: RefCell<BTreeMap<RawPort, DomId>>,
@@ -145,6 +147,7 @@ impl World {
             next: Cell::new(1),
             nodes: RefCell::default(),
             introduced: RefCell::default(),
+            stopped: RefCell::default(),
             files: RefCell::new(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect()),
             ports: RefCell::default(),
             next_port: Cell::new(1),
@@ -699,6 +702,11 @@ impl Registry for World {
         self.step("introduce").map_err(|error| Failure(error.to_string()))?;
         self.introduced.borrow_mut().insert(domain, (frame, port));
         Ok(())
+    }
+
+    fn stopped(&self, domain: DomId) {
+        assert!(self.introduced.borrow().contains_key(&domain), "it is not served");
+        self.stopped.borrow_mut().push(domain);
     }
 
     fn release(&self, domain: DomId) {
