@@ -223,7 +223,7 @@ impl<E: Environment> Manager<E> {
         let old = self.info(domain)?.handle;
         let stamp = time_stamp(self.env.platform().wall_seconds());
         let name = self.name(domain).unwrap_or_default();
-        let name = self.free_name(domain, format!("{name}-{stamp}"))?;
+        let name = self.free_name(domain, &format!("{name}-{stamp}"))?;
         self.name_it(domain, &name)?;
         let uuid = self.new_uuid();
         self.hypervisor().set_handle(domain, uuid).map_err(|error| of_domain(domain, error))?;
@@ -238,9 +238,9 @@ impl<E: Environment> Manager<E> {
 
     /// `wanted`, or with `-2`, `-3`, ... behind it where others have that name: some domains
     /// are set aside within a minute.
-    fn free_name(&self, domain: DomId, wanted: String) -> Done<String> {
+    fn free_name(&self, domain: DomId, wanted: &str) -> Done<String> {
         let others = (2_u64..).map(|number| format!("{wanted}-{number}"));
-        for name in iter::once(wanted.clone()).chain(others) {
+        for name in iter::once(String::from(wanted)).chain(others) {
             if self.is_name_free(&name, Some(domain))? {
                 return Ok(name);
             }
