@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use xen_abi::domctl::{DomainFlags, SchedCredit, Trigger};
+use xen_abi::domctl::{DomainFlags, GetDomainInfo, SchedCredit, Trigger};
 use xen_abi::hvm_params::HvmParam;
 use xl::toolstack::{Button, DomId, Done, Failure, Request};
 use xl_config::domain::DomainConfig;
@@ -22,9 +22,21 @@ const DOM0_LEAST_KIB: u64 = 128 << 10;
 const KEEP: SchedCredit = SchedCredit { weight: 0, cap: u16::MAX };
 
 impl<E: Environment> Manager<E> {
+    /// What the hypervisor knows of a domain that can be changed: one that is being built
+    /// gets what its configuration says, and runs when it has all of that.
+    fn info_of_built(&self, domain: DomId) -> Done<GetDomainInfo> {
+        let info = self.info(domain)?;
+        let has_uuid = |config: &DomainConfig| config.uuid == Some(info.handle);
+        let starts = self.starting.borrow().values().any(has_uuid);
+        if starts && !self.records.borrow().contains_key(&domain) {
+            return Err(Failure(format!("domain {domain} is being built: wait for its start")));
+        }
+        Ok(info)
+    }
+
     /// A domain is made from this when it restarts.
     pub(crate) fn replace_config(&self, domain: DomId, config: DomainConfig) -> Done {
-        self.info(domain)?;
+        self.info_of_built(domain)?;
         let mut records = self.records.borrow_mut();
         let record = records.get_mut(&domain);
         let record = record
@@ -49,7 +61,7 @@ impl<E: Environment> Manager<E> {
 
     /// Gives a domain a name that is not another one's, whatever its characters are.
     pub(crate) fn name_it(&self, domain: DomId, name: &str) -> Done {
-        let info = self.info(domain)?;
+        let info = self.info_of_built(domain)?;
         self.check_name_is_free(name, Some(domain))?;
         tree::rename(self.env.registry(), domain, &info.handle, name)?;
         if let Some(record) = self.records.borrow_mut().get_mut(&domain) {
@@ -65,14 +77,14 @@ impl<E: Environment> Manager<E> {
         if domain == DOM0 {
             return Err(Failure(String::from("Domain-0 cannot be paused: nobody could undo it")));
         }
-        if self.info(domain)?.flags & DomainFlags::PAUSED.bits() != 0 {
+        if self.info_of_built(domain)?.flags & DomainFlags::PAUSED.bits() != 0 {
             return Ok(());
         }
         self.hypervisor().pause(domain).map_err(|error| of_domain(domain, error))
     }
 
     pub(crate) fn let_run(&self, domain: DomId) -> Done {
-        if self.info(domain)?.flags & DomainFlags::PAUSED.bits() == 0 {
+        if self.info_of_built(domain)?.flags & DomainFlags::PAUSED.bits() == 0 {
             return Ok(());
         }
         self.hypervisor().unpause(domain).map_err(|error| of_domain(domain, error))
@@ -101,7 +113,7 @@ impl<E: Environment> Manager<E> {
         if domain == DOM0 {
             return Err(Failure(String::from("Domain-0 is stopped by poweroff or reset")));
         }
-        let info = self.info(domain)?;
+        let info = self.info_of_built(domain)?;
         let has = |flag: DomainFlags| info.flags & flag.bits() != 0;
         let state = if has(DomainFlags::DYING) {
             "is being destroyed"
@@ -133,7 +145,7 @@ impl<E: Environment> Manager<E> {
         hard: Option<&[u32]>,
         soft: Option<&[u32]>,
     ) -> Done {
-        let count = self.info(domain)?.max_vcpu_id.wrapping_add(1);
+        let count = self.info_of_built(domain)?.max_vcpu_id.wrapping_add(1);
         if let Some(vcpu) = vcpu.filter(|vcpu| *vcpu >= count) {
             return Err(Failure(format!("domain {domain} has no vcpu {vcpu}")));
         }
@@ -153,7 +165,7 @@ impl<E: Environment> Manager<E> {
 
     /// Tells the guest which vcpus are to be up.
     pub(crate) fn bring_up(&self, domain: DomId, count: u32) -> Done {
-        let most = self.info(domain)?.max_vcpu_id.wrapping_add(1);
+        let most = self.info_of_built(domain)?.max_vcpu_id.wrapping_add(1);
         if count == 0 || count > most {
             return Err(Failure(format!("domain {domain} can have 1 to {most} vcpus, not {count}")));
         }
@@ -172,7 +184,7 @@ impl<E: Environment> Manager<E> {
         if weight == Some(0) {
             return Err(Failure(String::from("a weight is 1 to 65535")));
         }
-        let most = u64::from(self.info(domain)?.max_vcpu_id.wrapping_add(1)) * 100;
+        let most = u64::from(self.info_of_built(domain)?.max_vcpu_id.wrapping_add(1)) * 100;
         if let Some(cap) = cap.filter(|cap| u64::from(*cap) > most) {
             return Err(Failure(format!("cap {cap}: domain {domain} can use {most} % at most")));
         }
@@ -182,7 +194,7 @@ impl<E: Environment> Manager<E> {
 
     /// `mem-set`: a target for the guest's balloon, and a limit that holds it there.
     pub(crate) fn aim_memory(&self, domain: DomId, kib: u64) -> Done {
-        self.info(domain)?;
+        self.info_of_built(domain)?;
         let most = self.static_max(domain)?;
         if kib > most {
             return Err(Failure(format!(
@@ -201,7 +213,7 @@ impl<E: Environment> Manager<E> {
 
     /// `mem-max`: the most that `mem-set` may ask for.
     pub(crate) fn limit_memory(&self, domain: DomId, kib: u64) -> Done {
-        self.info(domain)?;
+        self.info_of_built(domain)?;
         let path = |name| format!("{}/memory/{name}", tree::domain_path(domain));
         let target = inspect::number(self.env.registry(), &path("target")).unwrap_or(0);
         if kib < target {
@@ -228,11 +240,12 @@ impl<E: Environment> Manager<E> {
     }
 
     pub(crate) fn send_sysrq(&self, domain: DomId, key: char) -> Done {
-        self.info(domain)?;
+        self.info_of_built(domain)?;
         self.env.registry().write(&control(domain, "sysrq"), key.to_string().as_bytes())
     }
 
     pub(crate) fn press(&self, domain: DomId, button: Button, vcpu: u32) -> Done {
+        self.info_of_built(domain)?;
         let trigger = match button {
             Button::Nmi => Trigger::Nmi,
             Button::Reset => Trigger::Reset,
@@ -255,6 +268,9 @@ fn control(domain: DomId, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use core::pin::pin;
+    use core::task::{Context, Waker};
+
     use pollster::block_on;
     use xl::toolstack::Toolstack;
 
@@ -396,6 +412,44 @@ mod tests {
             assert_eq!(world.guest(id, |guest| guest.flags) & 8, 0);
             assert!(manager.pause(0).is_err());
         });
+    }
+
+    /// LIF-10: an order to a domain that has not all of its parts is refused.
+    #[test]
+    fn a_domain_that_is_being_built_is_not_changed() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let before = block_on(manager.create(config("before"), false)).unwrap();
+        {
+            let mut start = pin!(manager.create(config("a"), false));
+            assert!(start.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            let id = before + 1;
+            for refused in [
+                manager.rename(id, "b"),
+                manager.pause(id),
+                manager.unpause(id),
+                manager.request(id, Request::Poweroff, true),
+                manager.set_vcpus(id, 2),
+                manager.set_memory(id, 64 << 10),
+                manager.set_max_memory(id, 64 << 10),
+                manager.set_share(id, Some(1), None),
+                manager.set_affinity(id, None, Some(&[0]), None),
+                manager.sysrq(id, 's'),
+                manager.trigger(id, Button::Nmi, 0),
+                manager.update_config(id, config("a")),
+            ] {
+                let words = format!("domain {id} is being built: wait for its start");
+                assert_eq!(refused.unwrap_err().0, words);
+            }
+            assert_ne!(world.guest(id, |guest| guest.flags) & DomainFlags::PAUSED.bits(), 0);
+            manager.rename(before, "b").unwrap();
+            let (started, renamed) = (block_on(start).unwrap(), manager.rename(id, "c"));
+            assert_eq!((started, renamed), (id, Ok(())));
+            block_on(manager.destroy(id)).unwrap();
+        }
+        let mut start = pin!(manager.create(config("a"), false));
+        assert!(start.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(block_on(manager.destroy(before + 2)), Ok(()), "it can be ended");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! guest <──in─── ring <──send── queue, 4 KiB <───────── what they type
 //! ```
 //!
-//! A guest that floods its console costs a ring full, [`TURNS`] times in [`PERIOD_MS`];
+//! A guest that floods its console costs a ring full, [`TURNS`] times in [`PERIOD_NS`];
 //! what it says beyond waits in its ring. What a slow viewer has not seen when the
 //! scroll-back is full is lost, and it is told how much.
 
@@ -31,8 +31,8 @@ const SCROLL_BACK: usize = 64 << 10;
 const INPUT: usize = 4 << 10;
 /// How often the ring is looked at in a period.
 const TURNS: u32 = 30;
-/// Length of a period, ms.
-const PERIOD_MS: u64 = 200;
+/// Length of a period, ns. Each console has its own, as long as it is used.
+const PERIOD_NS: u64 = 200_000_000;
 /// Consoles of domains that are gone, kept until their end is read.
 const CLOSED: usize = 4;
 
@@ -61,6 +61,8 @@ struct Back<R> {
     input: VecDeque<u8>,
     /// How often the ring may be looked at in this period.
     turns: u32,
+    /// When this period began, ns.
+    since: u64,
     /// An event came when it might not be looked at any more.
     late: bool,
     /// Its indices have made no sense, which was reported.
@@ -101,6 +103,28 @@ impl Output {
         text.extend(self.bytes.iter().skip(usize::try_from(seen).unwrap_or(usize::MAX)));
         *cursor = self.end;
         text
+    }
+}
+
+impl<R> Back<R> {
+    /// When the period ends, ns.
+    fn period_ends(&self) -> u64 {
+        self.since.saturating_add(PERIOD_NS)
+    }
+
+    /// Begins another period, if this one is over.
+    fn renew(&mut self, now: u64) {
+        if self.period_ends() <= now {
+            (self.since, self.turns, self.late) = (now, TURNS, false);
+        }
+    }
+
+    /// Takes a turn; whether there was one.
+    fn take_turn(&mut self) -> bool {
+        let due = self.turns > 0;
+        self.turns = self.turns.saturating_sub(1);
+        self.late |= !due;
+        due
     }
 }
 
@@ -193,19 +217,12 @@ impl<E: Environment> Manager<E> {
     /// Serves all consoles; never ends.
     pub async fn serve_consoles(&self) {
         let platform = self.env.platform();
-        let mut period_ends = None;
         loop {
             let now = platform.now_ns();
-            if period_ends.is_some_and(|end| end <= now) {
-                self.next_period();
-                period_ends = None;
-            }
-            // Time matters only while somebody has used it up.
-            if period_ends.is_none() && self.is_any_late() {
-                period_ends = now.checked_add(PERIOD_MS * 1_000_000);
-            }
+            self.look_at_late(now);
             let event = pin!(platform.console_event());
-            match period_ends {
+            // Time matters only while somebody is late.
+            match self.late_until() {
                 None => self.console_event(event.await),
                 Some(end) => {
                     let left = end.saturating_sub(now).div_ceil(1_000_000);
@@ -253,6 +270,7 @@ impl<E: Environment> Manager<E> {
             output: Output::default(),
             input: VecDeque::new(),
             turns: TURNS,
+            since: self.env.platform().now_ns(),
             late: false,
             broken: false,
         };
@@ -289,34 +307,37 @@ impl<E: Environment> Manager<E> {
 
     /// An event at one of Dom0's ports.
     fn console_event(&self, port: RawPort) {
+        let now = self.env.platform().now_ns();
         let due = {
             let mut backs = self.consoles.backs.borrow_mut();
             let Some((domain, back)) = backs.iter_mut().find(|(_, back)| back.port == port) else { return };
-            back.late |= back.turns == 0;
-            let due = back.turns > 0;
-            back.turns = back.turns.saturating_sub(1);
-            due.then_some(*domain)
+            // Turns of a period that is over do not count, late or not.
+            back.renew(now);
+            back.take_turn().then_some(*domain)
         };
         if let Some(domain) = due {
             self.pump(domain);
         }
     }
 
-    fn is_any_late(&self) -> bool {
-        self.consoles.backs.borrow().values().any(|back| back.late)
+    /// When the first of those that came too late has its turn, ns.
+    fn late_until(&self) -> Option<u64> {
+        let backs = self.consoles.backs.borrow();
+        backs.values().filter(|back| back.late).map(Back::period_ends).min()
     }
 
-    /// Begins another period, with those that came too late in the last one.
-    fn next_period(&self) {
-        let late: Vec<DomId> = {
+    /// Looks at those that came too late in a period that is over.
+    fn look_at_late(&self, now: u64) {
+        let due: Vec<DomId> = {
             let mut backs = self.consoles.backs.borrow_mut();
-            let late = backs.iter().filter(|(_, back)| back.late).map(|(domain, _)| *domain).collect();
-            for back in backs.values_mut() {
-                back.turns = if core::mem::take(&mut back.late) { TURNS - 1 } else { TURNS };
-            }
-            late
+            let late = backs.iter_mut().filter(|(_, back)| back.late);
+            late.filter_map(|(domain, back)| {
+                back.renew(now);
+                (!back.late && back.take_turn()).then_some(*domain)
+            })
+            .collect()
         };
-        late.into_iter().for_each(|domain| self.pump(domain));
+        due.into_iter().for_each(|domain| self.pump(domain));
     }
 
     /// Moves bytes of one console, and tells who waits for them.
@@ -441,9 +462,47 @@ mod tests {
             // What is left is looked at in the next period.
             turns(200).await;
             assert!(taken(&world) > TURNS as usize * 2048);
-            assert!(world.now_ms.get() >= start + PERIOD_MS);
+            assert!(world.now_ms.get() >= start + PERIOD_NS / 1_000_000);
             let kept = manager.console_output(flood).await.unwrap();
             assert!(kept.len() < SCROLL_BACK + 64);
+        });
+    }
+
+    #[test]
+    fn events_that_are_rare_never_wait() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("a"), false).await.unwrap();
+            for count in 1..=40 {
+                let now = world.now_ms.get() + 1000;
+                world.now_ms.set(now);
+                world.say(id, b"x");
+                turns(200).await;
+                assert_eq!(world.now_ms.get(), now, "event {count} waited for time to pass");
+                assert_eq!(manager.console_output(id).await.unwrap(), b"x");
+            }
+        });
+    }
+
+    /// An event and the clock, both at the end of a period, do not each begin another one.
+    #[test]
+    fn a_period_that_is_over_is_renewed_once() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(config("flood"), false).await.unwrap();
+            world.guest(id, |guest| guest.ring.borrow_mut().out.extend(vec![b'x'; 1 << 20]));
+            let start = world.now_ms.get();
+            for count in 0..100 {
+                // Half of them in the last ms of a period, half in the first of the next.
+                world.now_ms.set(start + 199 + count / 50);
+                world.ring_event(id);
+                turns(8).await;
+            }
+            let taken = (1 << 20) - world.guest(id, |guest| guest.ring.borrow().out.len());
+            assert_eq!(world.now_ms.get(), start + 200);
+            assert_eq!(taken, 2 * TURNS as usize * 2048);
         });
     }
 

@@ -104,14 +104,23 @@ impl<E: Environment> Manager<E> {
     ///
     /// In words.
     pub(crate) fn check_name_is_free(&self, name: &str, but: Option<DomId>) -> Done {
+        if self.is_name_free(name, but)? {
+            return Ok(());
+        }
+        Err(Failure(format!("a domain named {name:?} exists already")))
+    }
+
+    /// The same as an answer.
+    ///
+    /// # Errors
+    ///
+    /// In words, when nobody knows.
+    pub(crate) fn is_name_free(&self, name: &str, but: Option<DomId>) -> Done<bool> {
         let taken = |id: DomId| Some(id) != but && self.name(id).as_deref() == Some(name);
         let domains = self.hypervisor().domains().map_err(failed)?;
         let starting = self.starting.borrow();
         let mut starts = starting.values().map(|config| config.name.as_str());
-        if starts.any(|start| start == name) || domains.iter().any(|info| taken(info.domain)) {
-            return Err(Failure(format!("a domain named {name:?} exists already")));
-        }
-        Ok(())
+        Ok(!starts.any(|start| start == name) && !domains.iter().any(|info| taken(info.domain)))
     }
 
     /// Builds it by its files; it is paused.

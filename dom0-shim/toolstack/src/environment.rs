@@ -127,6 +127,9 @@ pub trait Registry {
     /// In words.
     fn introduce(&self, domain: DomId, frame: u64, port: RawPort) -> Done;
 
+    /// A domain stopped by itself: watchers of `@releaseDomain` are told. It is served still.
+    fn stopped(&self, domain: DomId);
+
     /// Serves a domain no longer, and keeps nothing of its memory. One that is not served
     /// is fine as well.
     fn release(&self, domain: DomId);

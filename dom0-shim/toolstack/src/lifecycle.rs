@@ -13,16 +13,18 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::future::poll_fn;
+use core::iter;
 use core::pin::pin;
 use core::task::Poll;
 
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use xen_abi::domctl::DomainFlags;
 use xl::toolstack::{DomId, Done, Failure, Reason};
 use xl_config::domain::{Action, DomainConfig};
 
 use crate::create::History;
-use crate::environment::{Environment, Platform};
+use crate::environment::{Environment, Platform, Registry};
 use crate::hypervisor::Hypervisor;
 use crate::inspect;
 use crate::manager::{Manager, Record, failed, of_domain};
@@ -32,6 +34,11 @@ use crate::tree;
 const SOON_NS: u64 = 60_000_000_000;
 /// How often in a row a domain that crashes soon is made anew.
 const MOST_CRASHES: u32 = 5;
+/// Least time between two starts of a domain, ns: one that stops at once, again and again,
+/// leaves the machine to the others.
+const LEAST_AGE_NS: u64 = 1_000_000_000;
+/// How long a younger one waits before it is made anew, ms.
+const PAUSE_MS: u64 = 1000;
 
 impl<E: Environment> Manager<E> {
     /// Looks after domains that stop, and those that others end; never returns.
@@ -73,7 +80,10 @@ impl<E: Environment> Manager<E> {
             record.noticed = true;
             ended.push((info.domain, reason));
         }
-        ended.iter().for_each(|(domain, reason)| self.remember(*domain, *reason));
+        for (domain, reason) in &ended {
+            self.remember(*domain, *reason);
+            self.env.registry().stopped(*domain);
+        }
         self.forget_gone(|domain| infos.iter().any(|info| info.domain == domain));
         self.changed.notify(usize::MAX);
         ended
@@ -140,6 +150,7 @@ impl<E: Environment> Manager<E> {
 
     /// Ends the domain and makes it anew.
     async fn restart(&self, domain: DomId, reason: Reason) -> Done {
+        self.rest(domain).await?;
         let next = self.next(domain, reason);
         self.end(domain).await?;
         let (config, history) = next?;
@@ -148,9 +159,23 @@ impl<E: Environment> Manager<E> {
 
     /// Leaves the domain under another name, and makes it anew.
     async fn restart_beside(&self, domain: DomId, reason: Reason) -> Done {
+        self.rest(domain).await?;
         let (config, history) = self.next(domain, reason)?;
         self.set_aside(domain)?;
         self.start_again(config, history).await
+    }
+
+    /// Waits if the domain was started just now. It is still there meanwhile, so its name
+    /// stays its own. Who destroys it meanwhile wants no restart.
+    async fn rest(&self, domain: DomId) -> Done {
+        let age = self.records.borrow().get(&domain).map(|record| self.age_of(record));
+        if age.is_some_and(|age| age < LEAST_AGE_NS) {
+            self.env.platform().sleep(PAUSE_MS).await;
+        }
+        if self.info(domain)?.flags & DomainFlags::DYING.bits() != 0 {
+            return Err(Failure(String::from("it is being destroyed")));
+        }
+        Ok(())
     }
 
     async fn start_again(&self, config: DomainConfig, history: History) -> Done {
@@ -176,11 +201,20 @@ impl<E: Environment> Manager<E> {
         Ok((config, History { crashes }))
     }
 
-    /// How often in a row it has crashed soon, with this time.
+    /// How often in a row it has crashed soon, with this time. Only one that ran for long
+    /// begins anew: to start again is no sign of health.
     fn crashes(&self, record: &Record, reason: Reason) -> u32 {
-        let age = self.env.platform().now_ns().saturating_sub(record.started_ns);
         let crashed = !matches!(reason, Reason::Poweroff | Reason::Reboot);
-        if crashed && age < SOON_NS { record.history.crashes.saturating_add(1) } else { 0 }
+        if self.age_of(record) < SOON_NS {
+            record.history.crashes.saturating_add(u32::from(crashed))
+        } else {
+            0
+        }
+    }
+
+    /// Time since a domain's start, ns.
+    fn age_of(&self, record: &Record) -> u64 {
+        self.env.platform().now_ns().saturating_sub(record.started_ns)
     }
 
     /// Gives a domain that stays a name with the time in it, another UUID, and none of
@@ -189,7 +223,8 @@ impl<E: Environment> Manager<E> {
         let old = self.info(domain)?.handle;
         let stamp = time_stamp(self.env.platform().wall_seconds());
         let name = self.name(domain).unwrap_or_default();
-        self.name_it(domain, &format!("{name}-{stamp}"))?;
+        let name = self.free_name(domain, &format!("{name}-{stamp}"))?;
+        self.name_it(domain, &name)?;
         let uuid = self.new_uuid();
         self.hypervisor().set_handle(domain, uuid).map_err(|error| of_domain(domain, error))?;
         tree::change_uuid(self.env.registry(), domain, &old, &uuid)?;
@@ -199,6 +234,18 @@ impl<E: Environment> Manager<E> {
             record.next = None;
         }
         Ok(())
+    }
+
+    /// `wanted`, or with `-2`, `-3`, ... behind it where others have that name: some domains
+    /// are set aside within a minute.
+    fn free_name(&self, domain: DomId, wanted: &str) -> Done<String> {
+        let others = (2_u64..).map(|number| format!("{wanted}-{number}"));
+        for name in iter::once(String::from(wanted)).chain(others) {
+            if self.is_name_free(&name, Some(domain))? {
+                return Ok(name);
+            }
+        }
+        Err(Failure(format!("all names that begin with {wanted:?} are taken")))
     }
 
     /// Domains beside Dom0, by number.
@@ -253,6 +300,9 @@ mod tests {
     const REASONS: [(u32, Reason); 4] =
         [(0, Reason::Poweroff), (1, Reason::Reboot), (3, Reason::Crash), (4, Reason::Watchdog)];
 
+    /// Turns in which a domain waits, ends and is made anew.
+    const RESTART: usize = 400;
+
     /// A domain for which each reason has this action.
     fn acting(action: Action) -> DomainConfig {
         DomainConfig {
@@ -282,7 +332,7 @@ mod tests {
                     let id = manager.create(acting(action), false).await.unwrap();
                     world.stop(id, code);
                     assert_eq!(manager.stopped(id).await, Some(reason));
-                    turns(200).await;
+                    turns(RESTART).await;
                 });
                 let domains = manager.domains().unwrap();
                 let names: Vec<_> =
@@ -297,6 +347,23 @@ mod tests {
         }
     }
 
+    /// LIF-23: the clock of a test stands still within one minute.
+    #[test]
+    fn domains_that_are_set_aside_at_the_same_time_have_different_names() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            manager.create(acting(Action::RenameRestart), false).await.unwrap();
+            for id in 1..=3 {
+                world.stop(id, 1);
+                turns(RESTART).await;
+            }
+        });
+        let domains = manager.domains().unwrap();
+        let names: Vec<_> = domains[1..].iter().map(|domain| domain.name.as_str()).collect();
+        assert_eq!(names, ["a-20261122T2210Z", "a-20261122T2210Z-2", "a-20261122T2210Z-3", "a"]);
+    }
+
     #[test]
     fn reasons_without_an_action_of_their_own() {
         for (code, left) in [(2, 1), (5, 0), (17, 0)] {
@@ -306,10 +373,25 @@ mod tests {
                 let id = manager.create(config("a"), false).await.unwrap();
                 world.stop(id, code);
                 manager.stopped(id).await;
-                turns(200).await;
+                turns(RESTART).await;
             });
             assert_eq!(world.ids().len(), left, "reason {code}");
         }
+    }
+
+    #[test]
+    fn who_watches_for_ends_hears_of_each_domain_that_stops_once() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let preserved = manager.create(acting(Action::Preserve), false).await.unwrap();
+            let destroyed = manager.create(config("b"), false).await.unwrap();
+            world.stop(preserved, 3);
+            turns(RESTART).await;
+            world.stop(destroyed, 0);
+            turns(RESTART).await;
+            assert_eq!(*world.stopped.borrow(), [preserved, destroyed]);
+        });
     }
 
     /// T-77, LIF-16: a restart is made from what the domain was made from; UUID and name
@@ -325,7 +407,7 @@ mod tests {
             manager.set_share(id, Some(1000), None).unwrap();
             world.stop(id, 1);
             manager.stopped(id).await;
-            turns(200).await;
+            turns(RESTART).await;
             let (new, config) = (world.ids()[0], manager.config(world.ids()[0]).unwrap());
             assert_ne!(new, id);
             assert_eq!((config.uuid, config.name.as_str()), (uuid, "a"));
@@ -349,7 +431,7 @@ mod tests {
             assert_eq!(world.guest(id, |guest| guest.share.0), 256, "at once nothing changes");
             world.stop(id, 1);
             manager.stopped(id).await;
-            turns(200).await;
+            turns(RESTART).await;
             let new = world.ids()[0];
             assert_eq!(world.guest(new, |guest| guest.share.0), 700);
             assert_eq!(manager.config(new).unwrap().uuid, uuid);
@@ -365,14 +447,69 @@ mod tests {
             manager.create(acting(Action::Restart), false).await.unwrap();
             for _ in 0..MOST_CRASHES {
                 world.stop(world.ids()[0], 3);
-                turns(200).await;
+                turns(RESTART).await;
                 assert_eq!(world.ids().len(), 1);
             }
             world.stop(world.ids()[0], 3);
-            turns(200).await;
+            turns(RESTART).await;
         });
         assert!(world.logged("it has crashed 6 times in a row"));
         world.assert_empty("after too many crashes");
+    }
+
+    #[test]
+    fn a_reboot_between_crashes_does_not_make_them_good() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            manager.create(acting(Action::Restart), false).await.unwrap();
+            for code in [3, 1].into_iter().cycle().take(2 * MOST_CRASHES as usize) {
+                world.stop(world.ids()[0], code);
+                turns(RESTART).await;
+                assert_eq!(world.ids().len(), 1);
+            }
+            world.stop(world.ids()[0], 3);
+            turns(RESTART).await;
+        });
+        assert!(world.logged("it has crashed 6 times in a row"));
+        world.assert_empty("after too many crashes");
+    }
+
+    #[test]
+    fn a_domain_that_stops_at_once_waits_for_its_restart() {
+        for (action, wait) in [(Action::Restart, 1000), (Action::RenameRestart, 1000), (Action::Restart, 0)] {
+            let world = World::new();
+            let manager = Manager::new(&world).unwrap();
+            let age = 1000 - wait;
+            run(&manager, async {
+                let id = manager.create(acting(action), false).await.unwrap();
+                world.now_ms.set(world.now_ms.get() + age);
+                let start = world.now_ms.get();
+                world.stop(id, 1);
+                turns(8).await;
+                let taken = manager.create(config("a"), false).await.unwrap_err();
+                assert!(taken.0.contains("exists already"), "the name is kept: {taken}");
+                turns(RESTART).await;
+                assert!(world.logged("has started again"));
+                // An end takes some slices of 1 ms beside.
+                assert!((wait..wait + 10).contains(&(world.now_ms.get() - start)), "{action:?} {age}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_domain_that_is_destroyed_while_it_waits_is_not_made_anew() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        run(&manager, async {
+            let id = manager.create(acting(Action::Restart), false).await.unwrap();
+            world.stop(id, 1);
+            turns(8).await;
+            manager.destroy(id).await.unwrap();
+            turns(RESTART).await;
+        });
+        assert!(!world.logged("has started again"));
+        world.assert_empty("after a destroy before the restart");
     }
 
     #[test]
@@ -384,7 +521,7 @@ mod tests {
             for _ in 0..=MOST_CRASHES {
                 world.now_ms.set(world.now_ms.get() + 61_000);
                 world.stop(world.ids()[0], 3);
-                turns(200).await;
+                turns(RESTART).await;
             }
         });
         assert_eq!(world.ids().len(), 1);
@@ -399,7 +536,7 @@ mod tests {
             world.files.borrow_mut().clear();
             world.stop(id, 1);
             assert_eq!(manager.stopped(id).await, Some(Reason::Reboot));
-            turns(200).await;
+            turns(RESTART).await;
         });
         assert!(world.logged("restart failed: kernel: no such file"), "{:?}", world.log.borrow());
         world.assert_empty("after a restart that failed");
@@ -414,7 +551,7 @@ mod tests {
             let b = manager.create(config("b"), false).await.unwrap();
             world.stop(a, 1);
             world.stop(b, 1);
-            turns(200).await;
+            turns(RESTART).await;
         });
         assert_eq!(world.most_building.get(), 2);
         assert_eq!(world.ids(), [3, 4]);
@@ -429,7 +566,7 @@ mod tests {
             let id = manager.create(config("a"), false).await.unwrap();
             let record = manager.records.borrow_mut().remove(&id);
             world.stop(id, 0);
-            turns(200).await;
+            turns(RESTART).await;
             assert_eq!(world.ids(), [id]);
             manager.records.borrow_mut().extend(record.map(|record| (id, record)));
         });

@@ -115,6 +115,8 @@ pub(crate) struct World {
     next: Cell<DomId>,
     pub(crate) nodes: RefCell<BTreeMap<String, Node>>,
     pub(crate) introduced: RefCell<BTreeMap<DomId, (u64, RawPort)>>,
+    /// Domains that XenStore heard to have stopped.
+    pub(crate) stopped: RefCell<Vec<DomId>>,
     pub(crate) files: RefCell<BTreeMap<String, Vec<u8>>>,
     /// Dom0's ports, each with its domain.
     pub(crate) ports: RefCell<BTreeMap<RawPort, DomId>>,
@@ -145,6 +147,7 @@ impl World {
             next: Cell::new(1),
             nodes: RefCell::default(),
             introduced: RefCell::default(),
+            stopped: RefCell::default(),
             files: RefCell::new(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect()),
             ports: RefCell::default(),
             next_port: Cell::new(1),
@@ -300,6 +303,27 @@ pub(crate) async fn turns(turns: usize) {
     }
 }
 
+/// A domain that is being built, gone when this is dropped before it is finished.
+struct Unfinished<'a> {
+    world: &'a World,
+    id: Option<DomId>,
+}
+
+impl Unfinished<'_> {
+    fn finish(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.world.building.set(self.world.building.get() - 1);
+        if let Some(id) = self.id {
+            self.world.guests.borrow_mut().remove(&id);
+        }
+    }
+}
+
 impl Environment for &World {
     type Hypervisor = World;
     type Platform = World;
@@ -330,10 +354,6 @@ impl Hypervisor for World {
         self.step("build")?;
         self.building.set(self.building.get() + 1);
         self.most_building.set(self.most_building.get().max(self.building.get()));
-        for _ in 0..4 {
-            pause().await;
-        }
-        self.building.set(self.building.get() - 1);
         let id = self.next.get();
         self.next.set(id + 1);
         let guest = Guest {
@@ -347,6 +367,11 @@ impl Hypervisor for World {
             ..Guest::default()
         };
         self.guests.borrow_mut().insert(id, guest);
+        let unfinished = Unfinished { world: self, id: Some(id) };
+        for _ in 0..4 {
+            pause().await;
+        }
+        unfinished.finish();
         Ok(Built { id, console: 100, store: 101 })
     }
 
@@ -677,6 +702,11 @@ impl Registry for World {
         self.step("introduce").map_err(|error| Failure(error.to_string()))?;
         self.introduced.borrow_mut().insert(domain, (frame, port));
         Ok(())
+    }
+
+    fn stopped(&self, domain: DomId) {
+        assert!(self.introduced.borrow().contains_key(&domain), "it is not served");
+        self.stopped.borrow_mut().push(domain);
     }
 
     fn release(&self, domain: DomId) {
