@@ -26,7 +26,7 @@ mod copy;
 use alloc::sync::Arc;
 use hv_arch::confines::page::SharedPage;
 use hv_arch::confines::{Confines, Shootdown};
-use hv_arch::frames::FrameRef;
+use hv_arch::frames::{self, FrameRef};
 use hv_arch::sync::{Lock, Rank};
 use hv_core::addr::{Gfn, Mfn, PAGE_SHIFT};
 use hv_core::ept::{PageType, Progress, Rights};
@@ -196,7 +196,7 @@ pub fn map<'a>(
     let (uses, access) = uses_of(op.flags)?;
     let granter = DomId::new(op.dom).and_then(domains::find).ok_or(GrantResult::BadDomain)?;
     let gfn = gfn_of(op.host_addr);
-    let handle = domain.grants().maptrack.lock().reserve().map_err(|_| GrantResult::NoSpace)?;
+    let handle = reserve(domain)?;
     let table = &granter.grants().table;
     let made = table.pin(&granter, op.gref, domain.id(), access, uses).and_then(|frame| {
         let mfn = frame.mfn();
@@ -227,6 +227,12 @@ pub fn map<'a>(
             Err(error)
         }
     }
+}
+
+/// A handle. For those of a DomU the hypervisor's heap does not take what is kept for itself.
+fn reserve(domain: &Domain) -> Result<u32, GrantResult> {
+    let may_grow = || domain.is_privileged() || frames::has_reserve();
+    domain.grants().maptrack.lock().reserve(may_grow).map_err(|_| GrantResult::NoSpace)
 }
 
 /// Who is to use it, and how.
