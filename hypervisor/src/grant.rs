@@ -186,14 +186,18 @@ pub struct Mapped {
 ///
 /// # Errors
 ///
-/// `GNTST_bad_gntref`: nobody is to use it, or no such entry. `GNTST_general_error`: flags of PV guests; not granted; a
-/// place where it cannot stand. `GNTST_bad_domain`, `GNTST_no_space`, `GNTST_bad_page`. Nothing is mapped then.
+/// `GNTST_bad_gntref`: nobody is to use it, or no such entry. `GNTST_general_error`: flags of PV guests; for devices, of
+/// which only Dom0 has any; not granted; a place where it cannot stand. `GNTST_bad_domain`, `GNTST_no_space`, `GNTST_bad_page`. Nothing is mapped then.
 pub fn map<'a>(
     domain: &'a Arc<Domain>,
     op: &GnttabMapGrantRef,
     shootdown: &mut Shootdown<'a>,
 ) -> Result<Mapped, GrantResult> {
     let (uses, access) = uses_of(op.flags)?;
+    // Without an IOMMU it is of use only to who has devices.
+    if uses.contains(Uses::DEVICE) && !domain.is_privileged() {
+        return Err(GrantResult::GeneralError);
+    }
     let granter = DomId::new(op.dom).and_then(domains::find).ok_or(GrantResult::BadDomain)?;
     let gfn = gfn_of(op.host_addr);
     let handle = reserve(domain)?;
