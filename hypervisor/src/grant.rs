@@ -187,7 +187,8 @@ pub struct Mapped {
 /// # Errors
 ///
 /// `GNTST_bad_gntref`: nobody is to use it, or no such entry. `GNTST_general_error`: flags of PV guests; for devices, of
-/// which only Dom0 has any; not granted; a place where it cannot stand. `GNTST_bad_domain`, `GNTST_no_space`, `GNTST_bad_page`. Nothing is mapped then.
+/// which only Dom0 has any; not granted; a place where it cannot stand. `GNTST_bad_domain`, `GNTST_no_space`,
+/// `GNTST_bad_page`. Nothing is mapped then.
 pub fn map<'a>(
     domain: &'a Arc<Domain>,
     op: &GnttabMapGrantRef,
