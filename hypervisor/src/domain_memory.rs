@@ -235,8 +235,9 @@ impl DomainMemory {
                 Ok(()) => done += size.frames(),
                 Err(MemoryError::OutOfFrames) if size > Order::FRAME => largest = smaller(size),
                 Err(error) => {
-                    self.undo(confines, gfn, done);
-                    self.give_back(order.frames(), claimed);
+                    let removed = self.undo(confines, gfn, done);
+                    // Who took the others out meanwhile has counted them; what could not be taken out stays counted.
+                    self.give_back(order.frames().saturating_sub(done).saturating_add(removed), claimed);
                     return Err(error);
                 }
             }
@@ -251,7 +252,8 @@ impl DomainMemory {
             let at = offset(gfn, done)?;
             let size = page_order(at, order.frames() - done);
             if let Err(error) = confines.restore(at, size) {
-                self.undo(confines, gfn, done);
+                // Dom0's frames stay its own: nothing to be counted.
+                let _removed = self.undo(confines, gfn, done);
                 return Err(error.into());
             }
             done += size.frames();
@@ -259,11 +261,19 @@ impl DomainMemory {
         Ok(())
     }
 
-    fn undo(&self, confines: &Confines, gfn: Gfn, frames: u64) {
+    /// Takes out what is still there of `frames` frames; returns how many that were.
+    fn undo(&self, confines: &Confines, gfn: Gfn, frames: u64) -> u64 {
         let mut shootdown = Shootdown::new(confines);
-        // They have just been put there; who takes them out at the same time counts.
-        let _removed = take_out(confines, gfn, frames, &mut shootdown);
+        let (mut done, mut removed) = (0_u64, 0_u64);
+        while done < frames {
+            let Ok(at) = offset(gfn, done) else { break };
+            let (some, result) = take_out(confines, at, frames - done, &mut shootdown);
+            removed = removed.saturating_add(some);
+            // Another vcpu was first with that one.
+            done = done.saturating_add(some).saturating_add(u64::from(result.is_err()));
+        }
         shootdown.complete();
+        removed
     }
 
     /// Takes 2^`order` frames of RAM at `gfn` out; they are freed by `shootdown`.

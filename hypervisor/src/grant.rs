@@ -26,7 +26,7 @@ mod copy;
 use alloc::sync::Arc;
 use hv_arch::confines::page::SharedPage;
 use hv_arch::confines::{Confines, Shootdown};
-use hv_arch::frames::FrameRef;
+use hv_arch::frames::{self, FrameRef};
 use hv_arch::sync::{Lock, Rank};
 use hv_core::addr::{Gfn, Mfn, PAGE_SHIFT};
 use hv_core::ept::{PageType, Progress, Rights};
@@ -186,17 +186,22 @@ pub struct Mapped {
 ///
 /// # Errors
 ///
-/// `GNTST_bad_gntref`: nobody is to use it, or no such entry. `GNTST_general_error`: flags of PV guests; not granted; a
-/// place where it cannot stand. `GNTST_bad_domain`, `GNTST_no_space`, `GNTST_bad_page`. Nothing is mapped then.
+/// `GNTST_bad_gntref`: nobody is to use it, or no such entry. `GNTST_general_error`: flags of PV guests; for devices, of
+/// which only Dom0 has any; not granted; a place where it cannot stand. `GNTST_bad_domain`, `GNTST_no_space`,
+/// `GNTST_bad_page`. Nothing is mapped then.
 pub fn map<'a>(
     domain: &'a Arc<Domain>,
     op: &GnttabMapGrantRef,
     shootdown: &mut Shootdown<'a>,
 ) -> Result<Mapped, GrantResult> {
     let (uses, access) = uses_of(op.flags)?;
+    // Without an IOMMU it is of use only to who has devices.
+    if uses.contains(Uses::DEVICE) && !domain.is_privileged() {
+        return Err(GrantResult::GeneralError);
+    }
     let granter = DomId::new(op.dom).and_then(domains::find).ok_or(GrantResult::BadDomain)?;
     let gfn = gfn_of(op.host_addr);
-    let handle = domain.grants().maptrack.lock().reserve().map_err(|_| GrantResult::NoSpace)?;
+    let handle = reserve(domain)?;
     let table = &granter.grants().table;
     let made = table.pin(&granter, op.gref, domain.id(), access, uses).and_then(|frame| {
         let mfn = frame.mfn();
@@ -227,6 +232,12 @@ pub fn map<'a>(
             Err(error)
         }
     }
+}
+
+/// A handle. For those of a DomU the hypervisor's heap does not take what is kept for itself.
+fn reserve(domain: &Domain) -> Result<u32, GrantResult> {
+    let may_grow = || domain.is_privileged() || frames::has_reserve();
+    domain.grants().maptrack.lock().reserve(may_grow).map_err(|_| GrantResult::NoSpace)
 }
 
 /// Who is to use it, and how.

@@ -81,6 +81,7 @@ mod memory_limit;
 mod memory_map;
 mod memory_of_the_domain;
 mod memory_op_refuses;
+mod memory_populate_races;
 mod memory_tables_are_limited;
 mod msr_efer;
 mod msr_of_system_calls;
@@ -197,6 +198,7 @@ pub const ALL: &[Test] = &[
     memory_map::TEST,
     memory_of_the_domain::TEST,
     memory_op_refuses::TEST,
+    memory_populate_races::TEST,
     memory_tables_are_limited::TEST,
     msr_efer::TEST,
     msr_of_system_calls::TEST,

@@ -151,6 +151,12 @@ pub(crate) fn allocate_table() -> Result<OwnFrames, OutOfFrames> {
     OwnFrames::allocate(Order::FRAME, Reach::Anywhere, Use::PageTable)
 }
 
+/// Whether there is more than what is kept for the hypervisor's heap, so that it may grow for a DomU.
+#[must_use]
+pub fn has_reserve() -> bool {
+    BUDDY.lock().as_ref().is_some_and(|buddy| check_reserve(buddy, Order::FRAME).is_ok())
+}
+
 fn check_reserve(buddy: &Buddy<'_>, order: Order) -> Result<(), OutOfFrames> {
     let left = buddy.counts().free().checked_sub(order.frames());
     if left.is_some_and(|left| left >= RESERVE) { Ok(()) } else { Err(OutOfFrames { unscrubbed: 0 }) }

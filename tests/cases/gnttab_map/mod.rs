@@ -1,12 +1,15 @@
 //! Granted frames are mapped and unmapped as their granter says, and nothing else is.
 
 use guest_rt::hypercall;
+use guest_rt::paging::Page;
 use guest_rt::window::Window as Kernel;
+use xen_abi::errno::Errno;
 use xen_abi::grant_table::{
     GnttabMapGrantRef, GnttabUnmapAndReplace, GnttabUnmapGrantRef, GrantFlags, GrantResult, GrantTableOp,
     GrantType, MapFlags,
 };
-use xen_abi::memory::{MemoryOp, RemoveFromPhysmap};
+use xen_abi::handle::GuestHandle;
+use xen_abi::memory::{GrantTableFrames, MemAcquireResource, MemoryOp, RemoveFromPhysmap, Resource};
 use xen_abi::xen::DOMID_SELF;
 use xen_control::foreign::Mapping;
 use zerocopy::FromZeros;
@@ -63,6 +66,7 @@ fn run(controller: &Controller) -> Check {
     devices(&fixture)?;
     replaced(&fixture)?;
     batches(&fixture)?;
+    past_the_table(domain.id())?;
     drop(fixture);
     domain.destroy()
 }
@@ -224,6 +228,29 @@ fn batches(fixture: &Fixture<'_>) -> Check {
         let first = index < unmaps.len() / 2;
         let expected = if first { GrantResult::Okay } else { GrantResult::BadHandle };
         ensure_eq!(grants::status(unmap.status), expected, "unmap {index}");
+    }
+    Ok(())
+}
+
+/// Who asks for more of a table than there may be gets nothing of it.
+fn past_the_table(domid: u16) -> Check {
+    let page = Page::new();
+    page.write_u32(0, 42)?;
+    let mut argument = MemAcquireResource {
+        domid,
+        kind: Resource::GrantTable.get(),
+        id: GrantTableFrames::Shared.get(),
+        ..MemAcquireResource::new_zeroed()
+    };
+    ensure_eq!(hypercall::memory_op(MemoryOp::AcquireResource, &mut argument), Ok(0), "size of the table");
+    let most = argument.nr_frames;
+    let mut places = alloc::vec![page.frame(); most as usize + 1];
+    for (frame, nr_frames) in [(0, most + 1), (1, most), (most.into(), 1), (u64::from(u32::MAX), 1)] {
+        let frame_list = GuestHandle::new(places.as_mut_ptr() as u64);
+        let mut argument = MemAcquireResource { nr_frames, frame, frame_list, ..argument };
+        let answer = hypercall::memory_op(MemoryOp::AcquireResource, &mut argument);
+        ensure_eq!(answer, Err(Errno::EINVAL), "{nr_frames} of {most} frames from {frame} on");
+        ensure_eq!(page.read_u32(0), Ok(42), "the page where the first one was to be");
     }
     Ok(())
 }

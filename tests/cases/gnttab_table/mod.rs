@@ -6,7 +6,7 @@ use xen_abi::errno::Errno;
 use xen_abi::grant_table::{
     CacheFlushOp, GnttabCacheFlush, GnttabCacheTarget, GnttabDumpTable, GnttabGetStatusFrames,
     GnttabGetVersion, GnttabQuerySize, GnttabSetVersion, GnttabSetupTable, GnttabSwapGrantRef,
-    GnttabTransfer, GrantResult, GrantTableOp,
+    GnttabTransfer, GrantResult, GrantTableOp, MapFlags,
 };
 use xen_abi::handle::GuestHandle;
 use xen_abi::xen::DOMID_SELF;
@@ -43,6 +43,7 @@ fn run(_: &Guest) -> Check {
     transfer()?;
     cache_flush(&entries)?;
     read_only(&entries)?;
+    devices(&entries)?;
     // Nobody's memory but its own is behind its table's frame.
     for index in [MOST.into(), 1 << 31, 1 << 32, u64::MAX] {
         ensure_eq!(put_table(index, HOLE), Err(Errno::EINVAL), "frame {index:#x} of the table");
@@ -249,4 +250,19 @@ fn read_only(entries: &OwnEntries) -> Check {
     unmap_ok(mapped.handle, HOLE)?;
     ensure_eq!(view.read(8)?, 0xff, "what is read when it is unmapped");
     Ok(())
+}
+
+/// It has none.
+fn devices(entries: &OwnEntries) -> Check {
+    let page = Page::new();
+    entries.set(10, PERMIT, own_id(), u32::try_from(page.frame()).unwrap_or(0))?;
+    let before = entries.header(10)?;
+    let device = MapFlags::DEVICE_MAP.bits();
+    for flags in [device, device | HOST, device | HOST_READ] {
+        let op = map(own_id(), 10, flags, HOLE)?;
+        ensure_eq!(status(op.status), GrantResult::GeneralError, "map with flags {flags}");
+        ensure_eq!(op.dev_bus_addr, 0, "machine address for flags {flags}");
+        ensure_eq!(entries.header(10)?, before, "the entry after flags {flags}");
+    }
+    entries.set(10, 0, 0, 0)
 }

@@ -17,7 +17,7 @@ const SLICE: u32 = 16;
 /// End of the list of free handles.
 const NONE: u32 = u32::MAX;
 
-/// All handles are in use, or there is no memory for more.
+/// All handles are in use, or there is no memory for more that the domain may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoHandle;
 
@@ -58,14 +58,14 @@ impl<M> Maptrack<M> {
         Self { frames: Vec::new(), free: NONE, most_frames: frames }
     }
 
-    /// A handle for a mapping that is about to be made.
+    /// A handle for a mapping that is about to be made. `may_grow` is asked before memory is allocated.
     ///
     /// # Errors
     ///
     /// [`NoHandle`].
-    pub fn reserve(&mut self) -> Result<u32, NoHandle> {
+    pub fn reserve(&mut self, may_grow: impl FnOnce() -> bool) -> Result<u32, NoHandle> {
         if self.free == NONE {
-            return self.extend();
+            return self.extend(may_grow);
         }
         let handle = self.free;
         let slot = self.slot(handle).ok_or(NoHandle)?;
@@ -75,9 +75,9 @@ impl<M> Maptrack<M> {
         Ok(handle)
     }
 
-    fn extend(&mut self) -> Result<u32, NoHandle> {
+    fn extend(&mut self, may_grow: impl FnOnce() -> bool) -> Result<u32, NoHandle> {
         if self.frames.last().is_none_or(|last| last.len() == PER_FRAME as usize) {
-            if self.frames.len() >= self.most_frames as usize {
+            if self.frames.len() >= self.most_frames as usize || !may_grow() {
                 return Err(NoHandle);
             }
             let mut frame = Vec::new();

@@ -207,9 +207,9 @@ fn a_table_grows_to_its_limit_or_not_at_all() {
 #[test]
 fn handles_are_used_again_and_end_at_the_limit() {
     let mut track = Maptrack::new(2);
-    let all: Vec<u32> = (0..512).map(|_| track.reserve().unwrap()).collect();
+    let all: Vec<u32> = (0..512).map(|_| track.reserve(|| true).unwrap()).collect();
     assert_eq!(all, (0..512).collect::<Vec<u32>>());
-    assert_eq!(track.reserve(), Err(NoHandle));
+    assert_eq!(track.reserve(|| true), Err(NoHandle));
     track.fill(300, 'a');
     track.fill(301, 'b');
     track.fill(300, 'c');
@@ -223,15 +223,28 @@ fn handles_are_used_again_and_end_at_the_limit() {
     assert_eq!(track.take(300), None);
     track.release(300);
     track.release(300);
-    assert_eq!((track.reserve(), track.reserve()), (Ok(300), Err(NoHandle)));
-    assert_eq!(Maptrack::<()>::new(0).reserve(), Err(NoHandle));
+    assert_eq!((track.reserve(|| true), track.reserve(|| true)), (Ok(300), Err(NoHandle)));
+    assert_eq!(Maptrack::<()>::new(0).reserve(|| true), Err(NoHandle));
+}
+
+#[test]
+fn without_leave_to_grow_only_free_handles_are_given() {
+    let mut track = Maptrack::<char>::new(2);
+    assert_eq!(track.reserve(|| false), Err(NoHandle));
+    // What is allocated is used up without asking.
+    assert_eq!((track.reserve(|| true), track.reserve(|| false)), (Ok(0), Ok(1)));
+    let rest: Vec<u32> = (2..256).map(|_| track.reserve(|| false).unwrap()).collect();
+    assert_eq!((rest.last(), track.reserve(|| false)), (Some(&255), Err(NoHandle)));
+    track.release(7);
+    assert_eq!((track.reserve(|| false), track.reserve(|| false)), (Ok(7), Err(NoHandle)));
+    assert_eq!(track.reserve(|| true), Ok(256));
 }
 
 #[test]
 fn mappings_are_found_and_taken_out_at_the_end() {
     let mut track = Maptrack::new(64);
     for number in 0..10_000_u32 {
-        let handle = track.reserve().unwrap();
+        let handle = track.reserve(|| true).unwrap();
         if number % 2 == 0 {
             track.fill(handle, number);
         }
@@ -243,5 +256,5 @@ fn mappings_are_found_and_taken_out_at_the_end() {
     assert_eq!(track.find(u32::MAX, |_| true), Search::Nothing);
     let left: Vec<u32> = core::iter::from_fn(|| track.pop()).collect();
     assert_eq!(left.len(), 5_000);
-    assert_eq!(track.reserve(), Ok(0));
+    assert_eq!(track.reserve(|| true), Ok(0));
 }

@@ -91,17 +91,21 @@ fn one_chunk(
     let place = |list: &MemoryReservation, extent: u64| {
         Gfn::new(request.item(list.extent_start, extent)?).ok_or(Errno::EINVAL)
     };
-    let given = (0..chunks.inputs).map(|i| place(input, chunk * chunks.inputs + i));
-    let given = given.collect::<Result<Vec<_>, _>>()?;
+    let mut given = with_room(chunks.inputs)?;
+    for extent in 0..chunks.inputs {
+        given.push(place(input, chunk * chunks.inputs + extent)?);
+    }
     let size = Order::new(input.extent_order).ok_or(Errno::EINVAL)?;
     if !given.iter().all(|&gfn| is_ram(domain, gfn, size)) {
         return Err(Errno::EINVAL);
     }
     let reach = reservation::reach(output.mem_flags).ok_or(Errno::EINVAL)?;
     let order = Order::new(output.extent_order).ok_or(Errno::EINVAL)?;
-    let fresh =
-        (0..chunks.outputs).map(|_| DomainFrames::allocate(domain.id(), order, reach, Scrubbing::AtOnce));
-    let fresh = fresh.collect::<Result<Vec<_>, _>>().map_err(|_| Errno::ENOMEM)?;
+    let mut fresh = with_room(chunks.outputs)?;
+    for _ in 0..chunks.outputs {
+        let frames = DomainFrames::allocate(domain.id(), order, reach, Scrubbing::AtOnce);
+        fresh.push(frames.map_err(|_| Errno::ENOMEM)?);
+    }
     give(domain, &given, size)?;
     // The frames were counted when they were given: no limit is in the way.
     let mut lost = (Ok(()), 0);
@@ -115,6 +119,14 @@ fn one_chunk(
     }
     domain.memory().lose(lost.1);
     lost.0
+}
+
+/// An empty list for `count` items. What a guest asks for must not end the hypervisor when its heap is full.
+fn with_room<T>(count: u64) -> Result<Vec<T>, Errno> {
+    let mut list = Vec::new();
+    let count = usize::try_from(count).map_err(|_| Errno::ENOMEM)?;
+    list.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+    Ok(list)
 }
 
 /// Whether all of the extent is RAM.

@@ -3,6 +3,7 @@
 use core::mem::offset_of;
 
 use alloc::sync::Arc;
+use hv_arch::confines::page::SharedPage;
 use hv_arch::confines::{Confines, Shootdown};
 use hv_core::addr::Gfn;
 use hv_core::ept::PageType;
@@ -50,6 +51,9 @@ pub fn acquire(request: &Request<'_, '_, '_>) -> Reply {
     if request.start >= u64::from(wanted.nr_frames) || u64::from(wanted.nr_frames) > MOST_EXTENTS {
         return Err(Errno::EINVAL);
     }
+    // Whatever the table does not have is refused before anything is mapped.
+    let end = end.and_then(|end| u32::try_from(end).ok()).ok_or(Errno::EINVAL)?;
+    domain.grants().grow(domain.id(), end).map_err(|_| Errno::EINVAL)?;
     let mut shootdown = Shootdown::new(request.caller().confines());
     let reply = each(request, &wanted, &domain, &mut shootdown);
     shootdown.complete();
@@ -68,22 +72,21 @@ fn each<'a>(
             return Ok(request.again(extent));
         }
         let index = u32::try_from(wanted.frame + extent).map_err(|_| Errno::EINVAL)?;
+        let page = domain.grants().page(domain.id(), index)?;
         let gfn = request.item(wanted.frame_list, extent)?;
-        put(request.caller(), domain, index, gfn, shootdown)
+        put(request.caller(), &page, gfn, shootdown)
             .map_err(|error| if extent == 0 { error } else { Errno::EIO })?;
     }
     Ok(Answer::Value(0))
 }
 
-/// Maps frame `index` of the grant table at `gfn` of the caller.
+/// Maps a frame of the grant table at `gfn` of the caller.
 fn put<'a>(
     caller: &'a Arc<Domain>,
-    domain: &Arc<Domain>,
-    index: u32,
+    page: &SharedPage,
     gfn: u64,
     shootdown: &mut Shootdown<'a>,
 ) -> Result<(), Errno> {
-    let page = domain.grants().page(domain.id(), index)?;
     let frame = page.frame().again().ok_or(Errno::EBUSY)?;
     let gfn = Gfn::new(gfn).ok_or(Errno::EINVAL)?;
     let confines: &'a Confines = caller.confines();

@@ -237,7 +237,7 @@ impl World {
 
     fn map(&mut self, mapper: u16, mapping: Mapping) {
         let full = self.model.handles.keys().filter(|key| key.0 == mapper).count() == 256;
-        let reserved = self.tracks[usize::from(mapper)].reserve();
+        let reserved = self.tracks[usize::from(mapper)].reserve(|| true);
         assert_eq!(reserved.is_err(), full);
         let Ok(handle) = reserved else { return };
         assert!(!self.model.handles.contains_key(&(mapper, handle)));
