@@ -210,4 +210,9 @@ impl toolstack::Registry for Store<'_> {
         self.server.borrow_mut().release(domain);
         self.deliver();
     }
+
+    fn stopped(&self, domain: DomId) {
+        self.server.borrow_mut().stopped(domain);
+        self.deliver();
+    }
 }

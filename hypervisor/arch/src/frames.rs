@@ -364,8 +364,9 @@ pub(crate) unsafe fn copy_inside(
     if !inside(from) || !inside(at) {
         return false;
     }
+    let (source, target) = (source.wrapping_add(from), target.wrapping_add(at));
     // SAFETY: inside the frames by the check.
-    unsafe { memory::copy_between_guests(source.add(from), target.add(at), len) };
+    unsafe { memory::copy_between_guests(source, target, len) };
     true
 }
 

@@ -54,8 +54,8 @@ pub enum Effect {
     EndOfInterrupt(Vector),
     /// Ask [`Vlapic::next_deadline`] again.
     TimerChanged,
-    /// It was enabled by software: vectors that came before are lost, and levels that still
-    /// stand have to be raised again.
+    /// It is enabled by software, perhaps from now on: vectors that came before are lost, and
+    /// what still stands has to be raised again.
     Enabled,
 }
 
@@ -551,10 +551,10 @@ impl<P: ApicPage> Vlapic<P> {
     /// Masks the LVT when the guest disables the APIC (SDM "Local APIC State
     /// After It Has Been Software Disabled").
     fn write_svr(&mut self, value: u32) -> Effect {
-        let was_enabled = self.enabled();
         self.page.store(Reg::SVR, value);
         if value & SVR_ENABLED != 0 {
-            return if was_enabled { Effect::None } else { Effect::Enabled };
+            // Whether it was off cannot be told: a CPU with APICv has written the page already.
+            return Effect::Enabled;
         }
         for lvt in LVTS {
             self.store_lvt(lvt, self.page.load(lvt));
