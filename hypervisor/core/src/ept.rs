@@ -308,6 +308,10 @@ impl Ept {
         let slot = self.find(memory, extent.gfn, run.level);
         match slot.entry.content() {
             Content::Page(_) => Err(MapError::AlreadyMapped),
+            Content::Empty if slot.level == run.level && run.count == 1 => {
+                memory.write(slot.table, slot.index, entry.raw());
+                Ok(Flush::Nothing)
+            }
             Content::Empty if slot.level > run.level => {
                 hang(memory, &slot, extent.gfn, run.level, |memory, table, level| {
                     if level == run.level {
@@ -466,10 +470,12 @@ impl Ept {
     #[inline]
     fn find<M: TableMemory>(&self, memory: &M, gfn: Gfn, level: Level) -> Slot {
         let mut slot = Slot::new(memory, self.root, gfn, Level::Pml4);
-        while slot.level > level
-            && let (Content::Table(table), Some(below)) = (slot.entry.content(), slot.level.below())
-        {
-            slot = Slot::new(memory, table, gfn, below);
+        // A list, not a count: unrolled, all shifts are constants.
+        for below in [Level::Pdpt, Level::Pd, Level::Pt] {
+            match slot.entry.as_table() {
+                Some(table) if level <= below => slot = Slot::new(memory, table, gfn, below),
+                _ => break,
+            }
         }
         slot
     }

@@ -176,10 +176,16 @@ impl Entry {
         Self(page.mfn.start().get() | kind | rights | page.kind.caching(ram) | large | ACCESSED | DIRTY)
     }
 
+    /// The table that it names, if it does.
+    #[inline]
+    pub(super) fn as_table(self) -> Option<Mfn> {
+        (self.0 & TABLE != 0).then(|| self.mfn())
+    }
+
     #[inline]
     pub(super) fn content(self) -> Content {
-        if self.0 & TABLE != 0 {
-            return Content::Table(self.mfn());
+        if let Some(table) = self.as_table() {
+            return Content::Table(table);
         }
         PageType::from_bits((self.0 & TYPE) >> TYPE_SHIFT).map_or(Content::Empty, |kind| {
             Content::Page(Page { mfn: self.mfn(), kind, rights: Rights::from_bits(self.0) })
@@ -205,6 +211,7 @@ impl Entry {
         self.0 & RIGHTS != 0 && (self.0 & RIGHTS & !new.0 != 0 || (self.0 ^ new.0) & (FRAME | CACHING) != 0)
     }
 
+    #[inline]
     fn mfn(self) -> Mfn {
         HostPhysAddr::new(self.0 & FRAME).unwrap_or_default().mfn()
     }
