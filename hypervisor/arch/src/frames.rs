@@ -301,10 +301,8 @@ impl FrameRef {
 
     /// Another reference to the same frame.
     pub(crate) fn again(&self) -> Result<Self, GetError> {
-        match state(self.mfn) {
-            FrameState::Domain { owner, .. } => Self::get(self.mfn, owner),
-            _ => Err(GetError::NotOwned),
-        }
+        TABLE.get().ok_or(GetError::NotOwned)?.get_again(self.mfn)?;
+        Ok(Self { mfn: self.mfn })
     }
 
     /// The reference that [`FrameRef::into_mapped`] left to a p2m.

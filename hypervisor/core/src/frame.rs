@@ -247,6 +247,21 @@ impl<'a> FrameTable<'a> {
         }
     }
 
+    /// Takes another reference to a frame to which the caller holds one: whose it is need not be asked.
+    ///
+    /// # Errors
+    /// [`GetError::NotOwned`] if nobody holds one, [`GetError::TooMany`].
+    pub fn get_again(self, mfn: Mfn) -> Result<(), GetError> {
+        let frame = self.get(mfn).ok_or(GetError::NotOwned)?;
+        let more = |word| Word(word).with_another().map(|word| word.0);
+        // Relaxed: the caller's reference has been acquired already.
+        let updated = frame.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        updated.map(|_| ()).map_err(|word| match Word(word).references() {
+            u32::MAX => GetError::TooMany,
+            _ => GetError::NotOwned,
+        })
+    }
+
     #[cold]
     fn why_not(self, mfn: Mfn, word: Word, owner: DomId) -> GetError {
         if word.with_one_more(owner) == Err(GetError::TooMany) {
@@ -489,10 +504,20 @@ impl Word {
         Ok(Self(alive.0 | u64::from(references)))
     }
 
+    /// The word with one more reference, if it is a single frame with references.
+    fn with_another(self) -> Option<Self> {
+        (self.is_referenced() && self.references() != u32::MAX).then(|| Self(self.0 + 1))
+    }
+
     /// The word with one reference less, if it is a single frame with references.
     fn with_one_less(self) -> Option<Self> {
-        // Only domains' frames have references, and the low bits hold at least 1.
-        (self.references() != 0 && self.byte(ORDER_SHIFT) == Order::FRAME.0).then(|| Self(self.0 - 1))
+        // The low bits hold at least 1.
+        self.is_referenced().then(|| Self(self.0 - 1))
+    }
+
+    /// Whether it is a single frame with references; only domains' frames have any.
+    fn is_referenced(self) -> bool {
+        self.references() != 0 && self.byte(ORDER_SHIFT) == Order::FRAME.0
     }
 
     const fn references(self) -> u32 {

@@ -155,11 +155,28 @@ fn references_keep_a_frame_with_its_owner() {
 }
 
 #[test]
+fn who_holds_a_reference_gets_another() {
+    let records = records(4);
+    let mut buddy = buddy(&records);
+    let table = FrameTable::new(&records);
+    let at = buddy.alloc(Order::FRAME, Reach::Anywhere, D0).unwrap().mfn();
+    assert_eq!(table.get_again(at), Ok(()));
+    assert_eq!(table.state(at), FrameState::Domain { owner: DomId::DOM0, references: 2 });
+    assert_eq!(table.put(at), Ok(Put::Held));
+    assert_eq!(table.put(at), Ok(Put::Last));
+    assert_eq!(table.get_again(at), Err(GetError::NotOwned));
+    let block = buddy.alloc(Order::new(1).unwrap(), Reach::Anywhere, D0).unwrap().mfn();
+    assert_eq!(table.get_again(block), Err(GetError::NotOwned));
+    assert_eq!(table.get_again(mfn(4)), Err(GetError::NotOwned));
+}
+
+#[test]
 fn the_reference_count_never_wraps() {
     let records = records(1);
     let table = FrameTable::new(&records);
     table.set_record(0, Record::Domain { owner: DomId::DOM0, order: Order::FRAME, references: u32::MAX });
     assert_eq!(table.try_get(mfn(0), DomId::DOM0), Err(GetError::TooMany));
+    assert_eq!(table.get_again(mfn(0)), Err(GetError::TooMany));
     assert_eq!(table.put(mfn(0)), Ok(Put::Held));
     assert_eq!(table.try_get(mfn(0), DomId::DOM0), Ok(()));
     assert_eq!(table.try_get(mfn(0), DomId::DOM0), Err(GetError::TooMany));
