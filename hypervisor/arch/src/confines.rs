@@ -1039,6 +1039,45 @@ impl Local<'_> {
         unsafe { memory::copy_to_guest(to, from) };
         Ok(())
     }
+
+    /// Copies `len` bytes from byte `from` of `source` on to byte `at` of the RAM at `gfn`. `false`, and nothing is
+    /// copied, if they do not lie in the frames.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::NotMapped`] if no RAM that may be written stands there.
+    pub fn copy_from_frame(
+        self,
+        gfn: Gfn,
+        at: usize,
+        source: &FrameRef,
+        from: usize,
+        len: usize,
+    ) -> Result<bool, AccessError> {
+        let to = self.address(gfn.start(), true).ok_or(AccessError::NotMapped)?;
+        // SAFETY: RAM of the domain, which stays so as long as this pcpu does nothing else; to the other frame a
+        // reference is held.
+        Ok(unsafe { frames::copy_inside(source.start(), from, to, at, len) })
+    }
+
+    /// Copies `len` bytes from byte `from` of the RAM at `gfn` on to byte `at` of `target`; as
+    /// [`Local::copy_from_frame`].
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::NotMapped`] if no RAM that may be read stands there.
+    pub fn copy_to_frame(
+        self,
+        gfn: Gfn,
+        from: usize,
+        target: &FrameRef,
+        at: usize,
+        len: usize,
+    ) -> Result<bool, AccessError> {
+        let source = self.address(gfn.start(), false).ok_or(AccessError::NotMapped)?;
+        // SAFETY: as above.
+        Ok(unsafe { frames::copy_inside(source, from, target.start(), at, len) })
+    }
 }
 
 #[inline]

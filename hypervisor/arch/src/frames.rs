@@ -11,7 +11,7 @@
 
 use core::mem;
 
-use hv_core::addr::{Mfn, PAGE_SIZE, PhysRange, to_usize};
+use hv_core::addr::{Mfn, PAGE_LEN, PAGE_SIZE, PhysRange, to_usize};
 use hv_core::frame::{
     AddError, Buddy, Cleanliness, Counts, Frame, FrameState, FrameTable, FreeError, GetError, Inconsistency,
     Order, OutOfFrames, Owner, Put, Reach, Use,
@@ -331,16 +331,36 @@ impl FrameRef {
     /// they do not lie in the frames.
     #[must_use]
     pub fn copy_to(&self, from: usize, target: &Self, at: usize, len: usize) -> bool {
-        let inside = |start: usize| start.checked_add(len).is_some_and(|end| end <= to_usize(PAGE_SIZE));
-        if !inside(from) || !inside(at) {
-            return false;
-        }
-        let from = memory::phys_to_virt(self.mfn.start().get() + from as u64);
-        let to = memory::phys_to_virt(target.mfn.start().get() + at as u64);
-        // SAFETY: in two frames of domains, to which references are held.
-        unsafe { memory::copy_between_guests(from, to, len) };
-        true
+        // SAFETY: two frames of domains, to which references are held.
+        unsafe { copy_inside(self.start(), from, target.start(), at, len) }
     }
+
+    /// Where the frame is mapped.
+    pub(crate) fn start(&self) -> *mut u8 {
+        memory::phys_to_virt(self.mfn.start().get())
+    }
+}
+
+/// Copies `len` bytes from byte `from` of the frame mapped at `source` on to byte `at` of the one at `target`. `false`,
+/// and nothing is copied, if they do not lie in the frames.
+///
+/// # Safety
+///
+/// Both are frames of domains, in the direct map, and stay so meanwhile.
+pub(crate) unsafe fn copy_inside(
+    source: *const u8,
+    from: usize,
+    target: *mut u8,
+    at: usize,
+    len: usize,
+) -> bool {
+    let inside = |start: usize| start.checked_add(len).is_some_and(|end| end <= PAGE_LEN);
+    if !inside(from) || !inside(at) {
+        return false;
+    }
+    // SAFETY: inside the frames by the check.
+    unsafe { memory::copy_between_guests(source.add(from), target.add(at), len) };
+    true
 }
 
 impl gnttab::Frame for FrameRef {

@@ -1,12 +1,15 @@
 //! Copies between frames: granted ones, and the caller's own.
 //!
-//! Each side is pinned by itself, so that no two locks are held; nothing is allocated.
+//! Each side is pinned by itself, so that no two locks are held; nothing is allocated. RAM of the caller's, whose vcpu
+//! is loaded on this pcpu, is not pinned: it stays what it is while the bytes are copied
+//! ([`hv_arch::confines::Local`]).
 
 use core::ops::Deref;
 
 use alloc::sync::Arc;
+use hv_arch::confines::Confines;
 use hv_arch::frames::FrameRef;
-use hv_core::addr::PAGE_SIZE;
+use hv_core::addr::{Gfn, PAGE_SIZE};
 use hv_core::gnttab::{Access, Uses};
 use hv_core::id::DomId;
 use xen_abi::grant_table::{CopyFlags, GnttabCopy, GnttabCopyPtr, GrantResult};
@@ -31,10 +34,16 @@ pub fn copy(domain: &Arc<Domain>, op: &GnttabCopy) -> Result<(), GrantResult> {
     let flags = CopyFlags::from_bits_truncate(op.flags);
     let source = Side::new(domain, &op.source, flags.contains(CopyFlags::SOURCE_GREF))?;
     let target = Side::new(domain, &op.dest, flags.contains(CopyFlags::DEST_GREF))?;
-    let source = source.pin(domain.id(), Access::Read)?;
-    let target = target.pin(domain.id(), Access::Write)?;
-    let (from, to, len) = (op.source.offset.into(), op.dest.offset.into(), op.len.into());
-    if source.frame.copy_to(from, &target.frame, to, len) { Ok(()) } else { Err(GrantResult::BadCopyArg) }
+    let bytes = Bytes { from: op.source.offset.into(), to: op.dest.offset.into(), len: op.len.into() };
+    let inside = match (source, target) {
+        (source, Side::Frame(gfn)) => bytes.write_own(&source.pin(domain, Access::Read)?, domain, gfn),
+        (Side::Frame(gfn), target) => bytes.read_own(domain, gfn, &target.pin(domain, Access::Write)?),
+        (source, target) => {
+            let source = source.pin(domain, Access::Read)?;
+            Ok(bytes.copy(&source.frame, &target.pin(domain, Access::Write)?.frame))
+        }
+    };
+    if inside? { Ok(()) } else { Err(GrantResult::BadCopyArg) }
 }
 
 const _: () = assert!(PAGE_SIZE <= u16::MAX as u64);
@@ -56,22 +65,57 @@ impl Deref for Whose<'_> {
     }
 }
 
-/// A frame that a copy names.
-struct Side<'a> {
-    whose: Whose<'a>,
-    what: What,
+/// Which bytes of two frames are copied. What copies says whether they lie in the frames.
+struct Bytes {
+    from: usize,
+    to: usize,
+    len: usize,
 }
 
-enum What {
+impl Bytes {
+    fn copy(&self, source: &FrameRef, target: &FrameRef) -> bool {
+        source.copy_to(self.from, target, self.to, self.len)
+    }
+
+    /// To the caller's own frame at `gfn`.
+    fn write_own(&self, source: &Pinned<'_>, domain: &Domain, gfn: RawPfn) -> Result<bool, GrantResult> {
+        let gfn = Gfn::new(gfn).ok_or(GrantResult::BadPage)?;
+        let confines = domain.confines();
+        match confines.local().copy_from_frame(gfn, self.to, &source.frame, self.from, self.len) {
+            Ok(inside) => Ok(inside),
+            // A page that it shares with the hypervisor is looked up from outside.
+            Err(_) => Ok(self.copy(&source.frame, &own_frame(confines, gfn, Access::Write)?)),
+        }
+    }
+
+    /// From the caller's own frame at `gfn`.
+    fn read_own(&self, domain: &Domain, gfn: RawPfn, target: &Pinned<'_>) -> Result<bool, GrantResult> {
+        let gfn = Gfn::new(gfn).ok_or(GrantResult::BadPage)?;
+        let confines = domain.confines();
+        match confines.local().copy_to_frame(gfn, self.from, &target.frame, self.to, self.len) {
+            Ok(inside) => Ok(inside),
+            Err(_) => Ok(self.copy(&own_frame(confines, gfn, Access::Read)?, &target.frame)),
+        }
+    }
+}
+
+fn own_frame(confines: &Confines, gfn: Gfn, access: Access) -> Result<FrameRef, GrantResult> {
+    frame_of(confines, gfn.get(), access).ok_or(GrantResult::BadPage)
+}
+
+/// A frame that a copy names.
+enum Side<'a> {
+    /// The caller's own.
     Frame(RawPfn),
-    Grant(RawGrantRef),
+    Grant(Whose<'a>, RawGrantRef),
 }
 
 impl<'a> Side<'a> {
     /// Only the caller's own frames can be named by their numbers.
     fn new(domain: &'a Arc<Domain>, side: &GnttabCopyPtr, is_grant: bool) -> Result<Self, GrantResult> {
-        if side.domid != DOMID_SELF && !is_grant {
-            return Err(GrantResult::PermissionDenied);
+        if !is_grant {
+            let own = side.domid == DOMID_SELF;
+            return if own { Ok(Self::Frame(side.u.view())) } else { Err(GrantResult::PermissionDenied) };
         }
         let own = side.domid == DOMID_SELF || side.domid == domain.id().get();
         let whose = if own {
@@ -80,19 +124,17 @@ impl<'a> Side<'a> {
             let other = DomId::new(side.domid).and_then(domains::find);
             Whose::Other(other.ok_or(GrantResult::BadDomain)?)
         };
-        let what = if is_grant { What::Grant(side.u.view()) } else { What::Frame(side.u.view()) };
-        Ok(Self { whose, what })
+        Ok(Self::Grant(whose, side.u.view()))
     }
 
-    fn pin(self, user: DomId, access: Access) -> Result<Pinned<'a>, GrantResult> {
-        let Self { whose, what } = self;
-        match what {
-            What::Frame(gfn) => {
-                let frame = frame_of(whose.confines(), gfn, access).ok_or(GrantResult::BadPage)?;
+    fn pin(self, user: &Domain, access: Access) -> Result<Pinned<'a>, GrantResult> {
+        match self {
+            Self::Frame(gfn) => {
+                let frame = frame_of(user.confines(), gfn, access).ok_or(GrantResult::BadPage)?;
                 Ok(Pinned { frame, grant: None })
             }
-            What::Grant(gref) => {
-                let frame = whose.grants().table.pin(&whose, gref, user, access, Uses::COPY)?;
+            Self::Grant(whose, gref) => {
+                let frame = whose.grants().table.pin(&whose, gref, user.id(), access, Uses::COPY)?;
                 Ok(Pinned { frame, grant: Some((whose, gref, access)) })
             }
         }
