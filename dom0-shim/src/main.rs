@@ -38,7 +38,9 @@ use toolstack::tar::Archive;
 use toolstack::{Environment, Manager};
 use xen_abi::sched::ShutdownReason;
 use xen_control::foreign::Window;
+use xen_store::Quota;
 use xl::Shell;
+use xl_config::admission::MOST_DOMAINS;
 use xl_config::diagnostic::Diagnostic;
 use xl_config::domain::DomainConfig;
 
@@ -98,7 +100,7 @@ fn run(boot: &'static Boot) -> Result<core::convert::Infallible, String> {
     channels::init().map_err(refused("event channels"))?;
     timer::init().map_err(refused("timer"))?;
     let window = Window::new(Frames::new().map_err(refused("memory for others' frames"))?);
-    let store = Store::new(&window);
+    let store = Store::new(&window, quota());
     let platform =
         Platform::new(boot.option("hostname").unwrap_or(HOSTNAME)).map_err(refused("VIRQ_DOM_EXC"))?;
     let ground = Ground { hypervisor: &window, platform, store: &store, files: files(boot) };
@@ -112,6 +114,12 @@ fn run(boot: &'static Boot) -> Result<core::convert::Infallible, String> {
     executor.spawn(manager.autostart(load)).detach();
     executor.spawn(async { Shell::new(&manager).run(&mut console).await }).detach();
     tasks::run(&executor)
+}
+
+/// What one domain may have in XenStore: all of them together must leave most of the heap.
+fn quota() -> Quota {
+    let usual = Quota::default();
+    Quota { memory: usual.memory.min(guest_rt::heap_free() / 4 / MOST_DOMAINS), ..usual }
 }
 
 fn refused<E: Debug>(what: &'static str) -> impl Fn(E) -> String {

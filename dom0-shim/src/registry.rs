@@ -1,7 +1,7 @@
 //! XenStore: the server, the rings of the domains that it serves, and the toolstack's own
 //! way in.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,19 +13,19 @@ use guest_rt::window::Window as Frames;
 use xen_abi::RawPort;
 use xen_abi::errno::Errno;
 use xen_control::foreign::{Mapping, Window};
-use xen_store::{Effect, Page, Permission, Permissions, Rights, Ring, Server};
+use xen_store::{Effect, Page, Permission, Permissions, Quota, Rights, Ring, Server};
 use xl::toolstack::{DomId, Done, Failure};
 
 /// Requests of one domain before the others have their turn.
-const BUDGET: usize = 16;
+const BUDGET: usize = 4;
 
 /// The server and its clients.
 pub struct Store<'a> {
     window: &'a Window<Frames>,
     server: RefCell<Server>,
     clients: RefCell<BTreeMap<DomId, Client<'a>>>,
-    /// Domains that have more to ask than their turn allowed.
-    waiting: RefCell<BTreeSet<DomId>>,
+    /// Domains whose turn comes, in this order.
+    waiting: RefCell<VecDeque<DomId>>,
     ports: Set,
 }
 
@@ -50,33 +50,43 @@ impl Page for RingPage<'_> {
 }
 
 impl<'a> Store<'a> {
-    /// An empty store, with no clients.
-    pub fn new(window: &'a Window<Frames>) -> Self {
+    /// An empty store, with no clients, of which each may have what `quota` says.
+    pub fn new(window: &'a Window<Frames>, quota: Quota) -> Self {
         Self {
             window,
-            server: RefCell::default(),
+            server: RefCell::new(Server::new(quota)),
             clients: RefCell::default(),
             waiting: RefCell::default(),
             ports: Set::default(),
         }
     }
 
-    /// Serves the rings, for ever.
+    /// Serves the rings, for ever. Each domain has its turn, however much another one asks.
     pub async fn serve(&self) {
         loop {
-            let port = self.ports.event().await;
-            let domain = self.domain_at(port);
-            self.waiting.borrow_mut().extend(domain);
-            while let Some(domain) = self.next_waiting() {
+            let idle = self.waiting.borrow().is_empty();
+            let port = if idle { Some(self.ports.event().await) } else { self.ports.take() };
+            if let Some(domain) = port.and_then(|port| self.domain_at(port)) {
+                self.queue(domain);
+            }
+            if let Some(domain) = self.next_waiting() {
                 self.serve_domain(domain);
                 self.deliver();
-                tasks::yield_now().await;
             }
+            tasks::yield_now().await;
+        }
+    }
+
+    /// Lets a domain have its turn behind those that wait already.
+    fn queue(&self, domain: DomId) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.contains(&domain) {
+            waiting.push_back(domain);
         }
     }
 
     fn next_waiting(&self) -> Option<DomId> {
-        self.waiting.borrow_mut().pop_first()
+        self.waiting.borrow_mut().pop_front()
     }
 
     fn domain_at(&self, port: RawPort) -> Option<DomId> {
@@ -97,7 +107,7 @@ impl<'a> Store<'a> {
             served
         };
         if served.again {
-            self.waiting.borrow_mut().insert(domain);
+            self.queue(domain);
         }
         match served.effect {
             Some(Effect::Introduce(wish)) => {
@@ -117,10 +127,20 @@ impl<'a> Store<'a> {
                 server.next_ready().map(|connection| server.domain_of(connection))
             };
             match next {
-                Some(Some(domain)) => self.serve_domain(domain),
+                Some(Some(domain)) => self.send(domain),
                 Some(None) => {}
                 None => return,
             }
+        }
+    }
+
+    /// Sends what waits for a domain. Its requests are handled in its turn only.
+    fn send(&self, domain: DomId) {
+        let mut clients = self.clients.borrow_mut();
+        let Some(client) = clients.get_mut(&domain) else { return };
+        if client.ring.flush(&client.page, &mut self.server.borrow_mut()) {
+            // A guest that closed its end does not wait for anything.
+            let _ = client.channel.send();
         }
     }
 
@@ -135,7 +155,7 @@ impl<'a> Store<'a> {
     }
 
     fn forget(&self, domain: DomId) {
-        self.waiting.borrow_mut().remove(&domain);
+        self.waiting.borrow_mut().retain(|waiting| *waiting != domain);
         if let Some(client) = self.clients.borrow_mut().remove(&domain) {
             self.ports.remove(client.channel.port());
         }

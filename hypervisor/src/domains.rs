@@ -157,9 +157,9 @@ pub fn destroy(domain: &Arc<Domain>) -> Progress {
         return Progress::More;
     }
     drop(domain.take_vcpus());
-    remove(domain.id());
-    // None of its ports can be bound any more.
+    // None of its ports can be bound any more. Before the number can be another domain's.
     for_each(|other| other.events().forget_peer(domain.id()));
+    remove(domain.id());
     forget_virq_handler(domain.id());
     event::raise_global(Virq::DomExc);
     Progress::Done

@@ -24,7 +24,7 @@ use xen_abi::sched::ShutdownReason;
 use crate::sched::Claim;
 use crate::vcpu::{Activity, State, Vcpu};
 use crate::work::Work;
-use crate::{control, cpuid, hypercall, init, interrupts, io, mmio, msr, pcpu, sched, timers, vcpu};
+use crate::{control, cpuid, hypercall, init, input, interrupts, io, mmio, msr, pcpu, sched, timers, vcpu};
 
 /// What a handler wants done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -167,6 +167,7 @@ impl Turn {
         let now = cpu::rdtsc();
         self.exits = 1;
         timers::expire(self.pcpu, now);
+        input::tell_of_log();
         if pcpu::is_called(self.pcpu) {
             return Some(Stop::Interrupted);
         }

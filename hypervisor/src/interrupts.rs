@@ -149,6 +149,11 @@ pub fn apply(vcpu: &Vcpu, effect: Effect) {
         Effect::Send(message) => send(vcpu.domain(), message),
         Effect::EndOfInterrupt(vector) => vcpu.domain().devices().end_of_interrupt(vcpu.domain(), vector),
         Effect::TimerChanged => vcpu.owe(Work::TIMERS),
+        Effect::Enabled => {
+            if shared::upcall_pending(vcpu).is_some_and(|pending| pending.load(Ordering::SeqCst) != 0) {
+                upcall_raised_here(vcpu);
+            }
+        }
     }
     // A priority may have fallen, a vector been added.
     vcpu.owe(Work::EVENTS);

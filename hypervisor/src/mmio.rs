@@ -101,7 +101,11 @@ fn access(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Outcome
     if !is_data || cpu.is_delivering() {
         return lost;
     }
-    if violation.access.contains(EptAccess::WRITE) && is_granted_for_reading(vcpu, violation) {
+    // What is granted for reading is there; nothing is looked up for registers.
+    if violation.access.contains(EptAccess::WRITE)
+        && !violation.is_not_present()
+        && is_granted_for_reading(vcpu, violation)
+    {
         // As in Xen.
         return Outcome::Fault(Exception::GENERAL_PROTECTION);
     }

@@ -74,14 +74,12 @@ fn wait(me: PcpuId) {
 }
 
 fn has_work(me: PcpuId) -> bool {
-    is_called(me) || sched::has_work(me)
+    is_called(me) || console::ring_grew() || sched::has_work(me)
 }
 
 /// Whether something else than a vcpu waits for `pcpu`.
 pub fn is_called(pcpu: PcpuId) -> bool {
-    CALLS[pcpu.index()].lock().is_some()
-        || pcpu == PcpuId::BOOT && console::has_notices()
-        || console::ring_grew()
+    CALLS[pcpu.index()].lock().is_some() || pcpu == PcpuId::BOOT && console::has_notices()
 }
 
 fn take_call(pcpu: PcpuId) -> Option<fn()> {

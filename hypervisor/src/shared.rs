@@ -19,8 +19,8 @@ use xen_abi::xen::{SharedInfo, VcpuInfo, VcpuTimeInfo};
 
 use crate::clock;
 use crate::domain_memory;
+use crate::interrupts;
 use crate::vcpu::Vcpu;
-use crate::work::Work;
 
 /// Part of an area: a page, where in it, how many bytes.
 #[derive(Debug)]
@@ -141,8 +141,9 @@ fn mark_all_pending(vcpu: &Arc<Vcpu>) {
     if let Some(pending) = words.u8(at + offset_of!(VcpuInfo, evtchn_upcall_pending)) {
         pending.store(1, Ordering::SeqCst);
     }
-    // It may be another vcpu than the one that asks, and asleep.
-    vcpu.notify(Work::EVENTS);
+    // It may be another vcpu than the one that asks, and asleep. The next event raises no
+    // vector: one is pending from here on.
+    interrupts::upcall_raised(vcpu);
 }
 
 /// Writes `bytes` from byte `at` of an area on.

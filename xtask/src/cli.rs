@@ -144,7 +144,7 @@ impl ProfileArgs {
 }
 
 /// Command line given to the hypervisor when the caller names none.
-pub(crate) const DEFAULT_CMDLINE: &str = "console=com1,vga com1=115200,8n1 loglvl=info";
+pub(crate) const DEFAULT_CMDLINE: &str = "console=com1,vga com1=115200,8n1 loglvl=info dom0_mem=128M";
 
 /// What goes on the boot medium.
 #[derive(Args)]
@@ -152,7 +152,7 @@ pub(crate) struct BootArgs {
     #[command(flatten)]
     pub(crate) profile: ProfileArgs,
 
-    /// Hypervisor command line
+    /// Hypervisor command line. The default leaves most of the memory to domains: raise dom0_mem= for another Dom0
     #[arg(long, value_name = "TEXT", default_value = DEFAULT_CMDLINE)]
     pub(crate) cmdline: String,
 

@@ -172,7 +172,8 @@ impl<'a, P: Peer> Session<'a, P> {
     fn expect(&mut self, pattern: &Regex, within: Duration, silence: Option<Duration>) -> Result<(), Stop> {
         self.last_output = Instant::now();
         self.wait(within, |session| {
-            if let Some(found) = pattern.captures_at(&session.seen, session.position) {
+            let found = pattern.captures_at(&session.seen, session.position);
+            if let Some(found) = found.filter(|found| session.is_whole(pattern, found.get_match().end())) {
                 let named = pattern.capture_names().flatten();
                 let values = named.filter_map(|name| Some((name, found.name(name)?)));
                 let text = |value: Match<'_>| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -185,6 +186,13 @@ impl<'a, P: Peer> Session<'a, P> {
             }
             session.still_running().map(|()| false)
         })
+    }
+
+    /// Whether a match that ends at `end` stays one. The end of what was seen so far is no end of a line, for `$`:
+    /// the rest of it may be on its way.
+    fn is_whole(&self, pattern: &Regex, end: usize) -> bool {
+        let to_line_end = pattern.as_str().ends_with('$') && !pattern.as_str().ends_with(r"\$");
+        !to_line_end || end < self.seen.len() || self.ended.is_some()
     }
 
     /// An error once the machine ended or was reset.
@@ -369,6 +377,14 @@ mod tests {
     #[test]
     fn escape_sequence_in_two_pieces() {
         assert!(run("expect /^ab$/", [says("a\x1b["), says("31mb\n")]).is_ok());
+    }
+
+    #[test]
+    fn a_line_that_is_still_coming_has_no_end() {
+        let script = "expect /^free (?<n>\\d+)$/\ncheck n == 154";
+        assert!(run(script, [says("free 1"), says("5"), says("4\n")]).is_ok());
+        assert!(run(script, [says("free 154"), Event::Ended(Ended::PoweredOff)]).is_ok());
+        assert!(run("expect /a\\$/", [says("a$")]).is_ok());
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! ```
 //!
 //! The interrupt handler only moves bits: pending ones of the shared page that are not
-//! masked to [`FIRED`]. Everything else happens between two turns of [`crate::tasks`].
+//! masked to [`FIRED`]. Everything else happens between two turns of [`crate::tasks`]. A port
+//! that fired stays masked until its event is taken: who sends without end raises one
+//! interrupt for each time that somebody listens.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::cell::{Cell, RefCell};
@@ -55,6 +57,7 @@ pub fn init() -> Result<(), Errno> {
 
 fn upcall(_: &mut Frame) {
     events::take_unmasked(|word, bits| {
+        events::mask_all_of(word, bits);
         if let Some(fired) = FIRED.get(word) {
             fired.fetch_or(bits, Ordering::AcqRel);
         }
@@ -80,9 +83,36 @@ fn has_fired(port: RawPort) -> bool {
     word.is_some_and(|word| word.load(Ordering::Acquire) & bit != 0)
 }
 
+fn fire(port: RawPort) {
+    if let (Some(word), bit) = bit(port) {
+        word.fetch_or(bit, Ordering::AcqRel);
+    }
+}
+
+/// Takes the event of `port`, if there is one, and lets the next one come in.
 fn take(port: RawPort) -> bool {
+    let fired = forget(port);
+    if fired {
+        listen(port);
+    }
+    fired
+}
+
+/// Takes the event of `port`, if there is one; the port stays as it is.
+fn forget(port: RawPort) -> bool {
     let (word, bit) = bit(port);
     word.is_some_and(|word| word.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
+}
+
+/// Lets events of a port come in.
+fn listen(port: RawPort) {
+    events::unmask(port);
+    // One that came while the port was masked raised no upcall, and the next one would raise
+    // none either while it is pending. Binding to another domain's port leaves such an event.
+    if events::take(port) {
+        events::mask(port);
+        fire(port);
+    }
 }
 
 /// Takes the event of `port`, or has the task woken by it.
@@ -94,24 +124,17 @@ fn poll(port: RawPort, context: &Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-/// Lets events of a port come in.
+/// Lets events of a port come in for the first time.
 fn open(port: RawPort) {
-    take(port);
-    events::unmask(port);
-    // One that came while the port was masked raised no upcall, and the next one would raise none either while it
-    // is pending. Binding to another domain's port leaves such an event.
-    if events::take(port)
-        && let (Some(word), bit) = bit(port)
-    {
-        word.fetch_or(bit, Ordering::AcqRel);
-    }
+    forget(port);
+    listen(port);
 }
 
 /// Keeps them out, and forgets what came.
 fn shut(port: RawPort) {
     events::mask(port);
     WAITERS.lock().remove(&port);
-    take(port);
+    forget(port);
 }
 
 /// Ports whose events one task waits for. Others open and close them.
@@ -125,33 +148,40 @@ pub struct Set {
 }
 
 impl Set {
-    /// Adds a port that is open.
+    /// Adds a port that is open. An event that it has already is told.
     pub fn add(&self, port: RawPort) {
-        open(port);
         self.ports.borrow_mut().insert(port);
         if let Some(waiter) = self.waiter.take() {
             waiter.wake();
         }
     }
 
-    /// Removes a port; it stays open, and nobody hears of its events.
+    /// Removes a port; its events come no more.
     pub fn remove(&self, port: RawPort) {
         if self.ports.borrow_mut().remove(&port) {
             shut(port);
         }
     }
 
+    /// Takes an event, if there is one; tells its port.
+    pub fn take(&self) -> Option<RawPort> {
+        let ports = self.ports.borrow();
+        let last = self.last.get();
+        let behind = ports.range(last.saturating_add(1)..);
+        let port = behind.chain(ports.range(..=last)).copied().find(|port| take(*port))?;
+        self.last.set(port);
+        Some(port)
+    }
+
     /// Waits for an event and takes it; tells its port. One task waits at a time.
     pub async fn event(&self) -> RawPort {
         poll_fn(|context| {
-            let ports = self.ports.borrow();
-            let last = self.last.get();
-            let behind = ports.range(last.saturating_add(1)..);
-            for &port in behind.chain(ports.range(..=last)) {
-                if poll(port, context).is_ready() {
-                    self.last.set(port);
-                    return Poll::Ready(port);
-                }
+            if let Some(port) = self.take() {
+                return Poll::Ready(port);
+            }
+            let mut waiters = WAITERS.lock();
+            for &port in &*self.ports.borrow() {
+                waiters.insert(port, context.waker().clone());
             }
             *self.waiter.borrow_mut() = Some(context.waker().clone());
             Poll::Pending

@@ -49,6 +49,13 @@ pub fn mask(port: RawPort) {
     word.fetch_or(bit, Ordering::AcqRel);
 }
 
+/// Masks ports of one word of the bitmap.
+pub(crate) fn mask_all_of(index: usize, ports: u64) {
+    if index < WORDS {
+        word(offset_of!(SharedInfo, evtchn_mask) + index * 8).fetch_or(ports, Ordering::AcqRel);
+    }
+}
+
 /// Takes all events that the first vcpu's upcall is for: `each` gets the number of a word and
 /// the bits of the ports in it.
 pub fn take_unmasked(mut each: impl FnMut(usize, u64)) {

@@ -104,9 +104,21 @@ impl Ring {
         self.broken
     }
 
+    /// Writes what waits for the guest, as far as there is room; whether to notify it. To be
+    /// called when [`Server::next_ready`] names the connection. It handles no request, so
+    /// nothing becomes ready by it.
+    pub fn flush(&mut self, page: &impl Page, server: &mut Server) -> bool {
+        if self.broken {
+            return false;
+        }
+        self.send(page, server).unwrap_or_else(|error| {
+            self.give_up(page, server, error);
+            true
+        })
+    }
+
     /// Reads requests and writes answers, as far as there are some and room, at most
-    /// `budget` requests. To be called when the event channel fires, and when
-    /// [`Server::next_ready`] names the connection.
+    /// `budget` requests. To be called when the event channel fires.
     pub fn serve(&mut self, page: &impl Page, server: &mut Server, budget: usize) -> Served {
         let mut served = Served::default();
         if self.wants_fresh_start(page) {

@@ -54,6 +54,9 @@ pub enum Effect {
     EndOfInterrupt(Vector),
     /// Ask [`Vlapic::next_deadline`] again.
     TimerChanged,
+    /// It was enabled by software: vectors that came before are lost, and levels that still
+    /// stand have to be raised again.
+    Enabled,
 }
 
 /// What reaches the CPU past the vectors, most urgent first.
@@ -548,9 +551,10 @@ impl<P: ApicPage> Vlapic<P> {
     /// Masks the LVT when the guest disables the APIC (SDM "Local APIC State
     /// After It Has Been Software Disabled").
     fn write_svr(&mut self, value: u32) -> Effect {
+        let was_enabled = self.enabled();
         self.page.store(Reg::SVR, value);
         if value & SVR_ENABLED != 0 {
-            return Effect::None;
+            return if was_enabled { Effect::None } else { Effect::Enabled };
         }
         for lvt in LVTS {
             self.store_lvt(lvt, self.page.load(lvt));

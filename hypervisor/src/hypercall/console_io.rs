@@ -3,6 +3,7 @@
 use xen_abi::errno::Errno;
 use xen_abi::xen::ConsoleIo;
 
+use super::slice::Slice;
 use super::{Answer, Call, Reply};
 use crate::{console, guest_copy};
 
@@ -30,13 +31,15 @@ pub fn handle(call: &Call<'_, '_>) -> Reply {
     }
 }
 
-/// Bytes written before interrupts are taken.
-const SLICE: usize = 4096;
+/// Bytes read before interrupts are taken.
+const MOST_READ: usize = 4096;
 
 fn write(call: &Call<'_, '_>, buffer: u64, count: usize) -> Reply {
+    // A port that does not keep up takes milliseconds for each chunk.
+    let slice = Slice::new();
     let mut chunk = [0; CHUNK];
     let mut done = 0;
-    while done < count.min(SLICE) {
+    while done < count && (done == 0 || !slice.is_over()) {
         let piece = &mut chunk[..CHUNK.min(count - done)];
         let from = buffer.checked_add(done as u64).ok_or(Errno::EFAULT)?;
         guest_copy::read(call.cpu, call.vcpu, from, piece)?;
@@ -54,7 +57,7 @@ fn write(call: &Call<'_, '_>, buffer: u64, count: usize) -> Reply {
 fn read(call: &Call<'_, '_>, buffer: u64, count: usize) -> Reply {
     let mut chunk = [0; CHUNK];
     let mut done = 0;
-    while done < count.min(SLICE) {
+    while done < count.min(MOST_READ) {
         let to = buffer.checked_add(done as u64).ok_or(Errno::EFAULT)?;
         let piece = &mut chunk[..CHUNK.min(count - done)];
         let read = console::read_input(piece);

@@ -17,8 +17,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Answer, Call, Reply};
 use crate::domain::Domain;
-use crate::work::Work;
-use crate::{clock, domains, guest_copy};
+use crate::{clock, domains, guest_copy, interrupts};
 
 /// Vectors below are exceptions'.
 const FIRST_VECTOR: u8 = 0x10;
@@ -213,8 +212,8 @@ fn set_upcall_vector(call: &Call<'_, '_>, argument: HvmEvtchnUpcallVector) -> Re
     let vector = Vector::new(argument.vector).ok_or(Errno::EINVAL)?;
     let vcpu = call.vcpu.domain().vcpu(argument.vcpu).ok_or(Errno::ENOENT)?;
     vcpu.set_upcall_vector(vector);
-    // An event may wait to be heard of.
-    vcpu.notify(Work::EVENTS);
+    // An event may wait to be heard of, and the next one raises no vector while it does.
+    interrupts::raise(&vcpu, vector);
     DONE
 }
 

@@ -31,7 +31,7 @@ fn reset(id: u32) -> Vlapic<Page> {
 
 fn xapic(id: u32) -> Vlapic<Page> {
     let mut apic = reset(id);
-    assert_eq!(apic.write_mmio(0xf0, ENABLE, 0), Effect::None);
+    assert_eq!(apic.write_mmio(0xf0, ENABLE, 0), Effect::Enabled);
     apic
 }
 
