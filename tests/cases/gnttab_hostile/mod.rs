@@ -31,7 +31,7 @@ pub const TEST: Test = Test {
 };
 
 /// Of each vcpu.
-const ROUNDS: u32 = 2_000;
+const ROUNDS: u32 = 400;
 /// Domains at the same time; they name each other's numbers.
 const DOMAINS: usize = 3;
 const GREFS: u16 = 12;
@@ -74,7 +74,7 @@ fn churn(controller: &Controller, round: u64) -> Check {
     }
     for mut domain in domains {
         // It may stop itself in any way.
-        let ended = until(8_000, || !matches!(domain.ended(), Ok(None)));
+        let ended = until(16_000, || !matches!(domain.ended(), Ok(None)));
         ensure!(ended, "d{} does not end", domain.id());
         domain.verdict()?;
         domain.destroy()?;
