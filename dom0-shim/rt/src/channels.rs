@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The interrupt handler only moves bits: pending ones of the shared page that are not
-//! masked to [`FIRED`]. Everything else happens between two turns of [`crate::tasks`]. A port
+//! masked to `FIRED`. Everything else happens between two turns of [`crate::tasks`]. A port
 //! that fired stays masked until its event is taken: who sends without end raises one
 //! interrupt for each time that somebody listens.
 
