@@ -19,7 +19,7 @@
 //! domains. A mapping is undone in this order: out of the mapper's p2m, no pcpu uses it any more
 //! ([`Shootdown`]), the granter is told by its status bits, the handle is free.
 //!
-//! Here: tables and mappings. [`copy`]: copies. The state machine is `hv_core::gnttab`.
+//! Here: tables and mappings. [`mod@copy`]: copies. The state machine is `hv_core::gnttab`.
 
 mod copy;
 
