@@ -7,6 +7,7 @@ use core::fmt;
 
 use xen_abi::RawPort;
 use xl::toolstack::{DomId, Done};
+use xl_config::domain::{Disk, Vif};
 
 use crate::hypervisor::Hypervisor;
 
@@ -146,4 +147,107 @@ pub trait Files {
     ///
     /// In words, with the name.
     fn read(&self, name: &str) -> Done<Cow<'_, [u8]>>;
+}
+
+/// Back ends of domains' devices.
+///
+/// A device is opened before its nodes are there, served afterwards and closed in the end:
+///
+/// ```text
+/// open ──> (nodes) ──> serve ──> the front end connects ... ──> close ──> (no nodes)
+/// ```
+pub trait Devices {
+    /// Takes what is behind a disk for the domain's device, alone if it is written to.
+    ///
+    /// # Errors
+    ///
+    /// In words: it is missing (BLK-17), in use (BLK-16, T-86), no such thing.
+    fn open_disk(&self, device: DeviceId, disk: &Disk) -> impl Future<Output = Done>;
+
+    /// Takes a port of the interface's bridge; the interface has a MAC address.
+    ///
+    /// # Errors
+    ///
+    /// In words: no such bridge (NET-12, T-89), no room (NET-06), an address in use (NET-09).
+    fn open_net(&self, device: DeviceId, vif: &Vif) -> Done;
+
+    /// Begins to serve an open device. The nodes of both ends are there, in state
+    /// `XenbusStateInitialising`; from now on the back end's state is the back end's.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn serve(&self, device: DeviceId) -> Done;
+
+    /// Waits until the device's back end is closed: because the front end closed it and the
+    /// node `online` is `0`. A device that is not open is closed.
+    fn closed(&self, device: DeviceId) -> impl Future<Output = ()>;
+
+    /// Ends it, whatever the front end does. When this is done no memory of the domain is
+    /// mapped, all that was written is on the medium, and what was behind it is free. One
+    /// that is not open is fine as well.
+    fn close(&self, device: DeviceId) -> impl Future<Output = ()>;
+
+    /// As [`Devices::close`] at once, where nothing can be waited for: for a device that no
+    /// front end has used.
+    fn forget(&self, device: DeviceId);
+
+    /// What went through a disk; zeros for what is not open.
+    fn disk_counts(&self, device: DeviceId) -> DiskCounts;
+
+    /// What went through an interface; zeros for what is not open.
+    fn net_counts(&self, device: DeviceId) -> NetCounts;
+
+    /// The bridge of interfaces that name none (NET-08).
+    fn default_bridge(&self) -> String;
+}
+
+/// A device of a domain.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DeviceId {
+    /// The domain.
+    pub domain: DomId,
+    /// Its kind.
+    pub kind: DeviceKind,
+    /// Its number: of a disk, that of its name (`xen-vbd-interface`(7)).
+    pub number: u32,
+}
+
+/// Kinds of devices.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum DeviceKind {
+    /// A disk, `vbd`.
+    Disk,
+    /// A network interface, `vif`.
+    Net,
+}
+
+/// What went through a disk (BLK-24).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DiskCounts {
+    /// Requests that had to wait for memory or a place in the queue.
+    pub delayed: u64,
+    /// Requests to read.
+    pub reads: u64,
+    /// Requests to write.
+    pub writes: u64,
+    /// Sectors read.
+    pub sectors_read: u64,
+    /// Sectors written.
+    pub sectors_written: u64,
+}
+
+/// What went through an interface (NET-25), seen from the guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NetCounts {
+    /// Bytes that it sent.
+    pub sent_bytes: u64,
+    /// Bytes that it received.
+    pub received_bytes: u64,
+    /// Packets that it sent.
+    pub sent_packets: u64,
+    /// Packets that it received.
+    pub received_packets: u64,
+    /// Packets for it that were dropped.
+    pub dropped: u64,
 }

@@ -36,6 +36,8 @@ pub mod tar;
 mod testing;
 mod tree;
 
-pub use environment::{Environment, Files, Platform, Registry};
+pub use environment::{
+    DeviceId, DeviceKind, Devices, DiskCounts, Environment, Files, NetCounts, Platform, Registry,
+};
 pub use hypervisor::Hypervisor;
 pub use manager::Manager;

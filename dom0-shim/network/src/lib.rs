@@ -1,0 +1,17 @@
+//! Ethernet inside the machine.
+//!
+//! | module | |
+//! |---|---|
+//! | [`packet`] | [`Packet`]: a frame with what is left to be done to it |
+//! | [`link`] | [`Link`]: where packets go in and come out |
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod link;
+pub mod packet;
+
+pub use link::Link;
+pub use packet::{Checksum, MacAddress, Packet, Segments};
