@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  guest-physical
-//!  0          kernel ...   modules, start information | end of low RAM ... | special pages | 4 GiB  high RAM
-//!             its own      downwards from the end                            0xfeff8000
+//!  0          kernel ...   modules, start information | end of low RAM ... | ACPI tables | special pages | 4 GiB  high RAM
+//!             its own      downwards from the end                            0xfc000000    0xfeff8000
 //! ```
 
 use alloc::vec;
@@ -23,6 +23,7 @@ use xen_abi::memory::E820Entry;
 use xen_abi::xen::DomainHandle;
 use zerocopy::{FromZeros, IntoBytes};
 
+use crate::acpi::Tables;
 use crate::foreign::{MOST_FRAMES, Window};
 use crate::image::Image;
 use crate::{Error, Host, PAGE_SIZE, calls, context};
@@ -31,6 +32,11 @@ use crate::{Error, Host, PAGE_SIZE, calls, context};
 /// where devices are.
 const SPECIAL_FIRST: u64 = 0xf_eff8;
 const SPECIAL_COUNT: u64 = 8;
+/// Frames of both kinds.
+const OTHER_COUNT: u64 = SPECIAL_COUNT + ACPI_COUNT;
+/// Frames of the ACPI tables, where libxl has them.
+const ACPI_FIRST: u64 = 0xf_c000;
+const ACPI_COUNT: u64 = 1;
 /// Frame of the XenStore's ring.
 const STORE: u64 = SPECIAL_FIRST + 4;
 /// Frame of the console's ring.
@@ -143,10 +149,11 @@ pub async fn build_in_slices<H: Host>(
     let unfinished = create(window, config)?;
     let id = unfinished.id;
     let layout = Layout::new(config.pages);
-    calls::claim(window.host(), id, config.pages.saturating_add(SPECIAL_COUNT))?;
+    calls::claim(window.host(), id, config.pages.saturating_add(OTHER_COUNT))?;
     for ram in layout.low.iter().chain(&layout.high) {
         populate(window.host(), id, *ram, &pause).await?;
     }
+    populate(window.host(), id, (ACPI_FIRST, ACPI_FIRST + ACPI_COUNT), &pause).await?;
     populate(window.host(), id, (SPECIAL_FIRST, SPECIAL_FIRST + SPECIAL_COUNT), &pause).await?;
     calls::claim(window.host(), id, 0)?;
     calls::set_memory_map(window.host(), id, &mut layout.e820())?;
@@ -194,7 +201,7 @@ fn create<'a, H: Host>(window: &'a Window<H>, config: &Config<'_>) -> Result<Unf
     create.arch.emulation_flags = Emulation::LAPIC.bits();
     let unfinished = Unfinished { host, id: calls::create(host, &create)? };
     calls::max_vcpus(host, unfinished.id, config.vcpus)?;
-    let most = config.max_pages.max(config.pages).saturating_add(SPECIAL_COUNT);
+    let most = config.max_pages.max(config.pages).saturating_add(OTHER_COUNT);
     calls::max_mem(host, unfinished.id, most.saturating_mul(PAGE_SIZE / 1024))?;
     Ok(unfinished)
 }
@@ -239,9 +246,10 @@ impl Layout {
     }
 
     fn ranges(&self) -> impl Iterator<Item = (u64, u64, HvmMemmapType)> {
+        let acpi = (ACPI_FIRST, ACPI_FIRST + ACPI_COUNT, HvmMemmapType::Acpi);
         let special = (SPECIAL_FIRST, SPECIAL_FIRST + SPECIAL_COUNT, HvmMemmapType::Reserved);
         let ram = |range: Option<(u64, u64)>| range.map(|(start, end)| (start, end, HvmMemmapType::Ram));
-        ram(self.low).into_iter().chain([special]).chain(ram(self.high))
+        ram(self.low).into_iter().chain([acpi, special]).chain(ram(self.high))
     }
 
     fn e820(&self) -> Vec<E820Entry> {
@@ -363,6 +371,11 @@ impl<H: Host, P: AsyncFn()> Memory<'_, H, P> {
                 reserved: 0,
             });
         }
+        let tables = Tables::new(config.vcpus, ACPI_FIRST * PAGE_SIZE);
+        if tables.bytes.len() as u64 > ACPI_COUNT * PAGE_SIZE {
+            return Err(Error::TooSmall);
+        }
+        self.write(ACPI_FIRST * PAGE_SIZE, &tables.bytes).await?;
         let memory_map = layout.memory_map();
         let start_info = HvmStartInfo {
             magic: START_MAGIC,
@@ -370,6 +383,7 @@ impl<H: Host, P: AsyncFn()> Memory<'_, H, P> {
             nr_modules: u32::try_from(modules.len()).map_err(|_| Error::TooSmall)?,
             modlist_paddr: top.place(modules.as_bytes(), 8).await?,
             cmdline_paddr: top.place_text(config.command_line).await?,
+            rsdp_paddr: tables.rsdp,
             memmap_paddr: top.place(memory_map.as_bytes(), 8).await?,
             memmap_entries: u32::try_from(memory_map.len()).map_err(|_| Error::TooSmall)?,
             ..HvmStartInfo::new_zeroed()

@@ -6,6 +6,7 @@
 //! | [`calls`] | one function for each operation |
 //! | [`foreign`] | another domain's frames in the caller's window |
 //! | [`image`] | PVH kernels |
+//! | `acpi` | a PVH domain's ACPI tables |
 //! | [`context`] | the state in which a vcpu starts |
 //! | [`builder`] | a PVH domain from kernel, modules and command line |
 //! | [`console`] | a domain's console ring, seen from the back end |
@@ -17,6 +18,7 @@
 
 extern crate alloc;
 
+mod acpi;
 pub mod builder;
 pub mod calls;
 pub mod console;
