@@ -271,6 +271,9 @@ fn is_active(
         vcpu.set_up(true);
     } else if *activity == Activity::Halted && !interrupts::are_enabled(cpu) {
         // As Xen has it: nothing but a reset or an NMI brings it back.
+        if vcpu.is_up() {
+            log::debug!("{vcpu} halts with interrupts off at rip {:016x}", cpu.read(vmcs::GUEST_RIP));
+        }
         vcpu.set_up(false);
         vcpu.domain().end_if_all_down();
     } else if *activity == Activity::Down {

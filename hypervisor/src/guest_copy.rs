@@ -22,7 +22,7 @@ use hv_arch::confines::page::PinnedPage;
 use hv_arch::vcpu::Loaded;
 use hv_core::addr::{GuestPhysAddr, GuestVirtAddr, PAGE_SIZE, to_usize};
 use hv_core::paging::PageSize;
-use hv_core::pt_walk::{Access, KernelWalk, Privilege, Purpose, Registers, Walker};
+use hv_core::pt_walk::{Access, Fault, KernelWalk, Privilege, Purpose, Registers, Walker};
 use hv_core::vmcs;
 use xen_abi::errno::Errno;
 use xen_abi::handle::GuestHandle;
@@ -68,6 +68,15 @@ pub fn read_as_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, from: u64, to: &mut [u8]) ->
 /// `EFAULT`; part of it may have been copied.
 pub fn write_as_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, to: u64, from: &[u8]) -> Result<(), Errno> {
     Guest::new(cpu, vcpu).write_as(to, from, Access { purpose: Purpose::Write, privilege: privilege(cpu) })
+}
+
+/// Why the code at which the guest stands cannot read or write (`purpose`) the `len` bytes
+/// at `at`. `None` where it can by now, or where there is no memory behind the address.
+pub fn fault_of_guest(cpu: &Loaded<'_>, vcpu: &Vcpu, at: u64, len: usize, purpose: Purpose) -> Option<Fault> {
+    let guest = Guest::new(cpu, vcpu);
+    let access = Access { purpose, privilege: privilege(cpu) };
+    let last = at.wrapping_add((len as u64).saturating_sub(1));
+    [at, last].into_iter().find_map(|at| guest.try_walk(GuestVirtAddr::new(at), access).err())
 }
 
 /// The DPL of SS is the CPL (SDM "Guest Register State").
@@ -295,11 +304,14 @@ impl<'a, 'b> Guest<'a, 'b> {
         self.kernel.filter(|_| access.privilege == Privilege::Supervisor)
     }
 
-    /// Any mode of paging, any rights.
     fn walk(&self, address: GuestVirtAddr, access: Access) -> Result<GuestPhysAddr, Errno> {
+        self.try_walk(address, access).map_err(|_| Errno::EFAULT)
+    }
+
+    /// Any mode of paging, any rights.
+    fn try_walk(&self, address: GuestVirtAddr, access: Access) -> Result<GuestPhysAddr, Fault> {
         let walker = Walker::new(u32::from(hv_arch::cpu::phys_bits()), PageSize::Size1G);
-        let walk = walker.walk(&self.memory, &registers(self.cpu), address, access);
-        Ok(walk.map_err(|_| Errno::EFAULT)?.addr)
+        Ok(walker.walk(&self.memory, &registers(self.cpu), address, access)?.addr)
     }
 }
 

@@ -2,7 +2,6 @@
 //! all ones and writes go nowhere, as on a bus.
 
 use hv_arch::vcpu::Loaded;
-use hv_core::event::Exception;
 use hv_core::exit::{Direction, IoAccess, Size};
 use hv_core::gpr::Gpr;
 
@@ -11,7 +10,7 @@ use xen_abi::arch_x86::HVM_DEBUGCONS_IOPORT;
 use crate::exit::Outcome;
 use crate::vcpu::Vcpu;
 
-const FAULT: Outcome = Outcome::Fault(Exception::GENERAL_PROTECTION);
+mod string;
 
 /// Ports of devices that the hypervisor drives or answers for, and that Dom0 must
 /// not reach: interrupt controllers, timer, speaker gate, clock, PCI configuration.
@@ -20,9 +19,8 @@ pub const OWN_PORTS: [core::ops::RangeInclusive<u16>; 7] =
 
 /// Handles an I/O instruction.
 pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, access: IoAccess) -> Outcome {
-    // No driver of such a device uses the string forms.
     if access.string {
-        return FAULT;
+        return string::handle(cpu, vcpu, access);
     }
     if access.direction == Direction::In {
         let registers = cpu.registers_mut();
@@ -32,10 +30,14 @@ pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, access: IoAccess) -> Outcome {
             Size::Word => registers.set(Gpr::Rax, old | 0xffff),
             Size::Dword => registers.set_32(Gpr::Rax, u32::MAX),
         }
-    } else if access.port == HVM_DEBUGCONS_IOPORT && access.size == Size::Byte {
-        // The hypervisor's log takes what a kernel has to say before it has a console.
+    } else if is_log(access) {
         let [byte, ..] = cpu.registers().get(Gpr::Rax).to_le_bytes();
         vcpu.domain().console_write(&[byte]);
     }
     Outcome::Done
+}
+
+/// The hypervisor's log takes what a kernel has to say before it has a console.
+fn is_log(access: IoAccess) -> bool {
+    access.port == HVM_DEBUGCONS_IOPORT && access.size == Size::Byte
 }

@@ -192,6 +192,16 @@ pub fn outsb(port: u16, from: &[u8]) -> Outcome {
     }
 }
 
+/// OUTSB: the byte at an address to a port, whatever is there.
+///
+/// # Errors
+///
+/// The fault it raised.
+pub fn outsb_from(port: u16, address: u64) -> Outcome {
+    // SAFETY: memory is only read.
+    unsafe { guarded!("outsb", in("dx") port, inout("rsi") address => _) }
+}
+
 /// Reads a byte of memory, of a device or of nothing.
 ///
 /// # Errors

@@ -468,6 +468,11 @@ impl Loaded<'_> {
         self.write(vmcs::GUEST_PENDING_DEBUG_EXCEPTIONS, (pending | PendingDebug::SINGLE_STEP).bits());
     }
 
+    /// Sets the guest's CR2: what the #PF that is about to be injected tells.
+    pub fn set_page_fault_address(&mut self, address: u64) {
+        self.vcpu.cr2 = address;
+    }
+
     /// Makes of an intercepted #DB what its delivery would: DR6 has the `conditions`, and
     /// DR7.GD is off for the handler (SDM "Debug Control Register (DR7)"; VM entry does
     /// neither).
