@@ -18,6 +18,7 @@
 //! | [`clock`] | TSC and PV clock |
 //! | [`events`] | event channels in the shared page |
 //! | [`channels`] | event channels by interrupt |
+//! | [`grants`] | other domains' pages by grants |
 //! | [`timer`] | waiting for a time |
 //! | [`tasks`] | asynchronous tasks |
 //! | [`rings`] | pages shared with back ends: console, XenStore |
@@ -42,6 +43,7 @@ pub mod cpu;
 mod critical;
 mod entry;
 pub mod events;
+pub mod grants;
 mod heap;
 pub mod hypercall;
 pub mod measure;
