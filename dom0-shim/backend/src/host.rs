@@ -1,5 +1,6 @@
 //! What a back end stands on. The kernel around implements it; tests stand in for it.
 
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -136,4 +137,58 @@ pub trait Nodes {
 pub trait Watch {
     /// Waits until something has changed since it was last told.
     fn changed(&self) -> impl Future<Output = ()>;
+}
+
+impl<H: Host> Host for Rc<H> {
+    type Memory = H::Memory;
+    type Port = H::Port;
+
+    fn map(
+        &self,
+        domain: RawDomid,
+        references: &[RawGrantRef],
+        writable: bool,
+    ) -> Result<Self::Memory, GrantResult> {
+        (**self).map(domain, references, writable)
+    }
+
+    fn copy(&self, domain: RawDomid, pieces: &mut [Piece<'_>]) {
+        (**self).copy(domain, pieces);
+    }
+
+    fn bind(&self, domain: RawDomid, port: RawPort) -> Result<Self::Port, Errno> {
+        (**self).bind(domain, port)
+    }
+
+    fn now_ns(&self) -> u64 {
+        (**self).now_ns()
+    }
+
+    fn sleep_ns(&self, ns: u64) -> impl Future<Output = ()> {
+        (**self).sleep_ns(ns)
+    }
+}
+
+impl<N: Nodes> Nodes for Rc<N> {
+    type Watch = N::Watch;
+
+    fn read(&self, path: &str) -> Option<String> {
+        (**self).read(path)
+    }
+
+    fn write(&self, path: &str, value: &str) -> Result<(), Errno> {
+        (**self).write(path, value)
+    }
+
+    fn remove(&self, path: &str) {
+        (**self).remove(path);
+    }
+
+    fn directory(&self, path: &str) -> Vec<String> {
+        (**self).directory(path)
+    }
+
+    fn watch(&self, path: &str) -> Self::Watch {
+        (**self).watch(path)
+    }
 }

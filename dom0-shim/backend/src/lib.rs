@@ -9,6 +9,10 @@
 //! | module | |
 //! |---|---|
 //! | [`host`] | what a back end stands on: grants, event channels, XenStore, time |
+//! | [`ring`] | requests and responses in a front end's memory |
+//! | [`xenbus`] | how a device comes into use and goes out of it |
+//! | [`fault`] | why a front end is not served |
+//! | `testing` | for tests, feature `testing`: a machine without a machine |
 //!
 //! Everything that comes from a front end is hostile: it changes memory at any time, sends
 //! events without end, and writes whatever it likes to its nodes.
@@ -18,6 +22,14 @@
 
 extern crate alloc;
 
+pub mod fault;
 pub mod host;
+pub mod ring;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod xenbus;
 
+pub use fault::Fault;
 pub use host::{Direction, Host, Memory, Nodes, Piece, Port, Watch};
+pub use ring::{Broken, Ring};
+pub use xenbus::{Address, Backend, Ends, Stop, Xenbus};
