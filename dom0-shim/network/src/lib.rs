@@ -1,20 +1,45 @@
-//! Ethernet inside the machine.
+//! Ethernet inside the machine: bridges, addresses, Dom0's own stack.
+//!
+//! ```text
+//!   guest ── netback ──┐                          ┌── stack (Dom0), DHCP server
+//!                    Port ── bridge ── bridge ── Port
+//!   guest ── netback ──┘        │
+//!                             Port ── uplink ── network card
+//! ```
 //!
 //! | module | |
 //! |---|---|
 //! | [`packet`] | [`Packet`]: a frame with what is left to be done to it |
 //! | [`link`] | [`Link`]: where packets go in and come out |
+//! | [`switch`] | bridges |
 //! | [`nic`] | [`Nic`]: a network card |
+//! | [`vlan`] | VLAN tags |
+//! | [`rate`] | [`Bucket`]: how fast an interface may send |
+//!
+//! All frames are hostile, those of guests and those from outside.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+mod checksum;
+mod headers;
 pub mod link;
 pub mod nic;
+mod offload;
 pub mod packet;
+pub mod rate;
+pub mod switch;
+#[cfg(test)]
+mod testing;
+pub mod vlan;
 
 pub use link::{Abilities, Link};
 pub use nic::Nic;
 pub use packet::{Checksum, MacAddress, Packet, Segments};
+pub use rate::Bucket;
+pub use switch::{Port, Role, Switch};
+pub use vlan::VlanId;
