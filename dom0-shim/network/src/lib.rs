@@ -12,6 +12,8 @@
 //! | [`packet`] | [`Packet`]: a frame with what is left to be done to it |
 //! | [`link`] | [`Link`]: where packets go in and come out |
 //! | [`switch`] | bridges |
+//! | [`uplink`] | between bridges and a card |
+//! | [`dhcp`] | a DHCP server |
 //! | [`nic`] | [`Nic`]: a network card |
 //! | [`vlan`] | VLAN tags |
 //! | [`rate`] | [`Bucket`]: how fast an interface may send |
@@ -26,6 +28,7 @@ extern crate alloc;
 extern crate std;
 
 mod checksum;
+pub mod dhcp;
 mod headers;
 pub mod link;
 pub mod nic;
@@ -35,6 +38,7 @@ pub mod rate;
 pub mod switch;
 #[cfg(test)]
 mod testing;
+pub mod uplink;
 pub mod vlan;
 
 pub use link::{Abilities, Link};

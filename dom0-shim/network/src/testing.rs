@@ -1,7 +1,12 @@
 //! Frames for the tests of this crate.
 
+use core::cell::RefCell;
+use std::collections::VecDeque;
 use std::vec::Vec;
 
+use event_listener::Event;
+
+use crate::nic::Nic;
 use crate::packet::MacAddress;
 
 pub const A: MacAddress = [2, 0x17, 0x42, 0x2f, 0, 1];
@@ -62,4 +67,55 @@ fn blank(mut frame: Vec<u8>) -> Vec<u8> {
     let sum = headers.pseudo_sum(&frame, headers.end - headers.transport).partial();
     frame[headers.checksum()..][..2].copy_from_slice(&sum);
     frame
+}
+
+/// A card.
+#[derive(Default)]
+pub struct Card {
+    incoming: RefCell<VecDeque<Vec<u8>>>,
+    flood: RefCell<Option<Vec<u8>>>,
+    outgoing: RefCell<Vec<Vec<u8>>>,
+    arrived: Event,
+}
+
+impl Card {
+    /// A frame arrives.
+    pub fn arrive(&self, frame: Vec<u8>) {
+        self.incoming.borrow_mut().push_back(frame);
+        self.arrived.notify(1);
+    }
+
+    /// The same frame arrives for ever.
+    pub fn flood_with(&self, frame: Vec<u8>) {
+        *self.flood.borrow_mut() = Some(frame);
+    }
+
+    /// What was sent since this was last asked.
+    pub fn sent(&self) -> Vec<Vec<u8>> {
+        self.outgoing.take()
+    }
+}
+
+impl Nic for Card {
+    fn address(&self) -> MacAddress {
+        OUTSIDE
+    }
+
+    async fn send(&self, frame: &[u8]) {
+        self.outgoing.borrow_mut().push(frame.to_vec());
+    }
+
+    async fn receive(&self) -> Vec<u8> {
+        loop {
+            let flood = self.flood.borrow().clone();
+            if let Some(frame) = flood.or_else(|| self.incoming.borrow_mut().pop_front()) {
+                return frame;
+            }
+            self.arrived.listen().await;
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        true
+    }
 }
