@@ -14,6 +14,8 @@
 //! | [`switch`] | bridges |
 //! | [`uplink`] | between bridges and a card |
 //! | [`dhcp`] | a DHCP server |
+//! | [`stack`] | Dom0's own IP stack |
+//! | [`kernel`] | [`Kernel`]: what that stands on |
 //! | [`nic`] | [`Nic`]: a network card |
 //! | [`vlan`] | VLAN tags |
 //! | [`rate`] | [`Bucket`]: how fast an interface may send |
@@ -30,20 +32,24 @@ extern crate std;
 mod checksum;
 pub mod dhcp;
 mod headers;
+pub mod kernel;
 pub mod link;
 pub mod nic;
 mod offload;
 pub mod packet;
 pub mod rate;
+pub mod stack;
 pub mod switch;
 #[cfg(test)]
 mod testing;
 pub mod uplink;
 pub mod vlan;
 
+pub use kernel::Kernel;
 pub use link::{Abilities, Link};
 pub use nic::Nic;
 pub use packet::{Checksum, MacAddress, Packet, Segments};
 pub use rate::Bucket;
+pub use stack::Stack;
 pub use switch::{Port, Role, Switch};
 pub use vlan::VlanId;

@@ -221,12 +221,7 @@ pub struct BridgeInfo {
 impl BridgeInfo {
     fn of(bridge: &Bridge) -> Self {
         let slots = bridge.slots();
-        let address = |slot: &Slot| match slot.role {
-            Role::Guest { address, .. } | Role::Dom0 { address } | Role::Uplink { card: address, .. } => {
-                address
-            }
-        };
-        let lowest = slots.iter().map(|(_, slot)| address(slot)).min().unwrap_or_default();
+        let lowest = slots.iter().map(|(_, slot)| slot.role.address()).min().unwrap_or_default();
         Self {
             name: bridge.name().into(),
             id: format!("8000.{}", Written(lowest)).replace(':', ""),

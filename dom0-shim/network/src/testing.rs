@@ -1,11 +1,15 @@
 //! Frames for the tests of this crate.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
+use core::fmt;
 use std::collections::VecDeque;
+use std::string::{String, ToString};
 use std::vec::Vec;
 
 use event_listener::Event;
+use futures_lite::future::yield_now;
 
+use crate::kernel::Kernel;
 use crate::nic::Nic;
 use crate::packet::MacAddress;
 
@@ -117,5 +121,41 @@ impl Nic for Card {
 
     fn is_up(&self) -> bool {
         true
+    }
+}
+
+/// A kernel whose time goes on whenever somebody who sleeps is asked.
+#[derive(Default)]
+pub struct Clock {
+    now: Cell<u64>,
+    lines: RefCell<Vec<String>>,
+}
+
+impl Clock {
+    /// What was logged.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.borrow().clone()
+    }
+}
+
+impl Kernel for Clock {
+    fn now_ns(&self) -> u64 {
+        self.now.get()
+    }
+
+    async fn sleep_ns(&self, ns: u64) {
+        let until = self.now.get().saturating_add(ns);
+        while self.now.get() < until {
+            self.now.set(self.now.get() + 1_000_000);
+            yield_now().await;
+        }
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+
+    fn log(&self, line: fmt::Arguments<'_>) {
+        self.lines.borrow_mut().push(line.to_string());
     }
 }

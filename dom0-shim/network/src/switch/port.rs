@@ -50,6 +50,16 @@ pub enum Role {
 }
 
 impl Role {
+    /// The address of the interface; of an uplink, the card's.
+    #[must_use]
+    pub const fn address(&self) -> MacAddress {
+        match *self {
+            Self::Guest { address, .. } | Self::Dom0 { address } | Self::Uplink { card: address, .. } => {
+                address
+            }
+        }
+    }
+
     /// The address that is its alone.
     pub(super) const fn pinned(&self) -> Option<MacAddress> {
         match *self {
