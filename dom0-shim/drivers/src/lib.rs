@@ -3,7 +3,8 @@
 //! | module | |
 //! |---|---|
 //! | [`machine`] | what a driver stands on: ports, registers, memory for DMA, interrupts |
-//! | [`nic`] | [`Nic`]: a network card |
+//!
+//! Network cards implement [`network::Nic`].
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -11,7 +12,6 @@
 extern crate alloc;
 
 pub mod machine;
-pub mod nic;
 
 pub use machine::{Dma, Interrupt, Machine, Registers};
-pub use nic::Nic;
+pub use network::Nic;

@@ -1,6 +1,7 @@
 //! Ethernet frames, and what a sender left to those that carry them.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 /// An Ethernet address.
 pub type MacAddress = [u8; 6];
@@ -37,4 +38,15 @@ pub struct Segments {
     pub size: u16,
     /// IPv6 instead of IPv4.
     pub v6: bool,
+}
+
+/// Shows an Ethernet address as `02:17:42:2f:00:01`.
+#[derive(Clone, Copy, Debug)]
+pub struct Written(pub MacAddress);
+
+impl fmt::Display for Written {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, f] = self.0;
+        write!(to, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    }
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use network::MacAddress;
+use crate::packet::MacAddress;
 
 /// A card that is up. Frames are without their check sequence.
 pub trait Nic {
