@@ -358,6 +358,7 @@ fn describe(kind: ErrorKind) -> &'static str {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "models are small")]
 mod tests {
     use core::cell::Cell;
     use std::sync::LazyLock;

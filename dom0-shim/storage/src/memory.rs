@@ -98,6 +98,7 @@ impl Disk for Module {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "models are small")]
 mod tests {
     use alloc::vec;
     use alloc::vec::Vec;

@@ -373,7 +373,8 @@ mod tests {
 
     #[test]
     fn wrong_primary_tables() {
-        let cases: [(&[(u8, u64, u64)], &str); 5] = [
+        type Entries<'a> = &'a [(u8, u64, u64)];
+        let cases: [(Entries<'_>, &str); 5] = [
             (&[(0x83, 1, 100), (0x83, 50, 100)], "partitions 1 and 2 overlap"),
             (
                 &[(0x83, 4000, 97)],

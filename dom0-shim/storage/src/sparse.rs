@@ -231,6 +231,7 @@ fn append(ranges: &mut Vec<Range<u64>>, sector: u64) {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "models are small")]
 mod tests {
     use alloc::vec;
 

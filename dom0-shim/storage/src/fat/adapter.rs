@@ -13,6 +13,10 @@ use hadris_storage::{BlockIndex, BlockSize};
 
 use crate::disk::{Disk, Failure, SECTOR};
 
+/// Bytes of a block: sectors of [`Disk`].
+const BLOCK: u32 = 512;
+const _: () = assert!(BLOCK as usize == SECTOR);
+
 /// Metadata and small files go through here; images do not.
 pub(super) struct Adapter<D>(pub(super) Rc<D>);
 
@@ -27,7 +31,7 @@ impl<D: Disk + 'static> BlockDevice for Adapter<D> {
     type State = Option<Request>;
 
     fn block_size(&self) -> BlockSize {
-        const { BlockSize::new(SECTOR as u32).unwrap() }
+        const { BlockSize::new(BLOCK).unwrap() }
     }
 
     fn block_count(&self) -> u64 {
