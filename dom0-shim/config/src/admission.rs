@@ -169,6 +169,17 @@ mod tests {
         assert_eq!([with("w", "w"), with("r", "w"), with("w", "r"), with("r", "r")], [1, 1, 1, 0]);
     }
 
+    /// BLK-37: changes are each domain's own.
+    #[test]
+    fn a_master_has_many_clones() {
+        for target in ["overlay:/master.img", "snapshot:/dev/sda1", "ram:64M"] {
+            let disks = config(&format!("disk=['{target},raw,xvda,w']")).disks;
+            assert_eq!(disks.len(), 1);
+            let new = DomainConfig { disks: disks.clone(), ..config("") };
+            assert_eq!(conflicts(&new, 1, &[Existing { disks: &disks, ..OTHER }]), []);
+        }
+    }
+
     /// T-91.
     #[test]
     fn sixty_domains() {

@@ -5,6 +5,7 @@
 //! format=qcow2, vdev=xvdb, access=ro, target=/images/b.qcow2      keys, target= last
 //! phy:/dev/sda5,hda,w                       xend's: type:target, vdev, access
 //! ,hdc:cdrom,r   hdc:cdrom,r                an empty CD drive (EMU-03)
+//! overlay:/dev/sda5,raw,xvda,w              Dom0's storage: overlay:, snapshot:, module:, ram:
 //! ```
 
 use alloc::format;
@@ -72,6 +73,8 @@ impl Fields {
                 "phy" => self.backing = Some(Backing::Physical),
                 "file" | "aio" | "tap" | "tap2" | "tapdisk" | "ioemu" => self.backing = Some(Backing::Image),
                 "raw" | "qcow" | "qcow2" | "vhd" => self.set_format(prefix)?,
+                // Of the target: Dom0's storage reads them.
+                "overlay" | "snapshot" | "module" | "ram" => break,
                 "iscsi" | "nbd" | "enbd" | "drbd" => {
                     return Err(Wrong::with(format!("disks of type `{prefix}:` cannot be had"), SCRIPT));
                 }
@@ -328,6 +331,17 @@ mod tests {
         assert_eq!(parsed("tap:qcow2:/i/a,hda,w"), disk("/i/a", DiskFormat::Qcow2, "hda"));
         assert_eq!(parsed("file:/dev/a,hda,w"), disk("/dev/a", DiskFormat::Raw, "hda"));
         assert_eq!(parsed("phy:sda1,xvda"), disk("sda1", DiskFormat::Physical, "xvda"));
+    }
+
+    /// BLK-37, BLK-39.
+    #[test]
+    fn dom0s_own_types() {
+        let targets = ["overlay:/dev/hda1", "snapshot:/i/a.img", "overlay:module:a", "module:/a", "ram:64M"];
+        for target in targets {
+            assert_eq!(parsed(&format!("{target},raw,xvda,w")), disk(target, DiskFormat::Raw, "xvda"));
+            assert_eq!(parsed(&format!("{target},,xvda")), disk(target, DiskFormat::Raw, "xvda"));
+            assert_eq!(parsed(&format!("vdev=xvda,target={target}")), disk(target, DiskFormat::Raw, "xvda"));
+        }
     }
 
     /// T-71, EMU-03.

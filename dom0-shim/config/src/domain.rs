@@ -137,7 +137,14 @@ pub struct Disk {
 impl Disk {
     /// Whether both have the same thing behind them, and one of both may write to it (T-86).
     pub fn excludes(&self, other: &Self) -> bool {
-        !self.target.is_empty() && self.target == other.target && !(self.read_only && other.read_only)
+        let same = !self.target.is_empty() && self.target == other.target;
+        same && !(self.read_only && other.read_only) && !self.is_beside()
+    }
+
+    /// Whether writes go to memory of this disk's own: clones of one image may be many
+    /// (BLK-37).
+    fn is_beside(&self) -> bool {
+        ["overlay:", "snapshot:", "ram:"].iter().any(|kind| self.target.starts_with(kind))
     }
 }
 

@@ -3,6 +3,7 @@
 use alloc::rc::Rc;
 use alloc::string::String;
 use core::fmt;
+use core::ops::Range;
 
 /// Bytes of a sector, whatever the medium's own blocks are.
 pub const SECTOR: usize = 512;
@@ -19,6 +20,43 @@ pub struct Properties {
     pub read_only: bool,
     /// Sectors that can be discarded at once; `None` where discarding does nothing.
     pub discard: Option<u32>,
+}
+
+impl Properties {
+    /// The sectors that a request of `bytes` from `first` on is for.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::OutOfRange`] where the disk does not have all of them,
+    /// [`Failure::Unsupported`] where the bytes are no whole sectors.
+    pub fn range(&self, first: u64, bytes: usize) -> Result<Range<u64>, Failure> {
+        if !bytes.is_multiple_of(SECTOR) {
+            return Err(Failure::Unsupported);
+        }
+        self.sectors(first, u64::try_from(bytes / SECTOR).unwrap_or(u64::MAX))
+    }
+
+    /// `count` sectors from `first` on.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::OutOfRange`] where the disk does not have all of them.
+    pub fn sectors(&self, first: u64, count: u64) -> Result<Range<u64>, Failure> {
+        let end = first.checked_add(count).filter(|end| *end <= self.sectors);
+        end.map(|end| first..end).ok_or(Failure::OutOfRange)
+    }
+
+    /// The sectors that a request writes, as [`Properties::range`].
+    ///
+    /// # Errors
+    ///
+    /// Those, and [`Failure::ReadOnly`].
+    pub fn writable(&self, first: u64, bytes: usize) -> Result<Range<u64>, Failure> {
+        if self.read_only {
+            return Err(Failure::ReadOnly);
+        }
+        self.range(first, bytes)
+    }
 }
 
 /// Why the medium did not do what it was told.
@@ -47,6 +85,8 @@ impl fmt::Display for Failure {
         }
     }
 }
+
+impl core::error::Error for Failure {}
 
 /// Sectors. Several requests may be under way; those that touch the same sectors have no
 /// order unless one has ended before the other begins.
