@@ -2,6 +2,8 @@
 //!
 //! | module | |
 //! |---|---|
+//! | [`pci`] | which PCI functions there are, and where their registers are |
+//! | [`ide`] | disks at IDE controllers |
 //! | [`machine`] | what a driver stands on: ports, registers, memory for DMA, interrupts |
 //! | [`nic`] | [`Nic`]: a network card |
 
@@ -10,8 +12,19 @@
 
 extern crate alloc;
 
+use alloc::boxed::Box;
+use core::pin::Pin;
+
+pub mod ide;
 pub mod machine;
 pub mod nic;
+pub mod pci;
+#[cfg(test)]
+mod testing;
+mod wait;
 
 pub use machine::{Dma, Interrupt, Machine, Registers};
 pub use nic::Nic;
+
+/// What has to run for a device to work, for ever.
+pub type Task = Pin<Box<dyn Future<Output = ()>>>;
