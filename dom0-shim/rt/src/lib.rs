@@ -13,6 +13,8 @@
 //! | [`paging`] | pages that a test takes the access rights of |
 //! | [`window`] | guest frames for other domains' memory |
 //! | [`apic`] | the local APIC, by MMIO or by MSRs |
+//! | [`acpi`] | where the I/O APICs are |
+//! | [`interrupts`] | interrupts of devices |
 //! | [`smp`] | further vcpus, by INIT/SIPI or by hypercall |
 //! | [`hypercall`] | Xen's interface |
 //! | [`clock`] | TSC and PV clock |
@@ -32,6 +34,7 @@
 
 extern crate alloc;
 
+pub mod acpi;
 pub mod apic;
 pub mod boot;
 pub mod catch;
@@ -44,6 +47,7 @@ mod entry;
 pub mod events;
 mod heap;
 pub mod hypercall;
+pub mod interrupts;
 pub mod measure;
 pub mod paging;
 pub mod rings;
