@@ -2,6 +2,7 @@
 //!
 //! | module | |
 //! |---|---|
+//! | [`probe`](probe()) | finds all devices that there are drivers for |
 //! | [`pci`] | which PCI functions there are, and where their registers are |
 //! | [`ide`] | disks at IDE controllers |
 //! | [`machine`] | what a driver stands on: ports, registers, memory for DMA, interrupts |
@@ -19,12 +20,14 @@ pub mod ide;
 pub mod machine;
 pub mod nic;
 pub mod pci;
+mod probe;
 #[cfg(test)]
 mod testing;
 mod wait;
 
 pub use machine::{Dma, Interrupt, Machine, Registers};
 pub use nic::Nic;
+pub use probe::{AnyDisk, Found, probe};
 
 /// What has to run for a device to work, for ever.
 pub type Task = Pin<Box<dyn Future<Output = ()>>>;

@@ -20,6 +20,7 @@
 //! | [`clock`] | TSC and PV clock |
 //! | [`events`] | event channels in the shared page |
 //! | [`channels`] | event channels by interrupt |
+//! | [`devices`] | what drivers of the machine's devices stand on |
 //! | [`timer`] | waiting for a time |
 //! | [`tasks`] | asynchronous tasks |
 //! | [`rings`] | pages shared with back ends: console, XenStore |
@@ -43,6 +44,7 @@ pub mod clock;
 pub mod console;
 pub mod cpu;
 mod critical;
+pub mod devices;
 mod entry;
 pub mod events;
 mod heap;
