@@ -5,6 +5,7 @@
 //! | [`probe`](probe()) | finds all devices that there are drivers for |
 //! | [`pci`] | which PCI functions there are, and where their registers are |
 //! | [`ide`] | disks at IDE controllers |
+//! | [`e1000`] | network cards of Intel's 8254x family |
 //! | [`machine`] | what a driver stands on: ports, registers, memory for DMA, interrupts |
 //! | [`nic`] | [`Nic`]: a network card |
 
@@ -16,6 +17,7 @@ extern crate alloc;
 use alloc::boxed::Box;
 use core::pin::Pin;
 
+pub mod e1000;
 pub mod ide;
 pub mod machine;
 pub mod nic;
@@ -27,7 +29,7 @@ mod wait;
 
 pub use machine::{Dma, Interrupt, Machine, Registers};
 pub use nic::Nic;
-pub use probe::{AnyDisk, Found, probe};
+pub use probe::{AnyDisk, AnyNic, Found, probe};
 
 /// What has to run for a device to work, for ever.
 pub type Task = Pin<Box<dyn Future<Output = ()>>>;
