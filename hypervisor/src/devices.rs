@@ -1,4 +1,7 @@
-//! Device models of a domain that its vcpus share: the I/O APIC.
+//! Device models of a domain that its vcpus share: the I/O APIC, the address register of PCI
+//! configuration space.
+
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use hv_arch::sync::{Lock, Rank};
 use hv_core::vioapic::Vioapic;
@@ -17,12 +20,27 @@ const IOAPIC_ID: u8 = 0xf;
 pub struct Devices {
     /// Only Dom0, which has the machine's devices, has one.
     ioapic: Option<Lock<Vioapic>>,
+    /// Which doubleword of PCI configuration space its data port reaches.
+    pci_address: AtomicU32,
 }
 
 impl Devices {
     /// Those of Dom0, or of another domain.
     pub fn new(is_dom0: bool) -> Self {
-        Self { ioapic: is_dom0.then(|| Lock::new(Rank::Devices, Vioapic::new(IOAPIC_ID))) }
+        Self {
+            ioapic: is_dom0.then(|| Lock::new(Rank::Devices, Vioapic::new(IOAPIC_ID))),
+            pci_address: AtomicU32::new(0),
+        }
+    }
+
+    /// What was written to the address port of PCI configuration space.
+    pub fn pci_address(&self) -> u32 {
+        self.pci_address.load(Ordering::Relaxed)
+    }
+
+    /// Writes to that port.
+    pub fn set_pci_address(&self, address: u32) {
+        self.pci_address.store(address, Ordering::Relaxed);
     }
 
     /// Whether there is an I/O APIC.

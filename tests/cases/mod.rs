@@ -90,6 +90,7 @@ mod msr_unknown_faults;
 mod msr_vmx_is_hidden;
 mod multicall;
 mod page_faults_reach_the_guest;
+mod pci_configuration;
 mod physdev_op;
 mod ports_of_nothing;
 mod ports_of_the_hypervisor;
@@ -207,6 +208,7 @@ pub const ALL: &[Test] = &[
     msr_vmx_is_hidden::TEST,
     multicall::TEST,
     page_faults_reach_the_guest::TEST,
+    pci_configuration::TEST,
     physdev_op::TEST,
     ports_of_nothing::TEST,
     ports_of_the_hypervisor::TEST,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::build::Built;
-use crate::cli::Platform;
+use crate::cli::{Nic, Platform};
 use crate::iso::{self, BootSet};
 use crate::machine::{Config, Emulator, Machine, Pace};
 use crate::scenario::{Payload, Scenario, Setup};
@@ -85,6 +85,8 @@ fn config(scenario: &Scenario, emulator: Emulator, iso: PathBuf) -> Config {
         cpu_model: machine.cpu_model.clone(),
         firmware: machine.firmware,
         iso,
+        disks: Vec::new(),
+        nic: Nic::None,
         log: None,
         pace: Pace::Fastest,
         gdb: None,

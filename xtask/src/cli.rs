@@ -23,7 +23,8 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask run                              boot; COM1 on this terminal, Ctrl-A x quits
+  cargo xtask run                              boot with a Debian guest; Ctrl-A x quits
+  cargo xtask run --script tests/demo/debian.exp    the same without a person, each step checked
   cargo xtask run --cpus 4 --memory 1G --cmdline 'console=com1 loglvl=all'
   cargo xtask run --cpus 4 --script tests/boot/power-off.exp
   cargo xtask image -o kigumi.iso              hybrid ISO for BIOS, UEFI, CD and USB stick
@@ -113,6 +114,7 @@ Script language, one directive per line, `#` begins a comment:
   send \"TEXT\"                       type; escapes: \\r \\n \\t \\e \\\\ \\\" \\xHH
   never /REGEX/                     fail when this is seen from here on
   sleep SECONDS
+  stage \"NAME\"                        what follows is timed together, up to the next stage
   check SUM ==|!=|<|<=|>|>= SUM     compare figures: numbers and captured values, with + and - between
   expect-end poweroff|reboot|triple-fault|halt [within SECONDS]
 (?<name>...) in an `expect` captures a value; ${name} stands for it in later patterns and texts. `cpus` is
@@ -181,6 +183,13 @@ pub(crate) struct BootArgs {
     pub(crate) modules: Vec<(PathBuf, String)>,
 }
 
+impl BootArgs {
+    /// Whether Dom0 and its files are those that come with Kigumi.
+    pub(crate) fn is_stock(&self) -> bool {
+        self.hypervisor.is_none() && self.dom0.is_none() && self.initrd.is_none() && self.store.is_none()
+    }
+}
+
 #[derive(Args)]
 pub(crate) struct ImageArgs {
     #[command(flatten)]
@@ -212,13 +221,13 @@ pub(crate) struct MachineArgs {
     #[arg(long, value_enum, default_value_t, value_name = "NAME")]
     pub(crate) platform: Platform,
 
-    /// Number of processors
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=255))]
-    pub(crate) cpus: u16,
+    /// Number of processors [default: 1, with the Debian guest 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=255))]
+    cpus: Option<u16>,
 
-    /// RAM in MiB, or with a suffix: 512M, 1G
-    #[arg(long, default_value = "512", value_name = "SIZE", value_parser = parse_mebibytes)]
-    pub(crate) memory: u32,
+    /// RAM in MiB, or with a suffix: 512M, 1G [default: 512, with the Debian guest 1G]
+    #[arg(long, value_name = "SIZE", value_parser = parse_mebibytes)]
+    memory: Option<u32>,
 
     /// Bochs CPU model [default: corei7_haswell_4770]
     #[arg(long, value_name = "MODEL")]
@@ -228,9 +237,39 @@ pub(crate) struct MachineArgs {
     #[arg(long, value_enum, default_value_t, value_name = "NAME")]
     pub(crate) firmware: Firmware,
 
+    /// IDE disk with this image; three at most. `snapshot` leaves the file as it is: what the machine writes is gone when it ends
+    #[arg(long = "disk", value_name = "FILE[,snapshot]", value_parser = parse_disk)]
+    pub(crate) disks: Vec<Disk>,
+
+    /// Network card, at a network of the emulator's own with DHCP and NAT
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    pub(crate) nic: Nic,
+
     /// Write the serial console to this file too
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
+}
+
+/// Processors and RAM of a machine for which the user names none.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) cpus: u16,
+    pub(crate) memory_mib: u32,
+}
+
+impl Size {
+    pub(crate) const PLAIN: Self = Self { cpus: 1, memory_mib: 512 };
+    pub(crate) const DEBIAN: Self = Self { cpus: 2, memory_mib: 1024 };
+}
+
+impl MachineArgs {
+    /// What the user named, and the rest of `default`.
+    pub(crate) fn size(&self, default: Size) -> Size {
+        Size {
+            cpus: self.cpus.unwrap_or(default.cpus),
+            memory_mib: self.memory.unwrap_or(default.memory_mib),
+        }
+    }
 }
 
 #[derive(Args)]
@@ -240,6 +279,11 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
+
+    /// Kernel of the Debian guest, whose files and disk the machine then has; by default cloud, where Dom0 and its
+    /// files are those that come with Kigumi. Packages are fetched by apt
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["store", "initrd", "dom0"])]
+    pub(crate) debian: Option<DebianChoice>,
 
     /// Run this script instead of reading the terminal; exit status 0 when it passes
     #[arg(long, value_name = "FILE")]
@@ -380,6 +424,70 @@ pub(crate) enum Firmware {
     Uefi,
 }
 
+/// A stock kernel of Debian's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Debian {
+    Cloud,
+    Full,
+}
+
+impl Debian {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cloud => "cloud",
+            Self::Full => "full",
+        }
+    }
+
+    /// The package that stands for the newest kernel of the kind.
+    pub(crate) fn package(self) -> &'static str {
+        match self {
+            Self::Cloud => "linux-image-cloud-amd64",
+            Self::Full => "linux-image-amd64",
+        }
+    }
+}
+
+/// A word behind `--debian`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum DebianChoice {
+    /// linux-image-cloud-amd64
+    Cloud,
+    /// linux-image-amd64
+    Full,
+    /// No Debian guest
+    None,
+}
+
+/// The machine's network card.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Nic {
+    #[default]
+    None,
+    /// Intel 82540EM
+    E1000,
+}
+
+/// A disk of the machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Disk {
+    pub(crate) file: PathBuf,
+    /// What the machine writes does not reach the file.
+    pub(crate) snapshot: bool,
+}
+
+/// A file, and how it is used behind the last comma.
+fn parse_disk(text: &str) -> Result<Disk, String> {
+    let (file, snapshot) = match text.rsplit_once(',') {
+        Some((file, "snapshot")) => (file, true),
+        Some((_, word)) => return Err(format!("expected `snapshot` behind the comma, not `{word}`")),
+        None => (text, false),
+    };
+    if file.is_empty() { Err("expected a file".to_owned()) } else { Ok(Disk { file: file.into(), snapshot }) }
+}
+
 /// Mebibytes from `512`, `512M` or `2G`.
 pub(crate) fn parse_mebibytes(text: &str) -> Result<u32, String> {
     let (digits, factor) = match text.strip_suffix(['G', 'g']) {
@@ -438,6 +546,15 @@ mod tests {
         assert_eq!(parse_module("a.elf"), Ok(("a.elf".into(), String::new())));
         assert_eq!(parse_module("a.elf=x y=z"), Ok(("a.elf".into(), "x y=z".to_owned())));
         assert!(parse_module("=x").is_err());
+    }
+
+    #[test]
+    fn disks() {
+        let disk = |file: &str, snapshot| Ok(Disk { file: file.into(), snapshot });
+        assert_eq!(parse_disk("a.img"), disk("a.img", false));
+        assert_eq!(parse_disk("a.img,snapshot"), disk("a.img", true));
+        assert!(parse_disk("a.img,ro").unwrap_err().contains("not `ro`"));
+        assert!(parse_disk(",snapshot").is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::check::image::Image;
-use crate::cli::GdbArgs;
+use crate::cli::{GdbArgs, Size};
 use crate::iso;
 use crate::machine::{self, Config, Emulator, Machine};
 use crate::setup::{self, Need};
@@ -25,11 +25,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &GdbArgs) -> Result<()> {
     let work = workspace::scratch("gdb")?;
-    let set = iso::boot_set(&args.boot, work.path())?;
+    let set = iso::boot_set(&args.boot, None, work.path())?;
     let medium = work.path().join("kigumi.iso");
     iso::make(&set, work.path(), &medium)?;
     let log = args.machine.log.clone().unwrap_or_else(|| workspace::scratch_root().join("gdb-console.log"));
-    let config = Config { log: Some(log.clone()), ..Config::new(&args.machine, medium)? };
+    let config = Config { log: Some(log.clone()), ..Config::new(&args.machine, Size::PLAIN, medium)? };
     ui::note(&format!("the serial console goes to {}", log.display()));
     match config.emulator {
         Emulator::Bochs => in_bochs(&config, &set.hypervisor, work.path(), &log),

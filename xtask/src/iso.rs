@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::build::{self, Built};
 use crate::cli::{BootArgs, ImageArgs};
+use crate::debian::Guest;
 use crate::process;
 use crate::setup::{self, Need};
 use crate::store;
@@ -79,7 +80,7 @@ impl Dom0 {
 
 pub(crate) fn run(args: &ImageArgs) -> Result<()> {
     let work = workspace::scratch("image")?;
-    let set = boot_set(&args.boot, work.path())?;
+    let set = boot_set(&args.boot, None, work.path())?;
     let progress = ui::spinner("making the ISO image");
     let output = args.output.clone().unwrap_or_else(|| workspace::target_dir().join("kigumi.iso"));
     make(&set, work.path(), &output)?;
@@ -88,15 +89,21 @@ pub(crate) fn run(args: &ImageArgs) -> Result<()> {
     Ok(())
 }
 
-/// Builds what `args` ask for and names the files to boot. Those that are made for it go to `work`.
-pub(crate) fn boot_set(args: &BootArgs, work: &Path) -> Result<BootSet> {
+/// Builds what `args` ask for and names the files to boot. Those that are made for it go to `work`. A Debian guest
+/// comes with the number of its vcpus.
+pub(crate) fn boot_set(args: &BootArgs, debian: Option<(&Guest, u16)>, work: &Path) -> Result<BootSet> {
     let dom0 = match &args.dom0 {
         None => Dom0::Default,
         Some(path) if path.as_os_str() == "none" => Dom0::None,
         Some(path) => Dom0::File(path.clone()),
     };
     let built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
-    let store = store(args, &dom0, &built, work)?;
+    let store = match debian {
+        Some((guest, cpus)) => {
+            Some(store::provide_debian(guest, cpus, &build::demo_guest(args.profile)?, work)?)
+        }
+        None => store(args, &dom0, &built, work)?,
+    };
     Ok(BootSet {
         hypervisor: built.hypervisor,
         cmdline: args.cmdline.clone(),

@@ -11,7 +11,8 @@ use anyhow::{Result, bail};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::boot;
-use crate::cli::RunArgs;
+use crate::cli::{Debian, DebianChoice, RunArgs, Size};
+use crate::debian::{self, Guest};
 use crate::iso;
 use crate::machine::{Config, Ended, Event, Input, Machine, Pace};
 use crate::process;
@@ -36,31 +37,56 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     // A script with a mistake fails before anything is built.
     let script = args.script.as_deref().map(scenario::read_script).transpose()?;
     let work = workspace::scratch("run")?;
-    let set = iso::boot_set(&args.boot, work.path())?;
-    set.ensure_fits(args.machine.memory)?;
+    let guest = debian_guest(args, work.path())?;
+    let size = args.machine.size(if guest.is_some() { Size::DEBIAN } else { Size::PLAIN });
+    let set = iso::boot_set(&args.boot, guest.as_ref().map(|guest| (guest, size.cpus)), work.path())?;
+    set.ensure_fits(size.memory_mib)?;
     let medium = work.path().join("kigumi.iso");
     let progress = ui::spinner("making the ISO image");
     iso::make(&set, work.path(), &medium)?;
     drop(progress);
     // A script need not wait as long as a person would.
     let pace = if script.is_some() { Pace::Fastest } else { Pace::RealTime };
-    let config = Config { pace, ..Config::new(&args.machine, medium)? };
+    let mut config = Config { pace, ..Config::new(&args.machine, size, medium)? };
+    // Configurations name it as the first.
+    config.disks.splice(0..0, guest.as_ref().map(Guest::disk));
     ui::step("Booting", &format!("{} CPUs, {} MiB in {}", config.cpus, config.memory_mib, config.emulator));
     let machine = Machine::start(&config)?;
     match (script, &args.script) {
-        (Some(script), Some(path)) => scripted(machine, &script, path, args),
+        (Some(script), Some(path)) => scripted(machine, &script, path, size.cpus, args),
         _ => interactive(machine, args.timeout),
     }
 }
 
-fn scripted(mut machine: Machine, script: &Script, path: &Path, args: &RunArgs) -> Result<()> {
+/// The Debian guest that is asked for. The one that nobody asked for may be missing.
+fn debian_guest(args: &RunArgs, work: &Path) -> Result<Option<Guest>> {
+    let wish = match args.debian {
+        Some(DebianChoice::None) => return Ok(None),
+        Some(DebianChoice::Cloud) => Debian::Cloud,
+        Some(DebianChoice::Full) => Debian::Full,
+        None if !args.boot.is_stock() => return Ok(None),
+        None => match debian::fetch(Debian::Cloud) {
+            Ok(()) => Debian::Cloud,
+            Err(error) => {
+                process::check_interrupted()?;
+                ui::note(&format!("no Debian guest, only the demo guest: {error:#}"));
+                return Ok(None);
+            }
+        },
+    };
+    debian::provide(wish, work).map(Some)
+}
+
+fn scripted(mut machine: Machine, script: &Script, path: &Path, cpus: u16, args: &RunArgs) -> Result<()> {
     let mut stdout = io::stdout();
     let timeout = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let values = boot::values(args.machine.cpus);
-    let result = Session::new(&mut machine, &mut stdout, timeout, values).run(script);
+    let mut session = Session::new(&mut machine, &mut stdout, timeout, boot::values(cpus));
+    let result = session.run(script);
+    let stages = session.into_stages();
     let excerpt = machine.end();
     // The console may have stopped in the middle of a line.
     println!();
+    print!("{stages}");
     match result {
         Ok(()) => {
             ui::step("Passed", &path.display().to_string());
@@ -107,6 +133,8 @@ fn show_console(machine: &Machine, quit: &AtomicBool, timeout: Option<Duration>)
                 stdout.write_all(&bytes)?;
                 stdout.flush()?;
             }
+            // Nobody asks here.
+            Some(Event::Ticks(_)) => {}
             Some(Event::Reset) => ui::note("the machine was reset\r"),
             Some(Event::Ended(ended)) => return Ok(Some(ended)),
             None => {}

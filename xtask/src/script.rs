@@ -5,6 +5,7 @@
 //! send "TEXT"                          \r \n \t \e \\ \" \xHH
 //! never /REGEX/
 //! sleep SECONDS
+//! stage "NAME"
 //! expect-end poweroff|reboot|triple-fault|halt [within SECONDS]
 //! check FIGURE [+|- FIGURE ...] ==|!=|<|<=|>|>= FIGURE [+|- FIGURE ...]
 //! ```
@@ -51,6 +52,8 @@ pub(crate) enum Action {
     Never(Pattern),
     Send(Text),
     Sleep(Duration),
+    /// What follows is timed under this name.
+    Stage(String),
     Check(Comparison),
     ExpectEnd {
         end: End,
@@ -114,7 +117,7 @@ impl Action {
             Self::Expect { pattern, .. } | Self::Never(pattern) => pattern.names(),
             Self::Send(text) => text.names(),
             Self::Check(comparison) => comparison.names(),
-            Self::Sleep(_) | Self::ExpectEnd { .. } => Vec::new(),
+            Self::Sleep(_) | Self::Stage(_) | Self::ExpectEnd { .. } => Vec::new(),
         }
     }
 
@@ -148,11 +151,11 @@ impl<'a> Cursor<'a> {
             "send" => Action::Send(self.text()?),
             "check" => Action::Check(self.comparison()?),
             "sleep" => Action::Sleep(self.seconds()?),
+            "stage" => Action::Stage(String::from_utf8_lossy(&self.string()?).into_owned()),
             "expect-end" => Action::ExpectEnd { end: self.end()?, within: self.within()? },
             _ => {
-                return Err(
-                    self.error(start, "expected one of expect, never, send, sleep, check, expect-end")
-                );
+                let known = "expected one of expect, never, send, sleep, stage, check, expect-end";
+                return Err(self.error(start, known));
             }
         };
         Ok(Some(action))
@@ -341,7 +344,7 @@ mod tests {
     fn every_directive() {
         let parsed = actions(
             "# a comment\n\n  expect /4 CPUs/ within 20 # why\nnever /panic/\nsend \"a b\\r\"\nsleep 0.5\n\
-             expect-end poweroff within 3\nexpect /x/",
+             expect-end poweroff within 3\nexpect /x/\nstage \"a b\"",
         );
         assert!(matches!(&parsed[0], Action::Expect { pattern, within: Some(w), silence: None }
             if pattern.source() == "4 CPUs" && w.as_secs() == 20));
@@ -350,7 +353,8 @@ mod tests {
         assert!(matches!(&parsed[3], Action::Sleep(time) if time.as_millis() == 500));
         assert!(matches!(&parsed[4], Action::ExpectEnd { end: End::PowerOff, within: Some(_) }));
         assert!(matches!(&parsed[5], Action::Expect { within: None, .. }));
-        assert_eq!(parsed.len(), 6);
+        assert!(matches!(&parsed[6], Action::Stage(name) if name == "a b"));
+        assert_eq!(parsed.len(), 7);
     }
 
     #[test]

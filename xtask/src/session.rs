@@ -14,6 +14,7 @@ use regex::bytes::{Match, Regex};
 use crate::machine::{Ended, Event, Machine, last_lines};
 use crate::process;
 use crate::script::{Action, End, Script, Step, Values};
+use crate::stages::Stages;
 
 /// Time that an `expect` without `within` waits, unless the user says otherwise. Emulation is slow.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,6 +29,8 @@ const SHOWN_LINES: usize = 20;
 pub(crate) trait Peer {
     fn next_event(&mut self, timeout: Duration) -> Option<Event>;
     fn send(&mut self, bytes: &[u8]) -> Result<()>;
+    /// Asks for an [`Event::Ticks`].
+    fn ask_ticks(&mut self);
 }
 
 impl Peer for Machine {
@@ -37,6 +40,10 @@ impl Peer for Machine {
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.input().send(bytes)
+    }
+
+    fn ask_ticks(&mut self) {
+        Self::ask_ticks(self);
     }
 }
 
@@ -84,6 +91,7 @@ pub(crate) struct Session<'a, P> {
     resets: Vec<usize>,
     ended: Option<Ended>,
     last_output: Instant,
+    stages: Stages,
 }
 
 struct Never {
@@ -125,7 +133,13 @@ impl<'a, P: Peer> Session<'a, P> {
             resets: Vec::new(),
             ended: None,
             last_output: Instant::now(),
+            stages: Stages::default(),
         }
+    }
+
+    /// What took how long.
+    pub(crate) fn into_stages(self) -> Stages {
+        self.stages
     }
 
     /// The console so far, cleaned.
@@ -139,6 +153,7 @@ impl<'a, P: Peer> Session<'a, P> {
         }
         // What arrived with the last match counts for `never`.
         self.drain();
+        self.stages.end();
         self.check_nevers().map_err(|stop| match stop {
             Stop::Seen(step, why) => self.report(Some(step), why),
             Stop::Failed(why) => self.report(None, why),
@@ -160,6 +175,11 @@ impl<'a, P: Peer> Session<'a, P> {
             }
             Action::Check(comparison) => Ok(comparison.check(&self.values)?),
             Action::Sleep(time) => self.sleep(*time),
+            Action::Stage(name) => {
+                self.stages.begin(name);
+                self.peer.ask_ticks();
+                Ok(())
+            }
             Action::Never(pattern) => {
                 let step = (step.line, step.text.clone());
                 let pattern = pattern.regex(&self.values)?;
@@ -285,6 +305,7 @@ impl<'a, P: Peer> Session<'a, P> {
                 self.last_output = Instant::now();
             }
             Event::Reset => self.resets.push(self.seen.len()),
+            Event::Ticks(ticks) => self.stages.tick(ticks),
             Event::Ended(ended) => self.ended = Some(ended),
         }
     }
@@ -339,6 +360,10 @@ mod tests {
         fn send(&mut self, bytes: &[u8]) -> Result<()> {
             self.typed.extend(bytes);
             Ok(())
+        }
+
+        fn ask_ticks(&mut self) {
+            self.events.push_front(Event::Ticks(7_000_000));
         }
     }
 
@@ -441,6 +466,19 @@ mod tests {
         let silent = why("expect /x/ within 100 silence 0.05", [says("a")]);
         assert!(silent.contains("the console was silent for 0.05 s"), "{silent}");
         assert!(run("expect /x/ silence 0.05", [says("x")]).is_ok());
+    }
+
+    #[test]
+    fn stages_are_timed() {
+        let script =
+            Script::parse("stage \"one\"\nexpect /a/\nstage \"two\"\nexpect-end poweroff", 1).unwrap();
+        let events = [says("a"), Event::Ticks(9_000_000), Event::Ended(Ended::PoweredOff)];
+        let mut fake = Fake { events: events.into(), typed: Vec::new() };
+        let mut sink = std::io::sink();
+        let mut session = Session::new(&mut fake, &mut sink, Duration::from_millis(50), Values::new());
+        session.run(&script).unwrap();
+        let table = session.into_stages().to_string();
+        assert!(table.contains("one") && table.contains("two"), "{table}");
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) enum Need {
     /// A C compiler and Xen's headers, with which the host tests compare.
     HostTests,
     Gdb,
+    /// Making file systems.
+    FileSystems,
 }
 
 /// A Debian package and a file that only an installation of it provides.
@@ -71,12 +73,23 @@ const PACKAGES: &[Package] = &[
     Package { name: "gcc", need: Need::HostTests, probe: Probe::Program("cc") },
     Package { name: "libc6-dev", need: Need::HostTests, probe: Probe::File("/usr/include/stdio.h") },
     Package { name: "libxen-dev", need: Need::HostTests, probe: Probe::File("/usr/include/xen/xen.h") },
+    Package { name: "mtools", need: Need::FileSystems, probe: Probe::Program("mformat") },
+    Package { name: "e2fsprogs", need: Need::FileSystems, probe: Probe::File("/usr/sbin/mke2fs") },
+    Package { name: "e2fsprogs", need: Need::FileSystems, probe: Probe::File("/usr/sbin/debugfs") },
     Package { name: "gdb", need: Need::Gdb, probe: Probe::Program("gdb") },
 ];
 
 /// Everything but the debugger, which only `gdb` needs.
 pub(crate) fn run() -> Result<()> {
-    ensure_all(&[Need::Target, Need::Iso, Need::Bochs, Need::Qemu, Need::Ovmf, Need::HostTests])?;
+    ensure_all(&[
+        Need::Target,
+        Need::Iso,
+        Need::Bochs,
+        Need::Qemu,
+        Need::Ovmf,
+        Need::HostTests,
+        Need::FileSystems,
+    ])?;
     ui::step("Ready", "all that the build, the emulators and the tests need is installed");
     Ok(())
 }
@@ -148,10 +161,19 @@ fn install(missing: &[&str]) -> Result<()> {
         bail!("missing programs. As root run:\n  apt-get update && {command}");
     }
     ui::step("Installing", &missing.join(" "));
-    apt_get(&["update", "-q"]).context("cannot refresh the package lists")?;
+    refresh_package_lists()?;
     let arguments = ["install", "-q", "-y", "--no-install-recommends"];
     apt_get(&[&arguments[..], missing].concat())
         .with_context(|| format!("cannot install {}", missing.join(" ")))
+}
+
+/// Learns which packages there are today, as root.
+pub(crate) fn refresh_package_lists() -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "the lists of packages are missing or old. As root run:\n  apt-get update"
+    );
+    apt_get(&["update", "-q"]).context("cannot refresh the package lists")
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {

@@ -19,6 +19,7 @@ use tar::{Archive, Builder, EntryType, Header};
 
 use crate::build;
 use crate::cli::StoreArgs;
+use crate::debian::Guest;
 use crate::ui;
 use crate::workspace;
 
@@ -53,10 +54,7 @@ pub(crate) fn provide(source: &Path, demo: &Path, work: &Path) -> Result<PathBuf
         check(source).with_context(|| format!("store: {}", source.display()))?;
         return Ok(source.to_owned());
     }
-    let archive = work.join("store.tar");
-    fs::write(&archive, Files::read(source, demo)?.archive()?)
-        .with_context(|| format!("cannot write {}", archive.display()))?;
-    Ok(archive)
+    Files::read(source, demo)?.write(work)
 }
 
 /// Fails unless `archive` is a tar archive with a file in it.
@@ -73,11 +71,35 @@ fn check(archive: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The archive of what comes with Kigumi and of `guest`, whose domains have `cpus` vcpus, in `work`.
+pub(crate) fn provide_debian(guest: &Guest, cpus: u16, demo: &Path, work: &Path) -> Result<PathBuf> {
+    let mut files = Files::read(&default_folder(), demo)?;
+    guest.add_to(&mut files, cpus, work)?;
+    files.write(work)
+}
+
 /// The files of a store: names in the archive, and where they are.
 #[derive(Debug)]
-struct Files(BTreeMap<String, PathBuf>);
+pub(crate) struct Files(BTreeMap<String, PathBuf>);
 
 impl Files {
+    /// Adds a file, in place of one of that name.
+    pub(crate) fn put(&mut self, name: &str, file: &Path) {
+        self.0.insert(name.to_owned(), file.to_owned());
+    }
+
+    /// Removes all files whose names begin with `folder`.
+    pub(crate) fn remove_folder(&mut self, folder: &str) {
+        self.0.retain(|name, _| !name.starts_with(folder));
+    }
+
+    /// Makes the archive, a file in `work`.
+    fn write(&self, work: &Path) -> Result<PathBuf> {
+        let file = work.join("store.tar");
+        fs::write(&file, self.archive()?).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(file)
+    }
+
     fn read(folder: &Path, demo: &Path) -> Result<Self> {
         let mut files = Self(BTreeMap::new());
         files.add(folder, "", MOST_LEVELS)?;

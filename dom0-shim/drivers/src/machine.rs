@@ -48,11 +48,11 @@ pub trait Machine {
 
 /// Registers of a device, uncached; offsets are multiples of the width, and in there.
 pub trait Registers {
-    /// Reads 4 bytes.
-    fn read(&self, offset: usize) -> u32;
+    /// Reads a register: 1, 2 or 4 bytes wide.
+    fn read(&self, offset: usize, bytes: u8) -> u32;
 
-    /// Writes 4 bytes.
-    fn write(&self, offset: usize, value: u32);
+    /// Writes a register: 1, 2 or 4 bytes wide.
+    fn write(&self, offset: usize, bytes: u8, value: u32);
 }
 
 /// Memory that a device reads and writes meanwhile; given back when this is dropped (the
@@ -76,7 +76,8 @@ pub trait Dma {
     fn write(&self, offset: usize, from: &[u8]);
 }
 
-/// A device's interrupt; it is masked when this is dropped.
+/// A device's interrupt; it is masked when this is dropped. Devices share level-triggered ones:
+/// who has one has to serve it, whether the device has something to do or not.
 pub trait Interrupt {
     /// Waits until it has come since it was last told. It does not come again before
     /// [`Interrupt::done`]: a level-triggered one would not stop.

@@ -60,7 +60,8 @@ pub const APIC_BASE: u32 = 0x1b;
 pub const TSC_DEADLINE: u32 = 0x6e0;
 /// Where the registers are in xAPIC mode.
 pub const MMIO: u64 = 0xfee0_0000;
-const X2APIC: u32 = 0x800;
+/// The MSR of register 0 in x2APIC mode.
+pub(crate) const X2APIC: u32 = 0x800;
 const GLOBAL_ENABLE: u64 = 1 << 11;
 const X2APIC_ENABLE: u64 = 1 << 10;
 const SPURIOUS_VECTOR: u32 = 0xff;

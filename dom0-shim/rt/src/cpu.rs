@@ -214,6 +214,18 @@ pub fn peek_u8(address: u64) -> Outcome<u8> {
         .map(|()| value)
 }
 
+/// Reads a word of memory, of a device or of nothing.
+///
+/// # Errors
+///
+/// The fault it raised.
+pub fn peek_u16(address: u64) -> Outcome<u16> {
+    let value: u16;
+    // SAFETY: as for `peek_u8`.
+    unsafe { guarded!("mov {value:x}, [{address}]", address = in(reg) address, value = out(reg) value) }
+        .map(|()| value)
+}
+
 /// Reads a doubleword of memory, of a device or of nothing.
 ///
 /// # Errors
@@ -226,6 +238,36 @@ pub fn peek_u32(address: u64) -> Outcome<u32> {
         .map(|()| value)
 }
 
+/// Writes a byte where the kernel has no memory: to a device, or to nothing.
+///
+/// # Errors
+///
+/// The fault it raised.
+///
+/// # Panics
+///
+/// When the kernel would overwrite itself.
+pub fn poke_u8(address: u64, value: u8) -> Outcome {
+    assert!(!is_ours(address), "the kernel would overwrite itself");
+    // SAFETY: nothing of the kernel is there; what is not there faults.
+    unsafe { guarded!("mov [{address}], {value}", address = in(reg) address, value = in(reg_byte) value) }
+}
+
+/// Writes a word where the kernel has no memory: to a device, or to nothing.
+///
+/// # Errors
+///
+/// The fault it raised.
+///
+/// # Panics
+///
+/// When the kernel would overwrite itself.
+pub fn poke_u16(address: u64, value: u16) -> Outcome {
+    assert!(!is_ours(address), "the kernel would overwrite itself");
+    // SAFETY: as for `poke_u8`.
+    unsafe { guarded!("mov [{address}], {value:x}", address = in(reg) address, value = in(reg) value) }
+}
+
 /// Writes a doubleword where the kernel has no memory: to a device, or to nothing.
 ///
 /// # Errors
@@ -236,9 +278,13 @@ pub fn peek_u32(address: u64) -> Outcome<u32> {
 ///
 /// When the kernel would overwrite itself.
 pub fn poke_u32(address: u64, value: u32) -> Outcome {
-    assert!(!(0..heap::end()).contains(&address), "the kernel would overwrite itself");
-    // SAFETY: nothing of the kernel is there; what is not there faults.
+    assert!(!is_ours(address), "the kernel would overwrite itself");
+    // SAFETY: as for `poke_u8`.
     unsafe { guarded!("mov [{address}], {value:e}", address = in(reg) address, value = in(reg) value) }
+}
+
+fn is_ours(address: u64) -> bool {
+    (0..heap::end()).contains(&address)
 }
 
 /// Writes a byte of a page.

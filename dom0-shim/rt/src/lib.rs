@@ -13,12 +13,15 @@
 //! | [`paging`] | pages that a test takes the access rights of |
 //! | [`window`] | guest frames for other domains' memory |
 //! | [`apic`] | the local APIC, by MMIO or by MSRs |
+//! | [`acpi`] | where the I/O APICs are |
+//! | [`interrupts`] | interrupts of devices |
 //! | [`smp`] | further vcpus, by INIT/SIPI or by hypercall |
 //! | [`hypercall`] | Xen's interface |
 //! | [`clock`] | TSC and PV clock |
 //! | [`events`] | event channels in the shared page |
 //! | [`channels`] | event channels by interrupt |
 //! | [`grants`] | other domains' pages by grants |
+//! | [`devices`] | what drivers of the machine's devices stand on |
 //! | [`timer`] | waiting for a time |
 //! | [`tasks`] | asynchronous tasks |
 //! | [`rings`] | pages shared with back ends: console, XenStore |
@@ -33,6 +36,7 @@
 
 extern crate alloc;
 
+pub mod acpi;
 pub mod apic;
 pub mod boot;
 pub mod catch;
@@ -41,11 +45,13 @@ pub mod clock;
 pub mod console;
 pub mod cpu;
 mod critical;
+pub mod devices;
 mod entry;
 pub mod events;
 pub mod grants;
 mod heap;
 pub mod hypercall;
+pub mod interrupts;
 pub mod measure;
 pub mod paging;
 pub mod rings;

@@ -1,12 +1,12 @@
 //! Asynchronous tasks on the first vcpu, which sleeps while none of them can go on.
 //!
-//! The executor is `edge-executor`'s; here is what turns it. See [`crate::channels`] and
-//! [`crate::timer`] for what tasks wait for.
+//! The executor is `edge-executor`'s; here is what turns it. See [`crate::channels`],
+//! [`crate::interrupts`] and [`crate::timer`] for what tasks wait for.
 
 use core::future::poll_fn;
 use core::task::Poll;
 
-use crate::{channels, timer, trap};
+use crate::{channels, interrupts, timer, trap};
 
 /// Tasks of one vcpu.
 pub type Executor<'a> = edge_executor::LocalExecutor<'a, edge_executor::UnboundQueue>;
@@ -17,6 +17,7 @@ pub type Executor<'a> = edge_executor::LocalExecutor<'a, edge_executor::UnboundQ
 pub fn run(executor: &Executor<'_>) -> ! {
     loop {
         channels::wake();
+        interrupts::wake();
         timer::wake();
         if !executor.try_tick() {
             idle();
@@ -28,7 +29,7 @@ pub fn run(executor: &Executor<'_>) -> ! {
 fn idle() {
     timer::arm();
     trap::disable();
-    if !channels::any_awaited() && !timer::has_fired() {
+    if !channels::any_awaited() && !interrupts::any_awaited() && !timer::has_fired() {
         trap::wait();
     }
     trap::enable();

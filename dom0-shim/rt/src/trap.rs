@@ -84,6 +84,13 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// The vector of the interruption.
+    #[must_use]
+    pub fn vector(&self) -> u8 {
+        let [vector, ..] = self.vector.to_le_bytes();
+        vector
+    }
+
     /// Address of the instruction interrupted, or behind one that trapped.
     #[must_use]
     pub fn rip(&self) -> u64 {

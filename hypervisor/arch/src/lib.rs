@@ -18,7 +18,7 @@
 //! | [`smp`] | starting pcpus |
 //! | [`vcpu`], [`apic_page`] | the switch into and out of a guest, the page of a vcpu's local APIC |
 //! | [`confines`] | what a guest reaches: memory, ports, MSRs |
-//! | [`serial`], [`screen`], [`rtc`], [`power`] | the board |
+//! | [`serial`], [`screen`], [`rtc`], [`pci`], [`power`] | the board |
 //! | [`backtrace`] | return addresses, for crash reports |
 //! | `bitmaps`, `vpid` | bitmaps of ports and MSRs, tags of cached translations |
 //! | `descriptors`, `extended`, `register` | GDT, TSS and IDT; XSAVE state; registers that ACPI names |
@@ -41,6 +41,7 @@ pub mod ioapic;
 pub mod ipi;
 pub mod memory;
 pub mod msr;
+pub mod pci;
 pub mod percpu;
 pub mod power;
 mod register;

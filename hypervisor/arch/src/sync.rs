@@ -56,6 +56,8 @@ pub enum Rank {
     Vpids,
     /// I/O APIC registers ([`crate::ioapic`]).
     IoApic,
+    /// Ports of PCI configuration space ([`crate::pci`]).
+    PciConfig,
     /// Console ring and sinks; innermost, so that anything may log.
     Console,
 }

@@ -5,12 +5,15 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Backend, Config, Ended, Kept, Pace, Sign, Started, last_lines, serial};
+use super::{Backend, Config, Ended, Input, Kept, MOST_DISKS, Pace, Sign, Started, last_lines, serial};
+use crate::cli::{Disk, Nic};
 use crate::process::{self, Group};
 
 /// Haswell has VMX with EPT, VPID, unrestricted guest and APICv.
@@ -18,6 +21,10 @@ const DEFAULT_CPU_MODEL: &str = "corei7_haswell_4770";
 
 /// Emulated instructions per emulated second: the TSC's frequency.
 const IPS: u32 = 50_000_000;
+
+/// Where disks are, the first on hda of other systems, and where the boot medium is then.
+const DISKS: [&str; MOST_DISKS] = ["ata0-master", "ata0-slave", "ata1-slave"];
+const CDROM_BEHIND_DISKS: &str = "ata1-master";
 
 pub(super) fn start(config: &Config, work: &Path, com1: &Path) -> Result<Started> {
     if let Some(model) = &config.cpu_model {
@@ -27,15 +34,17 @@ pub(super) fn start(config: &Config, work: &Path, com1: &Path) -> Result<Started
         ensure_model(model, &String::from_utf8_lossy(&help.stderr))?;
     }
     let log = work.join("bochs.log");
+    link_disks(&config.disks, work)?;
     let (rc, commands) = (work.join("bochsrc"), work.join("commands"));
     fs::write(&rc, bochsrc(config, com1, &log, Display::Text))?;
     fs::write(&commands, "continue\n")?;
-    let (screen, _) = serial::open()?;
+    let (screen, debugger) = serial::open()?;
     let mut bochs = process::command("bochs");
     bochs.arg("-q").arg("-f").arg(&rc).arg("-rc").arg(&commands).current_dir(work).env("TERM", "xterm");
     bochs.stdin(screen.terminal()?).stdout(screen.terminal()?).stderr(screen.terminal()?);
-    let group = Group::spawn(&mut bochs)?;
-    Ok(Started { group, output: screen.into_output()?, backend: Box::new(Bochs::new(log)) })
+    let mut group = Group::spawn(&mut bochs)?;
+    let debugger = Debugger { pid: group.child().id(), keyboard: debugger, answer: None };
+    Ok(Started { group, output: screen.into_output()?, backend: Box::new(Bochs::new(log, debugger)) })
 }
 
 /// Fails unless `model` is one of those that `help`, the answer to `bochs --help cpu`, lists one to a line.
@@ -51,6 +60,7 @@ fn is_word(line: &str) -> bool {
 
 /// Bochs with its debugger on our terminal and the names of `symbols` loaded.
 pub(super) fn debugger(config: &Config, work: &Path, com1: &Path, symbols: &Path) -> Result<Command> {
+    link_disks(&config.disks, work)?;
     let (rc, commands) = (work.join("bochsrc"), work.join("commands"));
     fs::write(&rc, bochsrc(config, com1, &work.join("bochs.log"), Display::Vnc))?;
     fs::write(&commands, format!("ldsym global \"{}\"\n", symbols.display()))?;
@@ -83,6 +93,7 @@ fn bochsrc(config: &Config, com1: &Path, log: &Path, display: Display) -> String
     let Config { cpus, memory_mib, iso, .. } = config;
     let model = config.cpu_model.as_deref().unwrap_or(DEFAULT_CPU_MODEL);
     let (com1, log, iso) = (com1.display(), log.display(), iso.display());
+    let cdrom = if config.disks.is_empty() { "ata0-master" } else { CDROM_BEHIND_DISKS };
     [
         &format!("cpu: model={model}, count={cpus}, ips={IPS}, reset_on_triple_fault=0, ignore_bad_msrs=0"),
         &format!("memory: guest={memory_mib}, host={memory_mib}"),
@@ -93,7 +104,9 @@ fn bochsrc(config: &Config, com1: &Path, log: &Path, display: Display) -> String
         "vga: extension=none",
         display.option(),
         "plugin_ctrl: speaker=0, parallel=0",
-        &format!("ata0-master: type=cdrom, path=\"{iso}\", status=inserted"),
+        &disks(&config.disks),
+        &format!("{cdrom}: type=cdrom, path=\"{iso}\", status=inserted"),
+        card(config.nic),
         "boot: cdrom",
         &format!("com1: enabled=1, mode=term, dev={com1}"),
         "port_e9_hack: enabled=1",
@@ -107,6 +120,37 @@ fn bochsrc(config: &Config, com1: &Path, log: &Path, display: Display) -> String
         "",
     ]
     .join("\n")
+}
+
+/// Each disk at its place. Sizes need no geometry: it is found from them.
+fn disks(disks: &[Disk]) -> String {
+    let line = |(number, (place, disk)): (usize, (&&str, &Disk))| {
+        let mode = if disk.snapshot { "volatile" } else { "flat" };
+        format!("{place}: type=disk, path={}, mode={mode}", link(number))
+    };
+    DISKS.iter().zip(disks).enumerate().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Names for the disks in `work`, Bochs' own folder: beside them it puts locks, which it leaves when it is killed, and
+/// what is written to those that are not to be changed.
+fn link_disks(disks: &[Disk], work: &Path) -> Result<()> {
+    for (number, disk) in disks.iter().enumerate() {
+        let file = disk.file.canonicalize();
+        let linked = file.and_then(|file| symlink(file, work.join(link(number))));
+        linked.with_context(|| format!("cannot use {} as a disk", disk.file.display()))?;
+    }
+    Ok(())
+}
+
+fn link(number: usize) -> String {
+    format!("disk{number}")
+}
+
+fn card(nic: Nic) -> &'static str {
+    match nic {
+        Nic::None => "",
+        Nic::E1000 => "e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=slirp",
+    }
 }
 
 fn clock(pace: Pace) -> &'static str {
@@ -124,11 +168,19 @@ struct Bochs {
     scan: LogScan,
     output: Kept,
     screen: Screen,
+    debugger: Debugger,
 }
 
 impl Bochs {
-    fn new(log: PathBuf) -> Self {
-        Self { log, seen: 0, scan: LogScan::default(), output: Kept::default(), screen: Screen::Unknown }
+    fn new(log: PathBuf, debugger: Debugger) -> Self {
+        Self {
+            log,
+            seen: 0,
+            scan: LogScan::default(),
+            output: Kept::default(),
+            screen: Screen::Unknown,
+            debugger,
+        }
     }
 }
 
@@ -136,13 +188,18 @@ impl Backend for Bochs {
     fn signs(&mut self, output: &[u8]) -> Vec<Sign> {
         self.output.push(output);
         self.screen.drain(&self.output);
+        let ticks = self.debugger.take(output).map(Sign::Ticks);
         let log = fs::read(&self.log).unwrap_or_default();
         let new = log.get(self.seen..).unwrap_or_default();
         // A line still being written waits for the next time.
         let complete = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         self.seen += complete;
         let text = String::from_utf8_lossy(new.get(..complete).unwrap_or_default());
-        text.lines().filter_map(|line| self.scan.line(line)).collect()
+        ticks.into_iter().chain(text.lines().flat_map(|line| self.scan.line(line))).collect()
+    }
+
+    fn ask_ticks(&mut self) {
+        self.debugger.interrupt();
     }
 
     fn excerpt(&self) -> String {
@@ -151,6 +208,45 @@ impl Backend for Bochs {
         // Mistakes in the configuration are told on the screen only.
         if log.contains(">>PANIC<<") { log } else { [log, last_lines(&self.output.text(), 10)].join("\n") }
     }
+}
+
+/// Bochs' own debugger, which knows how many ticks have passed. SIGINT stops the machine between two instructions,
+/// and the debugger waits for a command; no instruction of the machine's is another one for that.
+struct Debugger {
+    pid: u32,
+    keyboard: Input,
+    /// What it has said since it was called.
+    answer: Option<String>,
+}
+
+impl Debugger {
+    fn interrupt(&mut self) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        if self.answer.is_none()
+            && let Some(pid) = pid
+            && kill_process(pid, Signal::INT).is_ok()
+        {
+            self.answer = Some(String::new());
+        }
+    }
+
+    /// Takes what Bochs wrote on its terminal; when the debugger has told the ticks, the machine goes on.
+    fn take(&mut self, output: &[u8]) -> Option<u64> {
+        let answer = self.answer.as_mut()?;
+        answer.push_str(&String::from_utf8_lossy(output));
+        let ticks = ticks(answer)?;
+        self.answer = None;
+        // Should it take no input, the script's time ends.
+        drop(self.keyboard.send(b"continue\n"));
+        Some(ticks)
+    }
+}
+
+/// The ticks in `Next at t=63792751`, once the prompt behind it is there.
+fn ticks(answer: &str) -> Option<u64> {
+    let (_, behind) = answer.split_once("Next at t=")?;
+    let (digits, _) = behind.split_once(|c: char| !c.is_ascii_digit())?;
+    behind.contains("<bochs:").then(|| digits.parse().ok())?
 }
 
 /// The pseudo terminal of its own that Bochs draws the machine's screen on. It stops when nobody reads there and
@@ -190,15 +286,20 @@ struct LogScan {
 }
 
 impl LogScan {
-    fn line(&mut self, line: &str) -> Option<Sign> {
+    fn line(&mut self, line: &str) -> Vec<Sign> {
         if line.contains("bx_pc_system_c::Reset(") {
             // The first reset is the power-on.
-            let again = self.powered_on;
-            self.powered_on = true;
-            return again.then_some(Sign::Reset);
+            let again = std::mem::replace(&mut self.powered_on, true);
+            return again.then_some(Sign::Reset).into_iter().collect();
         }
-        let message = line.split_once(">>PANIC<<")?.1.trim();
-        Some(Sign::Ended(match message {
+        let Some((origin, message)) = line.split_once(">>PANIC<<") else { return Vec::new() };
+        let ticks =
+            origin.split_once(|c: char| !c.is_ascii_digit()).and_then(|(ticks, _)| ticks.parse().ok());
+        ticks.map(Sign::Ticks).into_iter().chain([Self::end(message.trim())]).collect()
+    }
+
+    fn end(message: &str) -> Sign {
+        Sign::Ended(match message {
             "ACPI control: soft power off" | "Shutdown port: shutdown requested" => Ended::PoweredOff,
             _ if message.contains("exception with no resolution") => Ended::TripleFault,
             // Its table of timers is fixed; 15 CPUs were seen to fit.
@@ -206,7 +307,7 @@ impl LogScan {
                 Ended::Failed("Bochs has no room for that many CPUs; it takes 15".to_owned())
             }
             _ => Ended::Failed(message.to_owned()),
-        }))
+        })
     }
 }
 
@@ -224,6 +325,8 @@ mod tests {
             cpu_model: None,
             firmware: Firmware::Bios,
             iso: "/a b/x.iso".into(),
+            disks: Vec::new(),
+            nic: Nic::None,
             log: None,
             pace: Pace::Fastest,
             gdb: None,
@@ -251,9 +354,31 @@ mod tests {
     }
 
     #[test]
+    fn disks_and_card_of_the_machine() {
+        let disk = |file: &str, snapshot| Disk { file: file.into(), snapshot };
+        let disks = vec![disk("/d/a b.img", false), disk("b", true), disk("c", false)];
+        let config = Config { disks, nic: Nic::E1000, ..config() };
+        let rc = bochsrc(&config, Path::new("t"), Path::new("l"), Display::Text);
+        for line in [
+            "ata0-master: type=disk, path=disk0, mode=flat",
+            "ata0-slave: type=disk, path=disk1, mode=volatile",
+            "ata1-master: type=cdrom, path=\"/a b/x.iso\", status=inserted",
+            "ata1-slave: type=disk, path=disk2, mode=flat",
+            "e1000: enabled=1, mac=52:54:00:12:34:56, ethmod=slirp",
+        ] {
+            assert!(rc.lines().any(|l| l == line), "{line} not in\n{rc}");
+        }
+    }
+
+    #[test]
     fn log_tells_how_the_machine_ended() {
-        let sign = |line: &str| LogScan::default().line(line);
-        let panic = |why| sign(&format!("00088089995p[XYZ   ] >>PANIC<< {why}"));
+        let signs = |line: &str| LogScan::default().line(line);
+        let panic = |why| {
+            let mut signs = signs(&format!("00088089995p[XYZ   ] >>PANIC<< {why}"));
+            let end = signs.pop();
+            assert_eq!(signs, [Sign::Ticks(88_089_995)]);
+            end
+        };
         assert_eq!(panic("ACPI control: soft power off"), Some(Sign::Ended(Ended::PoweredOff)));
         assert_eq!(panic("Shutdown port: shutdown requested"), Some(Sign::Ended(Ended::PoweredOff)));
         assert_eq!(
@@ -265,7 +390,15 @@ mod tests {
             Some(Sign::Ended(Ended::Failed(why))) if why.contains("that many CPUs")
         ));
         assert_eq!(panic("no cdrom"), Some(Sign::Ended(Ended::Failed("no cdrom".into()))));
-        assert_eq!(sign("00000000000i[MEM0  ] something"), None);
+        assert_eq!(signs("00000000000i[MEM0  ] something"), []);
+    }
+
+    #[test]
+    fn debugger_tells_the_ticks() {
+        let answer = "x\nNext at t=63792751\n(0) [0x7c02] jmp .-3\n\x1b[?2004h<bochs:1> ";
+        assert_eq!(ticks(answer), Some(63_792_751));
+        assert_eq!(ticks("Next at t=637"), None);
+        assert_eq!(ticks("Next at t=637\n(0) [0x7c02]"), None);
     }
 
     #[test]
@@ -289,8 +422,8 @@ mod tests {
     fn second_reset_is_the_guests() {
         let mut scan = LogScan::default();
         let reset = "00000000000i[SYS   ] bx_pc_system_c::Reset(HARDWARE) called";
-        assert_eq!(scan.line(reset), None);
-        assert_eq!(scan.line(reset), Some(Sign::Reset));
-        assert_eq!(scan.line(reset), Some(Sign::Reset));
+        assert_eq!(scan.line(reset), []);
+        assert_eq!(scan.line(reset), [Sign::Reset]);
+        assert_eq!(scan.line(reset), [Sign::Reset]);
     }
 }

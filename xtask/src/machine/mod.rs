@@ -21,10 +21,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
-use crate::cli::{Firmware, MachineArgs, Platform};
+use crate::cli::{Disk, Firmware, MachineArgs, Nic, Platform, Size};
 use crate::process::Group;
 use crate::setup::{self, Need};
 use crate::workspace;
@@ -35,8 +36,13 @@ pub(crate) use serial::Input;
 const POLL: Duration = Duration::from_millis(20);
 /// Reads of the console in one go; more than a full pseudo terminal takes.
 const MOST_READS: u32 = 64;
+/// Bytes of a disk's sector.
+const SECTOR: u64 = 512;
 /// How much of the emulator's own output is kept for a report.
 const KEPT_OUTPUT: usize = 4096;
+
+/// Places on the IDE channels beside the boot medium's.
+pub(crate) const MOST_DISKS: usize = 3;
 
 /// How the machine's time passes where it is emulated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +61,9 @@ pub(crate) struct Config {
     pub(crate) cpu_model: Option<String>,
     pub(crate) firmware: Firmware,
     pub(crate) iso: PathBuf,
+    /// In the order of the IDE channels; [`MOST_DISKS`] at most.
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) nic: Nic,
     /// Where to copy the console's output to.
     pub(crate) log: Option<PathBuf>,
     pub(crate) pace: Pace,
@@ -63,14 +72,18 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) fn new(args: &MachineArgs, iso: PathBuf) -> Result<Self> {
+    /// The machine of `args`, and of `default` where they name no size.
+    pub(crate) fn new(args: &MachineArgs, default: Size, iso: PathBuf) -> Result<Self> {
+        let Size { cpus, memory_mib } = args.size(default);
         Ok(Self {
             emulator: Emulator::choose(args.platform, args.firmware, args.cpu_model.is_some())?,
-            cpus: args.cpus,
-            memory_mib: args.memory,
+            cpus,
+            memory_mib,
             cpu_model: args.cpu_model.clone(),
             firmware: args.firmware,
             iso,
+            disks: args.disks.clone(),
+            nic: args.nic,
             log: args.log.clone(),
             pace: Pace::Fastest,
             gdb: None,
@@ -141,6 +154,9 @@ pub(crate) enum Event {
     Serial(Vec<u8>),
     /// The guest reset the machine; it starts again.
     Reset,
+    /// How long the machine had run at about this time: the answer to [`Machine::ask_ticks`], and in Bochs also the
+    /// event before the last.
+    Ticks(u64),
     /// The last event.
     Ended(Ended),
 }
@@ -168,6 +184,7 @@ impl fmt::Display for Ended {
 #[derive(Debug, PartialEq, Eq)]
 enum Sign {
     Reset,
+    Ticks(u64),
     Ended(Ended),
 }
 
@@ -175,6 +192,8 @@ enum Sign {
 trait Backend: Send {
     /// Takes what the emulator wrote on its own output, looks at its logs, and tells what is new.
     fn signs(&mut self, output: &[u8]) -> Vec<Sign>;
+    /// Asks how many ticks the machine has run; the answer is a sign, or never comes where nobody counts them.
+    fn ask_ticks(&mut self) {}
     /// What to show of its log when a machine ended badly.
     fn excerpt(&self) -> String;
 }
@@ -192,8 +211,11 @@ pub(crate) struct Machine {
     input: Input,
     events: Receiver<Event>,
     stop: Arc<AtomicBool>,
+    ask_ticks: Arc<AtomicBool>,
     excerpt: Arc<Mutex<String>>,
     pump: Option<JoinHandle<()>>,
+    /// Locked.
+    _disks: Vec<File>,
     // Last: the emulator has to be gone before its folder.
     _work: TempDir,
 }
@@ -201,21 +223,34 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn start(config: &Config) -> Result<Self> {
         setup::ensure_all(config.emulator.needs(config.firmware))?;
+        let disks = take(&config.disks)?;
         let work = workspace::scratch("machine")?;
         let (console, input) = serial::open()?;
         let started = start_emulator(config, work.path(), &console)?;
         let log = config.log.as_deref().map(create_log).transpose()?;
         let (sender, events) = mpsc::channel();
-        let (stop, excerpt) = (Arc::new(AtomicBool::new(false)), Arc::default());
-        let pump =
-            Pump { started, console, log, sender, stop: Arc::clone(&stop), excerpt: Arc::clone(&excerpt) };
+        let (stop, ask_ticks, excerpt) = (Arc::default(), Arc::default(), Arc::default());
+        let pump = Pump {
+            started,
+            console,
+            log,
+            sender,
+            stop: Arc::clone(&stop),
+            ask_ticks: Arc::clone(&ask_ticks),
+            excerpt: Arc::clone(&excerpt),
+        };
         let pump = Some(thread::spawn(move || pump.run()));
-        Ok(Self { input, events, stop, excerpt, pump, _work: work })
+        Ok(Self { input, events, stop, ask_ticks, excerpt, pump, _disks: disks, _work: work })
     }
 
     /// The keyboard side of the console.
     pub(crate) fn input(&self) -> Input {
         self.input.clone()
+    }
+
+    /// Asks how long the machine has run. The answer is an [`Event::Ticks`], where the emulator counts ticks.
+    pub(crate) fn ask_ticks(&self) {
+        self.ask_ticks.store(true, Ordering::Relaxed);
     }
 
     /// The next event within `timeout`. After [`Event::Ended`] there is none.
@@ -271,6 +306,31 @@ pub(crate) fn debug_in_bochs(config: &Config, symbols: &Path, log: &Path) -> Res
     Ok(())
 }
 
+/// Locks the images of `disks`, alone where the machine writes to them, for as long as they are open. Fails for
+/// those that an emulator would refuse, or would do something else with.
+fn take(disks: &[Disk]) -> Result<Vec<File>> {
+    ensure!(disks.len() <= MOST_DISKS, "{} disks: there is room for {MOST_DISKS}", disks.len());
+    disks.iter().map(take_one).collect()
+}
+
+fn take_one(disk: &Disk) -> Result<File> {
+    let name = disk.file.display();
+    let file = File::options().read(true).write(!disk.snapshot).open(&disk.file);
+    let file = file.with_context(|| format!("cannot use {name} as a disk"))?;
+    let size = file.metadata()?.len();
+    ensure!(
+        size > 0 && size.is_multiple_of(SECTOR),
+        "{name}: {size} bytes are no disk: sectors have {SECTOR}"
+    );
+    let kind = if disk.snapshot {
+        FlockOperation::NonBlockingLockShared
+    } else {
+        FlockOperation::NonBlockingLockExclusive
+    };
+    flock(&file, kind).with_context(|| format!("{name} is the disk of another machine"))?;
+    Ok(file)
+}
+
 fn create_log(path: &Path) -> Result<File> {
     File::create(path).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -288,6 +348,7 @@ struct Pump {
     log: Option<File>,
     sender: Sender<Event>,
     stop: Arc<AtomicBool>,
+    ask_ticks: Arc<AtomicBool>,
     excerpt: Arc<Mutex<String>>,
 }
 
@@ -307,6 +368,9 @@ impl Pump {
         while !self.stop.load(Ordering::Relaxed) {
             serial::wait(&self.console, &self.started.output, POLL);
             self.forward_console();
+            if self.ask_ticks.swap(false, Ordering::Relaxed) {
+                self.started.backend.ask_ticks();
+            }
             // The status first: what the emulator wrote before its end is then read below.
             let status = self.started.group.try_wait().ok().flatten();
             let output = serial::read_available(&self.started.output);
@@ -315,6 +379,7 @@ impl Pump {
                 self.forward_console();
                 match sign {
                     Sign::Reset => drop(self.sender.send(Event::Reset)),
+                    Sign::Ticks(ticks) => drop(self.sender.send(Event::Ticks(ticks))),
                     Sign::Ended(ended) => return Some(ended),
                 }
             }
@@ -397,6 +462,22 @@ mod tests {
         kept.push(&[b'a'; 2 * KEPT_OUTPUT]);
         kept.push(b"\x1b[1mend\x1b[0m\r\n");
         assert!(kept.0.len() == KEPT_OUTPUT && kept.text().ends_with("aend\n"));
+    }
+
+    #[test]
+    fn disks_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("a.img");
+        let disk = Disk { file: image.clone(), snapshot: false };
+        let why = |disks: &[Disk]| format!("{:#}", take(disks).unwrap_err());
+        assert!(why(std::slice::from_ref(&disk)).contains("a.img as a disk"));
+        fs::write(&image, [0; 1000]).unwrap();
+        assert!(why(std::slice::from_ref(&disk)).contains("1000 bytes are no disk"));
+        fs::write(&image, [0; 1024]).unwrap();
+        let taken = take(std::slice::from_ref(&disk)).unwrap();
+        assert!(why(std::slice::from_ref(&disk)).contains("the disk of another machine"));
+        drop(taken);
+        assert!(why(&vec![disk; 4]).contains("room for 3"));
     }
 
     #[test]

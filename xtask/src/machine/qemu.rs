@@ -13,12 +13,15 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{Backend, Config, Emulator, Ended, Kept, Sign, Started, last_lines, serial};
-use crate::cli::Firmware;
+use super::{Backend, Config, Emulator, Ended, Kept, MOST_DISKS, Sign, Started, last_lines, serial};
+use crate::cli::{Disk, Firmware, Nic};
 use crate::process::{self, Group};
 
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// Where disks are; the boot medium is the third drive.
+const DISKS: [u8; MOST_DISKS] = [0, 1, 3];
 
 pub(super) fn start(config: &Config, work: &Path, com1: &Path) -> Result<Started> {
     let log = work.join("qemu.log");
@@ -48,10 +51,12 @@ fn arguments(config: &Config, com1: &Path, log: &Path) -> Vec<String> {
         Emulator::QemuKvm => ("kvm", "host"),
         Emulator::QemuTcg | Emulator::Bochs => ("tcg", "max"),
     };
+    // The newer one has no IDE.
+    let chipset = if config.disks.is_empty() { "q35" } else { "pc" };
     let mut arguments: Vec<String> =
         ["-nodefaults", "-no-user-config", "-display", "none", "-vga", "std"].map(String::from).into();
     let pairs = [
-        ("-machine", format!("q35,accel={accelerator}")),
+        ("-machine", format!("{chipset},accel={accelerator}")),
         ("-cpu", cpu.to_owned()),
         ("-smp", config.cpus.to_string()),
         ("-m", config.memory_mib.to_string()),
@@ -67,7 +72,20 @@ fn arguments(config: &Config, com1: &Path, log: &Path) -> Vec<String> {
         arguments.extend(["-S".to_owned(), "-gdb".to_owned(), listen]);
     }
     arguments.extend(pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
+    for (index, disk) in DISKS.iter().zip(&config.disks) {
+        arguments.extend(["-drive".to_owned(), drive(*index, disk)]);
+    }
+    if config.nic == Nic::E1000 {
+        arguments.extend(["-nic", "user,model=e1000,mac=52:54:00:12:34:56"].map(String::from));
+    }
     arguments
+}
+
+fn drive(index: u8, Disk { file, snapshot }: &Disk) -> String {
+    // A comma in a name is written twice.
+    let file = file.display().to_string().replace(',', ",,");
+    let snapshot = if *snapshot { "on" } else { "off" };
+    format!("if=ide,index={index},media=disk,format=raw,snapshot={snapshot},file={file}")
 }
 
 /// The firmware's code, and its variables in a copy that it may write.
@@ -158,13 +176,17 @@ mod tests {
             cpu_model: None,
             firmware: Firmware::Bios,
             iso: "x.iso".into(),
+            disks: vec![Disk { file: "a,b.img".into(), snapshot: true }],
+            nic: Nic::E1000,
             log: None,
             pace: Pace::Fastest,
             gdb: Some("/w/gdb".into()),
         };
         let line = arguments(&config, Path::new("/dev/pts/3"), Path::new("l")).join(" ");
         for part in [
-            "q35,accel=tcg",
+            "pc,accel=tcg",
+            "-drive if=ide,index=0,media=disk,format=raw,snapshot=on,file=a,,b.img",
+            "-nic user,model=e1000",
             "-cpu max",
             "-smp 2",
             "-m 256",
