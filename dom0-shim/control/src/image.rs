@@ -27,9 +27,9 @@ use headers::{Headers, Load};
 pub use stream::Format;
 use stream::Stream;
 
-/// Most MiB that unpacking one kernel may take: the largest windows of xz and zstd that kernels are packed with,
-/// and twice as much.
-const MOST_MIB: u64 = 256;
+/// Most MiB that unpacking one kernel may take. Linux's build packs with windows of 128 MiB at most, which take
+/// twice as much while they grow.
+const MOST_MIB: u64 = 512;
 
 /// Why a file is no kernel that can be loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -168,17 +168,17 @@ fn any_cut_of_a_packed_file_is_noticed() {
 #[test]
 fn memory_that_is_not_there_is_named() {
     assert_eq!(require(1 << 20), Ok(()));
-    assert_eq!(require((256 << 20) + 1), Err(ImageError::NoMemory(257)));
+    assert_eq!(require((512 << 20) + 1), Err(ImageError::NoMemory(513)));
     let words = std::format!("{}", ImageError::NoMemory(64));
     assert!(words.contains("64 MiB") && words.contains("dom0_mem="), "{words}");
-    // The dictionary of an .xz file is in its block's header, here 1.5 GiB with the CRC that belongs to it.
+    // The dictionary of an .xz file is in its block's header, here of 1.5 GiB with the CRC that belongs to it.
     let mut file = SAMPLES[1].1.to_vec();
     let header = &mut file[12..24];
     assert_eq!(header[..5], [2, 0, 0x21, 1, 22]);
     header[4] = 37;
     let crc = crc32fast::hash(&header[..8]).to_le_bytes();
     header[8..].copy_from_slice(&crc);
-    assert!(matches!(unpack_file(&file), Err(ImageError::NoMemory(1536..1540))));
+    assert!(matches!(unpack_file(&file), Err(ImageError::NoMemory(3072..3076))));
 }
 
 #[test]

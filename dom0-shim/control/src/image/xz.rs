@@ -10,8 +10,6 @@ use super::stream::{Decoder, Format, require};
 
 /// Bytes in a piece: LZMA takes some eighty instructions for each of them.
 const PIECE: usize = 8 << 10;
-/// What the decoder needs beside its window.
-const EXTRA_KIB: u32 = 256;
 
 /// An .xz file that is being unpacked.
 pub(super) struct Xz<'a> {
@@ -50,15 +48,17 @@ impl<'a> Xz<'a> {
 
     /// Allows the memory that a block needs, if it is there.
     fn allow(&mut self) -> Result<(), ImageError> {
-        let needed = self.stream.memory_usage().unwrap_or(0);
-        let window = u64::from(needed) << 10;
-        let most = self.size.map_or(u64::MAX, |size| u64::from(size) + u64::from(EXTRA_KIB << 10));
-        require(window.min(most))?;
-        if needed <= self.stream.mem_limit() {
-            // It was allowed, and there is less than there was.
-            return Err(ImageError::NoMemory(window.div_ceil(1 << 20)));
+        let stated = self.stream.memory_usage().unwrap_or(0);
+        let most = self.size.map_or(u64::MAX, |size| 2 * u64::from(size));
+        // The window doubles until it is complete. The parts that it left lie side by side, and are never as large
+        // as the next: together they take as much again.
+        let needed = 2 * (u64::from(stated) << 10).min(most);
+        require(needed)?;
+        if stated <= self.stream.mem_limit() {
+            // It was allowed, and somebody else took it since.
+            return Err(ImageError::NoMemory(needed.div_ceil(1 << 20)));
         }
-        self.stream.set_mem_limit(needed);
+        self.stream.set_mem_limit(stated);
         Ok(())
     }
 }
