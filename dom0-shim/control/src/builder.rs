@@ -3,11 +3,13 @@
 //! ```text
 //!  guest-physical
 //!  0          kernel ...   modules, start information | end of low RAM ... | ACPI tables | special pages | 4 GiB  high RAM
-//!             its own      downwards from the end                            0xfc000000    0xfeff8000
+//!             its own      downwards from the end,                           0xfc000000    0xfeff8000
+//!                          or from 1 GiB
 //! ```
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
@@ -25,7 +27,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::acpi::Tables;
 use crate::foreign::{MOST_FRAMES, Window};
-use crate::image::Image;
+use crate::image::Kernel;
 use crate::{Error, Host, PAGE_SIZE, calls, context};
 
 /// Frames that the toolstack and the guest share, below the last 16 MiB before 4 GiB
@@ -43,6 +45,9 @@ const STORE: u64 = SPECIAL_FIRST + 4;
 const CONSOLE: u64 = SPECIAL_FIRST + 7;
 /// First frame above low RAM: the rest of the lowest 4 GiB is for devices.
 const LOW_END: u64 = 0xf_0000;
+/// Modules and start information lie below: until it has page tables of its own, Linux maps the first GiB only
+/// (arch/x86/platform/pvh/head.S, `level2_ident_pgt`).
+const TOP: u64 = 1 << 30;
 /// First frame of high RAM.
 const HIGH_START: u64 = 1 << 20;
 /// Sizes of extents to try: 1 GiB, 2 MiB, 4 KiB.
@@ -65,7 +70,7 @@ pub struct Module<'a> {
 /// What a domain is to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Config<'a> {
-    /// PVH kernel, an ELF file.
+    /// PVH kernel: an ELF file, bare or compressed, or a bzImage.
     pub kernel: &'a [u8],
     /// Its command line.
     pub command_line: &'a str,
@@ -145,10 +150,11 @@ pub async fn build_in_slices<H: Host>(
     pause: impl AsyncFn(),
 ) -> Result<Built, Error> {
     // A kernel that cannot be loaded costs no domain.
-    let image = Image::parse(config.kernel)?;
+    let mut kernel = Kernel::open(config.kernel)?;
+    let layout = Layout::new(config.pages);
+    check_room(&kernel, config, &layout)?;
     let unfinished = create(window, config)?;
     let id = unfinished.id;
-    let layout = Layout::new(config.pages);
     calls::claim(window.host(), id, config.pages.saturating_add(OTHER_COUNT))?;
     for ram in layout.low.iter().chain(&layout.high) {
         populate(window.host(), id, *ram, &pause).await?;
@@ -158,13 +164,14 @@ pub async fn build_in_slices<H: Host>(
     calls::claim(window.host(), id, 0)?;
     calls::set_memory_map(window.host(), id, &mut layout.e820())?;
     let memory = Memory { window, id, pause: &pause };
-    memory.load(&image, &layout).await?;
-    let start_info = memory.write_start_info(config, &image, &layout).await?;
+    memory.load(&mut kernel).await?;
+    let entry = kernel.entry()?;
+    let start_info = memory.write_start_info(config, kernel.end(), &layout).await?;
     memory.clear(&(SPECIAL_FIRST..SPECIAL_FIRST + SPECIAL_COUNT).collect::<Vec<_>>())?;
     calls::set_param(window.host(), id, HvmParam::ConsolePfn, CONSOLE)?;
     calls::set_param(window.host(), id, HvmParam::StorePfn, STORE)?;
     let current = calls::get_context(window.host(), id)?;
-    let mut records = context::pvh_start(&current, image.entry, start_info)?;
+    let mut records = context::pvh_start(&current, entry, start_info)?;
     calls::set_context(window.host(), id, &mut records)?;
     Ok(unfinished.finish())
 }
@@ -183,6 +190,15 @@ pub fn grant_rings<H: Host>(window: &Window<H>, built: &Built, to: RawDomid) -> 
         table.write(u64::from(reference) * size_of::<GrantEntryV1>() as u64, entry.as_bytes())?;
     }
     Ok(())
+}
+
+/// Whether the domain can hold what it starts with. The start information itself is the only thing that is not
+/// counted.
+fn check_room(kernel: &Kernel<'_>, config: &Config<'_>, layout: &Layout) -> Result<(), Error> {
+    let modules = config.modules.iter().map(|module| (module.bytes.len() as u64).next_multiple_of(PAGE_SIZE));
+    let needed = kernel.end().saturating_add(modules.sum());
+    let room = layout.top();
+    if needed <= room { Ok(()) } else { Err(Error::NoRoom { needed, room }) }
 }
 
 /// Creates the domain with its vcpus and its limit of memory.
@@ -240,9 +256,9 @@ impl Layout {
         Self { low: range(0, low), high: range(HIGH_START, pages - low) }
     }
 
-    /// End of low RAM, in bytes.
-    fn low_end(&self) -> u64 {
-        self.low.map_or(0, |(_, end)| end * PAGE_SIZE)
+    /// Where modules and start information end, in bytes.
+    fn top(&self) -> u64 {
+        self.low.map_or(0, |(_, end)| end.saturating_mul(PAGE_SIZE)).min(TOP)
     }
 
     fn ranges(&self) -> impl Iterator<Item = (u64, u64, HvmMemmapType)> {
@@ -324,13 +340,16 @@ struct Memory<'a, H: Host, P: AsyncFn()> {
 }
 
 impl<H: Host, P: AsyncFn()> Memory<'_, H, P> {
-    async fn load(&self, image: &Image<'_>, layout: &Layout) -> Result<(), Error> {
-        if image.end() > layout.low_end() {
-            return Err(Error::TooSmall);
-        }
-        // Memory that the hypervisor gives is zero: the rest of a segment needs no write.
-        for segment in &image.segments {
-            self.write(segment.address, segment.data).await?;
+    /// Writes the kernel's segments while the kernel is unpacked.
+    async fn load(&self, kernel: &mut Kernel<'_>) -> Result<(), Error> {
+        while let Some(piece) = kernel.next_piece()? {
+            for (address, bytes) in piece.parts() {
+                // Memory that the hypervisor gives is zero: there is nothing to write where a page shall be.
+                for (address, bytes) in runs(address, bytes) {
+                    self.write(address, bytes).await?;
+                }
+            }
+            (self.pause)().await;
         }
         Ok(())
     }
@@ -353,15 +372,10 @@ impl<H: Host, P: AsyncFn()> Memory<'_, H, P> {
         mapping.write(0, &vec![0; frames.len() * to_usize(PAGE_SIZE)])
     }
 
-    /// Writes modules and start information below the end of low RAM; returns the
-    /// address of the latter.
-    async fn write_start_info(
-        &self,
-        config: &Config<'_>,
-        image: &Image<'_>,
-        layout: &Layout,
-    ) -> Result<u32, Error> {
-        let mut top = Top { memory: self, next: layout.low_end(), floor: image.end() };
+    /// Writes modules and start information below the end of low RAM, but not below `floor`; returns the address
+    /// of the latter.
+    async fn write_start_info(&self, config: &Config<'_>, floor: u64, layout: &Layout) -> Result<u32, Error> {
+        let mut top = Top { memory: self, next: layout.top(), floor };
         let mut modules = Vec::new();
         for module in config.modules {
             modules.push(HvmModlistEntry {
@@ -419,6 +433,32 @@ impl<H: Host, P: AsyncFn()> Top<'_, H, P> {
     }
 }
 
+/// The parts of `bytes`, which go to `address`, without pages that are zero.
+fn runs(address: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    while start < bytes.len() {
+        let offset = (address % PAGE_SIZE + start as u64) % PAGE_SIZE;
+        let page = start..bytes.len().min(start + to_usize(PAGE_SIZE - offset));
+        start = page.end;
+        match runs.last_mut() {
+            _ if bytes.get(page.clone()).is_none_or(is_zero) => {}
+            Some(run) if run.end == page.start => run.end = page.end,
+            _ => runs.push(page),
+        }
+    }
+    runs.into_iter().filter_map(move |run| Some((address + run.start as u64, bytes.get(run)?)))
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    let bits = |block: &[u8; 64]| {
+        let words = block.as_chunks().0.iter();
+        words.fold(0, |bits, word| bits | u64::from_ne_bytes(*word))
+    };
+    blocks.iter().all(|block| bits(block) == 0) && rest.iter().all(|byte| *byte == 0)
+}
+
 /// Sizes of pieces of a window; on a narrower host they would still fit.
 fn to_usize(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
@@ -426,6 +466,8 @@ fn to_usize(value: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
     use crate::testing::{Fake, kernel};
     use xen_abi::xen::Hypercall;
@@ -466,6 +508,45 @@ mod tests {
             assert!(pages <= 64 << 8 || extents == 1, "order {order}: {} MiB", pages >> 8);
         }
         assert_eq!(batch(9), 32, "64 MiB of 2 MiB extents");
+    }
+
+    #[test]
+    fn what_does_not_fit_costs_no_domain() {
+        let window = Window::new(Fake::default());
+        let kernel = kernel(0x10_0000, &[0x90; 16], 0x10_0000, 0x10_0000);
+        let build_with = |mib, ramdisk: usize| {
+            let ramdisk = vec![0; ramdisk];
+            let modules =
+                [Module { bytes: &ramdisk, command_line: "" }, Module { bytes: &[1], command_line: "" }];
+            build(&window, &Config { kernel: &kernel, modules: &modules, ..Config::new(mib) })
+        };
+        let error = Error::NoRoom { needed: (5 << 20) + 4096, room: 4 << 20 };
+        assert_eq!(build_with(4, 3 << 20), Err(error));
+        assert!(window.host().calls.borrow().is_empty());
+        assert!(std::format!("{error}").contains("need 6 MiB, and the domain's memory has 4 MiB"), "{error}");
+        assert_eq!(
+            build_with(8, 3 << 20),
+            Err(Error::OutOfMemory),
+            "there is room, but no memory on this host"
+        );
+    }
+
+    #[test]
+    fn modules_end_where_a_kernel_can_see_them() {
+        assert_eq!(Layout::new(0x8000).top(), 128 << 20);
+        assert_eq!(Layout::new(1 << 19).top(), 1 << 30);
+    }
+
+    #[test]
+    fn pages_of_zeros_are_left_out() {
+        let mut bytes = vec![0; 5 * 4096];
+        assert_eq!(runs(0x1000, &bytes).count(), 0);
+        // Pages begin at 0x800, 0x1800, 0x2800, ... of these bytes.
+        for at in [0x7ff, 0x2000, 0x2800, 0x4fff] {
+            bytes[at] = 1;
+        }
+        let runs: Vec<_> = runs(0x1800, &bytes).map(|(at, run)| (at, run.len())).collect();
+        assert_eq!(runs, [(0x1800, 0x800), (0x3000, 0x2000), (0x6000, 0x800)]);
     }
 
     #[test]

@@ -66,6 +66,13 @@ pub enum Error {
     Refused(&'static str, Errno),
     /// The kernel cannot be loaded.
     Image(ImageError),
+    /// Kernel and modules need so many bytes, and the domain has room for fewer.
+    NoRoom {
+        /// What they need.
+        needed: u64,
+        /// What there is.
+        room: u64,
+    },
     /// The domain's memory cannot hold kernel, modules and start information.
     TooSmall,
     /// The host's memory does not suffice for the domain's.
@@ -81,6 +88,12 @@ impl fmt::Display for Error {
         match self {
             Self::Refused(operation, errno) => write!(f, "{operation}: {errno:?}"),
             Self::Image(error) => write!(f, "kernel: {error}"),
+            Self::NoRoom { needed, room } => write!(
+                f,
+                "kernel and modules need {} MiB, and the domain's memory has {} MiB for them (1024 MiB at most): raise `memory`",
+                needed.div_ceil(1 << 20),
+                room >> 20
+            ),
             Self::TooSmall => f.write_str("memory too small for kernel and modules"),
             Self::OutOfMemory => f.write_str("not enough free memory"),
             Self::NoWindow => f.write_str("no free frame to map another domain's memory at"),
