@@ -9,6 +9,7 @@
 //!
 //! | module | |
 //! |---|---|
+//! | [`no_devices`] | what stands for back ends |
 //! | [`platform`] | time, events, chance for the toolstack |
 //! | [`registry`] | XenStore |
 //! | [`terminal`] | the machine's console |
@@ -21,6 +22,7 @@
 
 extern crate alloc;
 
+mod no_devices;
 mod platform;
 mod registry;
 mod terminal;
@@ -44,6 +46,7 @@ use xl_config::admission::MOST_DOMAINS;
 use xl_config::diagnostic::Diagnostic;
 use xl_config::domain::DomainConfig;
 
+use no_devices::NoDevices;
 use platform::Platform;
 use registry::Store;
 use terminal::Console;
@@ -73,6 +76,7 @@ impl<'w> Environment for Ground<'_, 'w> {
     type Platform = Platform;
     type Registry = Store<'w>;
     type Files = Archive<'static>;
+    type Devices = NoDevices;
 
     fn hypervisor(&self) -> &Self::Hypervisor {
         &self.hypervisor
@@ -88,6 +92,10 @@ impl<'w> Environment for Ground<'_, 'w> {
 
     fn files(&self) -> &Archive<'static> {
         &self.files
+    }
+
+    fn devices(&self) -> &NoDevices {
+        &NoDevices
     }
 }
 

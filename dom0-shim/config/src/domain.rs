@@ -6,6 +6,11 @@ use alloc::vec::Vec;
 /// Weight of a domain that names none.
 pub const DEFAULT_WEIGHT: u16 = 256;
 
+/// Disks of a domain (BLK-09, T-68).
+pub const MOST_DISKS: usize = 16;
+/// Network interfaces of a domain (NET-06, T-69).
+pub const MOST_VIFS: usize = 10;
+
 /// What a domain is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DomainConfig {

@@ -12,6 +12,7 @@
 //! | [`diagnostic`] | what is wrong with a file, with line and column |
 //! | [`admission`] | whether a domain can be beside those that there are |
 //! | [`cpus`] | lists of pcpus |
+//! | [`mod@disk`], [`vif`], [`spec`] | one disk, one network interface |
 //! | [`name`], [`mac`], [`uuid`], [`vdev`] | names and addresses |
 //! | [`mod@write`] | a domain as a file |
 //! | [`suggest`] | "did you mean" |
@@ -24,7 +25,7 @@ extern crate alloc;
 pub mod admission;
 pub mod cpus;
 pub mod diagnostic;
-mod disk;
+pub mod disk;
 pub mod domain;
 pub mod mac;
 pub mod name;
@@ -34,12 +35,12 @@ mod report;
 mod rules;
 mod settings;
 mod source;
-mod spec;
+pub mod spec;
 pub mod suggest;
 mod syntax;
 pub mod uuid;
 pub mod vdev;
-mod vif;
+pub mod vif;
 pub mod write;
 
 #[cfg(test)]

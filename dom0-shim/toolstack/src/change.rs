@@ -24,7 +24,7 @@ const KEEP: SchedCredit = SchedCredit { weight: 0, cap: u16::MAX };
 impl<E: Environment> Manager<E> {
     /// What the hypervisor knows of a domain that can be changed: one that is being built
     /// gets what its configuration says, and runs when it has all of that.
-    fn info_of_built(&self, domain: DomId) -> Done<GetDomainInfo> {
+    pub(crate) fn info_of_built(&self, domain: DomId) -> Done<GetDomainInfo> {
         let info = self.info(domain)?;
         let has_uuid = |config: &DomainConfig| config.uuid == Some(info.handle);
         let starts = self.starting.borrow().values().any(has_uuid);
@@ -214,8 +214,8 @@ impl<E: Environment> Manager<E> {
     /// `mem-max`: the most that `mem-set` may ask for.
     pub(crate) fn limit_memory(&self, domain: DomId, kib: u64) -> Done {
         self.info_of_built(domain)?;
-        let path = |name| format!("{}/memory/{name}", tree::domain_path(domain));
-        let target = inspect::number(self.env.registry(), &path("target")).unwrap_or(0);
+        let target = format!("{}/memory/target", tree::domain_path(domain));
+        let target = inspect::number(self.env.registry(), &target).unwrap_or(0);
         if kib < target {
             return Err(Failure(format!(
                 "{} MiB are less than the domain's memory, {} MiB: lower that with mem-set first",
@@ -224,7 +224,7 @@ impl<E: Environment> Manager<E> {
             )));
         }
         self.limit(domain, kib)?;
-        self.env.registry().write(&path("static-max"), kib.to_string().as_bytes())
+        self.env.registry().write(&tree::most_memory_path(domain), kib.to_string().as_bytes())
     }
 
     fn limit(&self, domain: DomId, kib: u64) -> Done {
@@ -232,9 +232,11 @@ impl<E: Environment> Manager<E> {
         self.hypervisor().max_mem(domain, most).map_err(|error| of_domain(domain, error))
     }
 
+    /// Dom0 and domains that others made have only the node that they read themselves.
     fn static_max(&self, domain: DomId) -> Done<u64> {
         let path = format!("{}/memory/static-max", tree::domain_path(domain));
-        inspect::number(self.env.registry(), &path).ok_or_else(|| {
+        let told = inspect::number(self.env.registry(), &tree::most_memory_path(domain));
+        told.or_else(|| inspect::number(self.env.registry(), &path)).ok_or_else(|| {
             Failure(format!("nobody has told the memory of domain {domain}: {path} is missing"))
         })
     }

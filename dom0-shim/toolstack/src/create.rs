@@ -11,7 +11,7 @@ use xen_abi::hvm_params::HvmParam;
 use xen_abi::sysctl::PhysInfo;
 use xen_control::builder::{Built, Config, Module};
 use xl::toolstack::{DomId, Done, Failure};
-use xl_config::domain::{DomainConfig, Vif};
+use xl_config::domain::DomainConfig;
 
 use crate::environment::{Environment, Files, Platform, Registry};
 use crate::hypervisor::Hypervisor;
@@ -37,14 +37,14 @@ impl<E: Environment> Manager<E> {
     pub(crate) async fn start(&self, config: DomainConfig, paused: bool, history: History) -> Done<DomId> {
         let config = self.complete(config);
         let starting = self.reserve(&config)?;
-        refuse_devices(&config)?;
+        let opened = self.open_devices(&config).await?;
         let built = self.build(&config).await?;
         let unfinished = Unfinished { manager: self, id: built.id, uuid: config.uuid.unwrap_or_default() };
         self.furnish(&config, &built)?;
         let started_ns = self.env.platform().now_ns();
-        let record = Record { config, next: None, started_ns, history, noticed: false };
-        self.records.borrow_mut().insert(built.id, record);
+        self.records.borrow_mut().insert(built.id, Record::new(config, started_ns, history));
         drop(starting);
+        self.connect_all(built.id, opened)?;
         if !paused {
             self.hypervisor().unpause(built.id).map_err(|error| of_domain(built.id, error))?;
         }
@@ -52,13 +52,11 @@ impl<E: Environment> Manager<E> {
         Ok(built.id)
     }
 
-    /// Makes the choices that the configuration leaves: UUID and MAC addresses. A
+    /// Makes the choices that the configuration leaves: UUID, MAC addresses and bridges. A
     /// restart keeps them.
     fn complete(&self, mut config: DomainConfig) -> DomainConfig {
         config.uuid.get_or_insert_with(|| self.new_uuid());
-        for vif in &mut config.vifs {
-            vif.mac.get_or_insert_with(|| self.new_mac());
-        }
+        config.vifs = config.vifs.into_iter().map(|vif| self.complete_vif(vif)).collect();
         config
     }
 
@@ -73,7 +71,7 @@ impl<E: Environment> Manager<E> {
     }
 
     /// A random MAC address of Xen's range.
-    fn new_mac(&self) -> [u8; 6] {
+    pub(crate) fn new_mac(&self) -> [u8; 6] {
         let mut last = [0; 3];
         self.env.platform().random(&mut last);
         let [a, b, c] = last;
@@ -90,7 +88,8 @@ impl<E: Environment> Manager<E> {
         let dom0_vcpus = self.info(DOM0)?.max_vcpu_id.wrapping_add(1);
         let records = self.records.borrow();
         let mut starting = self.starting.borrow_mut();
-        let others: Vec<_> = records.values().map(|record| &record.config).chain(starting.values()).collect();
+        let present: Vec<_> = records.values().map(Record::present).collect();
+        let others: Vec<_> = present.iter().chain(starting.values()).collect();
         limits::check(config, dom0_vcpus, &others)?;
         let number = starting.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
         starting.insert(number, config.clone());
@@ -214,22 +213,6 @@ impl<E: Environment> Manager<E> {
     }
 }
 
-/// There is no back end for devices yet: a domain without its disks would be another one.
-fn refuse_devices(config: &DomainConfig) -> Done {
-    if let Some(disk) = config.disks.first() {
-        return Err(Failure(format!(
-            "disk {}: there is no back end for disks yet; remove it from `disk`",
-            disk.vdev
-        )));
-    }
-    match config.vifs.first() {
-        None => Ok(()),
-        Some(Vif { .. }) => {
-            Err(Failure(String::from("there is no back end for network interfaces yet; remove `vif`")))
-        }
-    }
-}
-
 /// Memory that a domain takes, KiB.
 fn needed_kib(config: &DomainConfig) -> u64 {
     config.memory_kib.saturating_add(config.memory_kib / TABLES_PER_MEMORY).saturating_add(OVERHEAD_KIB)
@@ -290,10 +273,10 @@ mod tests {
     use futures_util::future::join;
     use pollster::block_on;
     use xl::toolstack::Toolstack;
-    use xl_config::domain::{Affinity, Disk, DiskFormat, PcpuSpec};
+    use xl_config::domain::{Affinity, PcpuSpec};
 
     use super::*;
-    use crate::testing::{World, config};
+    use crate::testing::{World, config, disk, vif};
 
     #[test]
     fn a_domain_is_all_that_its_configuration_says() {
@@ -350,6 +333,8 @@ mod tests {
             ramdisk: Some(String::from("ramdisk")),
             cpus: Affinity::All(PcpuSpec { ranges: vec![(true, 0, 0)] }),
             rtc_timeoffset: 1,
+            disks: vec![disk("/dev/sda1", "xvda"), disk("/dev/sda2", "xvdb")],
+            vifs: vec![vif(1, "xenbr0")],
             ..config("a")
         };
         let free = Hypervisor::physinfo(&world).unwrap().free_pages;
@@ -365,7 +350,7 @@ mod tests {
             assert_eq!(Hypervisor::physinfo(&world).unwrap().free_pages, free);
             failures += 1;
         }
-        assert!(failures > 60, "{failures} steps are too few");
+        assert!(failures > 200, "{failures} steps are too few");
         assert_eq!(world.ids().len(), 1, "and then it works");
     }
 
@@ -433,19 +418,20 @@ mod tests {
         assert_eq!(block_on(manager.create(wanted, false)).unwrap_err().0, "initrd: no such file");
     }
 
+    /// BLK-17, NET-12, T-89.
     #[test]
-    fn a_domain_does_not_start_without_its_disks() {
+    fn a_device_without_its_backing_keeps_the_domain_from_being_built() {
         let world = World::new();
         let manager = Manager::new(&world).unwrap();
-        let disk = Disk {
-            target: String::from("/dev/sda1"),
-            format: DiskFormat::Physical,
-            vdev: String::from("xvda"),
-            read_only: false,
-            cdrom: false,
-        };
-        let wanted = DomainConfig { disks: vec![disk], ..config("a") };
-        assert!(block_on(manager.create(wanted, false)).unwrap_err().0.starts_with("disk xvda: "));
+        let good = disk("/dev/sda1", "xvda");
+        let no_disk = DomainConfig { disks: vec![good.clone(), disk("missing", "xvdb")], ..config("a") };
+        let error = block_on(manager.create(no_disk, false)).unwrap_err();
+        assert_eq!(error.0, "disk xvdb: missing: no such disk");
+        let no_bridge = DomainConfig { disks: vec![good], vifs: vec![vif(1, "xenbr7")], ..config("a") };
+        let error = block_on(manager.create(no_bridge, false)).unwrap_err();
+        assert_eq!(error.0, "network interface: there is no bridge xenbr7");
+        assert_eq!(world.most_building.get(), 0, "nothing was built");
+        world.assert_empty("after devices that are not there");
     }
 
     #[test]

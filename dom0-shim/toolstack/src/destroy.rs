@@ -1,5 +1,5 @@
-//! How a domain ends: its console is read out, its rings are given back, all that it
-//! had is free again, its nodes are removed.
+//! How a domain ends: its console is read out, its devices are closed, its rings are given
+//! back, all that it had is free again, its nodes are removed.
 
 use xl::toolstack::{DomId, Done, Failure};
 
@@ -25,6 +25,7 @@ impl<E: Environment> Manager<E> {
         let _ = self.hypervisor().pause(domain);
         self.close_console(domain);
         self.env.registry().release(domain);
+        self.end_devices(domain).await;
         loop {
             match self.hypervisor().destroy_slice(domain) {
                 Ok(true) => break,
@@ -51,6 +52,7 @@ impl<E: Environment> Manager<E> {
 
     /// Undoes a start that failed.
     pub(crate) fn undo(&self, domain: DomId, uuid: &[u8; 16]) {
+        self.forget_devices(domain);
         self.close_console(domain);
         self.env.registry().release(domain);
         if let Err(error) = self.hypervisor().destroy(domain) {

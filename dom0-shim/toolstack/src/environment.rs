@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use xen_abi::RawPort;
-use xl::toolstack::{DomId, Done};
+use xl::toolstack::{DiskCounts, DomId, Done, NetCounts};
 use xl_config::domain::{Disk, Vif};
 
 use crate::hypervisor::Hypervisor;
@@ -21,6 +21,8 @@ pub trait Environment {
     type Registry: Registry;
     /// Where kernels and configurations are.
     type Files: Files;
+    /// Back ends of domains' devices.
+    type Devices: Devices;
 
     /// The hypervisor's calls.
     fn hypervisor(&self) -> &Self::Hypervisor;
@@ -33,6 +35,9 @@ pub trait Environment {
 
     /// Where kernels and configurations are.
     fn files(&self) -> &Self::Files;
+
+    /// Back ends of domains' devices.
+    fn devices(&self) -> &Self::Devices;
 }
 
 /// The kernel that the toolstack runs in: time, events, chance, words.
@@ -151,51 +156,57 @@ pub trait Files {
 
 /// Back ends of domains' devices.
 ///
-/// A device is opened before its nodes are there, served afterwards and closed in the end:
+/// A device is opened before its domain is built, so that what is missing is told at once, and
+/// served when its nodes are there:
 ///
 /// ```text
-/// open ──> (nodes) ──> serve ──> the front end connects ... ──> close ──> (no nodes)
+/// open ──> (the domain, nodes) ──> serve ──> the front end connects ... ──> close ──> (no nodes)
+///   └──> dropped
 /// ```
 pub trait Devices {
-    /// Takes what is behind a disk for the domain's device, alone if it is written to.
+    /// A device that is open and not served yet. When it is dropped, what is behind it is free.
+    type Open;
+
+    /// Takes what is behind a disk, alone if it is written to.
     ///
     /// # Errors
     ///
     /// In words: it is missing (BLK-17), in use (BLK-16, T-86), no such thing.
-    fn open_disk(&self, device: DeviceId, disk: &Disk) -> impl Future<Output = Done>;
+    fn open_disk(&self, disk: &Disk) -> impl Future<Output = Done<Self::Open>>;
 
-    /// Takes a port of the interface's bridge; the interface has a MAC address.
+    /// Takes a port of the interface's bridge; the interface has a MAC address and a bridge.
     ///
     /// # Errors
     ///
     /// In words: no such bridge (NET-12, T-89), no room (NET-06), an address in use (NET-09).
-    fn open_net(&self, device: DeviceId, vif: &Vif) -> Done;
+    fn open_net(&self, vif: &Vif) -> Done<Self::Open>;
 
-    /// Begins to serve an open device. The nodes of both ends are there, in state
-    /// `XenbusStateInitialising`; from now on the back end's state is the back end's.
+    /// Begins to serve a device. The nodes of both ends are there, in state
+    /// `XenbusStateInitialising`; from now on the back end's state is the back end's, but for
+    /// the toolstack's wish that it closes (`online` 0, `state` 5).
     ///
     /// # Errors
     ///
-    /// In words.
-    fn serve(&self, device: DeviceId) -> Done;
+    /// In words; what is behind the device is free then.
+    fn serve(&self, device: DeviceId, open: Self::Open) -> Done;
 
     /// Waits until the device's back end is closed: because the front end closed it and the
-    /// node `online` is `0`. A device that is not open is closed.
+    /// node `online` is `0`. A device that is not served is closed.
     fn closed(&self, device: DeviceId) -> impl Future<Output = ()>;
 
     /// Ends it, whatever the front end does. When this is done no memory of the domain is
     /// mapped, all that was written is on the medium, and what was behind it is free. One
-    /// that is not open is fine as well.
+    /// that is not served is fine as well; of several calls for one device each waits for that.
     fn close(&self, device: DeviceId) -> impl Future<Output = ()>;
 
-    /// As [`Devices::close`] at once, where nothing can be waited for: for a device that no
-    /// front end has used.
+    /// As [`Devices::close`], but at once: requests that are under way are given up. For a
+    /// device that no front end has used, or one whose end takes too long.
     fn forget(&self, device: DeviceId);
 
-    /// What went through a disk; zeros for what is not open.
+    /// What went through a disk; zeros for what is not served.
     fn disk_counts(&self, device: DeviceId) -> DiskCounts;
 
-    /// What went through an interface; zeros for what is not open.
+    /// What went through an interface; zeros for what is not served.
     fn net_counts(&self, device: DeviceId) -> NetCounts;
 
     /// The bridge of interfaces that name none (NET-08).
@@ -220,34 +231,4 @@ pub enum DeviceKind {
     Disk,
     /// A network interface, `vif`.
     Net,
-}
-
-/// What went through a disk (BLK-24).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct DiskCounts {
-    /// Requests that had to wait for memory or a place in the queue.
-    pub delayed: u64,
-    /// Requests to read.
-    pub reads: u64,
-    /// Requests to write.
-    pub writes: u64,
-    /// Sectors read.
-    pub sectors_read: u64,
-    /// Sectors written.
-    pub sectors_written: u64,
-}
-
-/// What went through an interface (NET-25), seen from the guest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct NetCounts {
-    /// Bytes that it sent.
-    pub sent_bytes: u64,
-    /// Bytes that it received.
-    pub received_bytes: u64,
-    /// Packets that it sent.
-    pub sent_packets: u64,
-    /// Packets that it received.
-    pub received_packets: u64,
-    /// Packets for it that were dropped.
-    pub dropped: u64,
 }

@@ -9,12 +9,12 @@ use xen_abi::domctl::{
 };
 use xen_abi::sched::ShutdownReason;
 use xen_abi::sysctl::{CpuTopo, INVALID_CORE_ID, PhysCap, PhysInfo};
-use xl::toolstack::{Device, DeviceCounts, DomId, Domain, Done, Host, Node, Pcpu, Reason, Topology, Vcpu};
+use xl::toolstack::{Device, DomId, Domain, Done, Host, Node, Pcpu, Reason, Topology, Vcpu};
 
-use crate::environment::{Environment, Platform, Registry};
+use crate::environment::{DeviceId, DeviceKind, Environment, Platform, Registry};
 use crate::hypervisor::{About, Hypervisor};
 use crate::manager::{DOM0, Manager, failed, of_domain};
-use crate::tree;
+use crate::{nodes, tree};
 
 /// KiB of a page.
 const PAGE_KIB: u64 = 4;
@@ -30,7 +30,6 @@ impl<E: Environment> Manager<E> {
 
     fn describe(&self, info: &GetDomainInfo) -> Domain {
         let has = |flag: DomainFlags| info.flags & flag.bits() != 0;
-        let count = |kind| u32::try_from(self.device_numbers(info.domain, kind).len()).unwrap_or(u32::MAX);
         Domain {
             id: info.domain,
             name: self.name(info.domain).unwrap_or_default(),
@@ -46,7 +45,7 @@ impl<E: Environment> Manager<E> {
             memory_kib: info.tot_pages.saturating_mul(PAGE_KIB),
             max_memory_kib: (info.max_pages < NO_LIMIT).then_some(info.max_pages.saturating_mul(PAGE_KIB)),
             ssid: info.ssidref,
-            devices: DeviceCounts { nets: count("vif"), disks: count("vbd"), ..DeviceCounts::default() },
+            devices: self.device_counts(info.domain),
         }
     }
 
@@ -144,22 +143,18 @@ impl<E: Environment> Manager<E> {
         Some(now.saturating_sub(records.get(&domain)?.started_ns))
     }
 
-    /// Devices of a kind (`vbd`, `vif`), as the front ends' nodes tell.
-    pub(crate) fn list_devices(&self, domain: DomId, kind: &str) -> Done<Vec<Device>> {
+    /// Devices of a kind, as the front ends' nodes tell.
+    pub(crate) fn list_devices(&self, domain: DomId, kind: DeviceKind) -> Done<Vec<Device>> {
         self.info(domain)?;
-        let numbers = self.device_numbers(domain, kind);
-        Ok(numbers.into_iter().map(|number| self.describe_device(domain, kind, number)).collect())
-    }
-
-    fn device_numbers(&self, domain: DomId, kind: &str) -> Vec<u32> {
-        let names = self.env.registry().directory(&format!("{}/device/{kind}", tree::domain_path(domain)));
+        let names = self.env.registry().directory(&nodes::frontends(domain, kind));
         let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
         numbers.sort_unstable();
-        numbers
+        let describe = |number| self.describe_device(DeviceId { domain, kind, number });
+        Ok(numbers.into_iter().map(describe).collect())
     }
 
-    fn describe_device(&self, domain: DomId, kind: &str, number: u32) -> Device {
-        let path = format!("{}/device/{kind}/{number}", tree::domain_path(domain));
+    fn describe_device(&self, id: DeviceId) -> Device {
+        let (path, number) = (nodes::frontend(id), id.number);
         let registry = self.env.registry();
         let small = |name: &str| numeric::<u32>(registry, &format!("{path}/{name}"));
         let text = |name: &str| {
@@ -338,7 +333,6 @@ mod tests {
         let nets = manager.nets(id).unwrap();
         assert_eq!((nets[0].state, nets[0].port, &nets[0].rings[..]), (4, None, &[8, 9][..]));
         assert_eq!(nets[0].mac, "00:16:3e:00:00:01");
-        assert_eq!(manager.domains().unwrap()[1].devices.nets, 1);
         assert!(manager.disks(9).is_err());
     }
 

@@ -6,6 +6,7 @@
 //! | [`manager`] | [`Manager`]: what there is, and all that [`xl::toolstack::Toolstack`] orders |
 //! | `create`, `tree`, `limits` | how a domain starts, its nodes in XenStore, what there may be |
 //! | `destroy`, `lifecycle` | how it ends, and what follows |
+//! | `devices`, `nodes` | its disks and network interfaces, their nodes in XenStore |
 //! | `change`, `inspect` | what is changed, what is told |
 //! | `consoles` | their rings, their scroll-back |
 //! | `autostart` | domains that start with the machine and stop with it |
@@ -25,19 +26,20 @@ mod change;
 mod consoles;
 mod create;
 mod destroy;
+mod devices;
 pub mod environment;
 pub mod hypervisor;
 mod inspect;
 mod lifecycle;
 mod limits;
 pub mod manager;
+mod nodes;
 pub mod tar;
 #[cfg(test)]
 mod testing;
 mod tree;
 
-pub use environment::{
-    DeviceId, DeviceKind, Devices, DiskCounts, Environment, Files, NetCounts, Platform, Registry,
-};
+pub use environment::{DeviceId, DeviceKind, Devices, Environment, Files, Platform, Registry};
 pub use hypervisor::Hypervisor;
 pub use manager::Manager;
+pub use xl::toolstack::{DiskCounts, NetCounts};

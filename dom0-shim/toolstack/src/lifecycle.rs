@@ -19,7 +19,7 @@ use core::task::Poll;
 
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use xen_abi::domctl::DomainFlags;
+use xen_abi::domctl::{DomainFlags, GetDomainInfo};
 use xl::toolstack::{DomId, Done, Failure, Reason};
 use xl_config::domain::{Action, DomainConfig};
 
@@ -40,6 +40,16 @@ const LEAST_AGE_NS: u64 = 1_000_000_000;
 /// How long a younger one waits before it is made anew, ms.
 const PAUSE_MS: u64 = 1000;
 
+/// How a domain ended.
+enum End {
+    /// By itself.
+    Stopped(DomId, Reason),
+    /// Somebody else is destroying it.
+    Dying(DomId),
+    /// Somebody else has destroyed it; its UUID.
+    Gone(DomId, [u8; 16]),
+}
+
 impl<E: Environment> Manager<E> {
     /// Looks after domains that stop, and those that others end; never returns.
     ///
@@ -47,7 +57,7 @@ impl<E: Environment> Manager<E> {
     pub async fn watch_deaths(&self) {
         let mut ends = FuturesUnordered::new();
         loop {
-            ends.extend(self.ended().into_iter().map(|(domain, reason)| self.follow(domain, reason)));
+            ends.extend(self.ended().into_iter().map(|end| self.follow(end)));
             let event = pin!(self.env.platform().domain_event());
             // Without ends there is nothing to wait for but the event.
             let end = pin!(poll_fn(|context| match ends.poll_next_unpin(context) {
@@ -60,9 +70,8 @@ impl<E: Environment> Manager<E> {
         }
     }
 
-    /// Domains that have stopped since the last look, with their reasons. What is kept of
-    /// domains that somebody else has destroyed is removed.
-    fn ended(&self) -> Vec<(DomId, Reason)> {
+    /// Domains that have stopped since the last look, and those that somebody else destroys.
+    fn ended(&self) -> Vec<End> {
         let infos = match self.hypervisor().domains() {
             Ok(infos) => infos,
             Err(error) => {
@@ -70,40 +79,61 @@ impl<E: Environment> Manager<E> {
                 return Vec::new();
             }
         };
-        let mut ended = Vec::new();
-        for info in &infos {
+        let stopped = self.just_stopped(&infos);
+        for (domain, reason) in &stopped {
+            self.remember(*domain, *reason);
+            self.env.registry().stopped(*domain);
+        }
+        let mut ends: Vec<_> =
+            stopped.into_iter().map(|(domain, reason)| End::Stopped(domain, reason)).collect();
+        ends.extend(self.destroyed_by_others(&infos));
+        self.changed.notify(usize::MAX);
+        ends
+    }
+
+    fn just_stopped(&self, infos: &[GetDomainInfo]) -> Vec<(DomId, Reason)> {
+        let mut records = self.records.borrow_mut();
+        let mut stopped = Vec::new();
+        for info in infos {
             let Some(reason) = inspect::reason(info) else { continue };
-            let mut records = self.records.borrow_mut();
             let Some(record) = records.get_mut(&info.domain).filter(|record| !record.noticed) else {
                 continue;
             };
             record.noticed = true;
-            ended.push((info.domain, reason));
+            stopped.push((info.domain, reason));
         }
-        for (domain, reason) in &ended {
-            self.remember(*domain, *reason);
-            self.env.registry().stopped(*domain);
-        }
-        self.forget_gone(|domain| infos.iter().any(|info| info.domain == domain));
-        self.changed.notify(usize::MAX);
-        ended
+        stopped
     }
 
-    fn forget_gone(&self, is_there: impl Fn(DomId) -> bool) {
-        let gone: Vec<_> = {
-            let records = self.records.borrow();
-            let gone = records.iter().filter(|(domain, _)| !is_there(**domain));
-            gone.map(|(domain, record)| (*domain, record.config.uuid.unwrap_or_default())).collect()
+    /// A domain is gone only when its back ends have let its memory go.
+    fn destroyed_by_others(&self, infos: &[GetDomainInfo]) -> Vec<End> {
+        let records = self.records.borrow();
+        let end = |(domain, record): (&DomId, &Record)| match infos.iter().find(|info| info.domain == *domain)
+        {
+            None => Some(End::Gone(*domain, record.config.uuid.unwrap_or_default())),
+            Some(info) => {
+                let dying = info.flags & DomainFlags::DYING.bits() != 0 && !record.ending;
+                dying.then_some(End::Dying(*domain))
+            }
         };
-        for (domain, uuid) in gone {
-            if let Err(error) = self.forget(domain, &uuid) {
-                self.env.platform().log(format_args!("nodes of domain {domain} are left: {error}"));
+        records.iter().filter_map(end).collect()
+    }
+
+    async fn follow(&self, end: End) {
+        match end {
+            End::Stopped(domain, reason) => self.act(domain, reason).await,
+            End::Dying(domain) => self.end_devices(domain).await,
+            End::Gone(domain, uuid) => {
+                self.end_devices(domain).await;
+                if let Err(error) = self.forget(domain, &uuid) {
+                    self.env.platform().log(format_args!("nodes of domain {domain} are left: {error}"));
+                }
             }
         }
     }
 
     /// Does what is to follow, and says so.
-    async fn follow(&self, domain: DomId, reason: Reason) {
+    async fn act(&self, domain: DomId, reason: Reason) {
         let Some((name, action)) = self.action(domain, reason) else { return };
         let platform = self.env.platform();
         platform.log(format_args!(
@@ -161,6 +191,7 @@ impl<E: Environment> Manager<E> {
     async fn restart_beside(&self, domain: DomId, reason: Reason) -> Done {
         self.rest(domain).await?;
         let (config, history) = self.next(domain, reason)?;
+        self.strip(domain).await;
         self.set_aside(domain)?;
         self.start_again(config, history).await
     }
@@ -217,8 +248,8 @@ impl<E: Environment> Manager<E> {
         self.env.platform().now_ns().saturating_sub(record.started_ns)
     }
 
-    /// Gives a domain that stays a name with the time in it, another UUID, and none of
-    /// its addresses, so that another can be what it was.
+    /// Gives a domain that stays a name with the time in it and another UUID, so that another
+    /// can be what it was.
     fn set_aside(&self, domain: DomId) -> Done {
         let old = self.info(domain)?.handle;
         let stamp = time_stamp(self.env.platform().wall_seconds());
@@ -230,7 +261,6 @@ impl<E: Environment> Manager<E> {
         tree::change_uuid(self.env.registry(), domain, &old, &uuid)?;
         if let Some(record) = self.records.borrow_mut().get_mut(&domain) {
             record.config.uuid = Some(uuid);
-            record.config.vifs.clear();
             record.next = None;
         }
         Ok(())

@@ -14,11 +14,12 @@ use xl::toolstack::{
     Button, Device, DomId, Domain, Done, Failure, Host, Reason, Request, Share, Slices, Toolstack, Topology,
     Vcpu,
 };
-use xl_config::domain::DomainConfig;
+use xl_config::domain::{Disk, DomainConfig, Vif};
 
 use crate::consoles::Consoles;
 use crate::create::History;
-use crate::environment::{Environment, Files};
+use crate::devices::Attached;
+use crate::environment::{DeviceId, DeviceKind, Environment, Files};
 use crate::hypervisor::Hypervisor;
 
 /// Dom0's number.
@@ -56,6 +57,18 @@ pub(crate) struct Record {
     pub(crate) history: History,
     /// Whether its end has been noticed.
     pub(crate) noticed: bool,
+    /// Its devices.
+    pub(crate) devices: Vec<Attached>,
+    /// Its devices are being ended, and it gets none any more.
+    pub(crate) ending: bool,
+}
+
+impl Record {
+    /// A domain that has no devices yet.
+    pub(crate) fn new(config: DomainConfig, started_ns: u64, history: History) -> Self {
+        let devices = Vec::new();
+        Self { config, next: None, started_ns, history, noticed: false, devices, ending: false }
+    }
 }
 
 impl<E: Environment> Manager<E> {
@@ -162,7 +175,7 @@ impl<E: Environment> Toolstack for Manager<E> {
     fn config(&self, domain: DomId) -> Option<DomainConfig> {
         let records = self.records.borrow();
         let record = records.get(&domain)?;
-        Some(record.next.as_ref().unwrap_or(&record.config).clone())
+        Some(record.with_devices(record.next.as_ref().unwrap_or(&record.config).clone()))
     }
 
     fn update_config(&self, domain: DomId, config: DomainConfig) -> Done {
@@ -273,11 +286,27 @@ impl<E: Environment> Toolstack for Manager<E> {
     }
 
     fn disks(&self, domain: DomId) -> Done<Vec<Device>> {
-        self.list_devices(domain, "vbd")
+        self.list_devices(domain, DeviceKind::Disk)
     }
 
     fn nets(&self, domain: DomId) -> Done<Vec<Device>> {
-        self.list_devices(domain, "vif")
+        self.list_devices(domain, DeviceKind::Net)
+    }
+
+    async fn attach_disk(&self, domain: DomId, disk: Disk) -> Done {
+        self.attach_disk_to(domain, disk).await
+    }
+
+    async fn detach_disk(&self, domain: DomId, number: u32, force: bool) -> Done {
+        self.detach(DeviceId { domain, kind: DeviceKind::Disk, number }, force).await
+    }
+
+    async fn attach_net(&self, domain: DomId, vif: Vif) -> Done {
+        self.attach_net_to(domain, vif).await
+    }
+
+    async fn detach_net(&self, domain: DomId, number: u32, force: bool) -> Done {
+        self.detach(DeviceId { domain, kind: DeviceKind::Net, number }, force).await
     }
 
     async fn power(&self, request: Request) -> Done {

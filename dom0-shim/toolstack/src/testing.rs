@@ -25,12 +25,12 @@ use xen_abi::version::CompileInfo;
 use xen_abi::xen::DomainHandle;
 use xen_control::Error;
 use xen_control::builder::{Built, Config};
-use xl::toolstack::{DomId, Done, Failure};
-use xl_config::domain::{Action, Affinity, DomainConfig};
+use xl::toolstack::{DiskCounts, DomId, Done, Failure, NetCounts};
+use xl_config::domain::{Action, Affinity, Disk, DiskFormat, DomainConfig, Vif};
 use zerocopy::FromZeros;
 
 use crate::create::yield_now;
-use crate::environment::{Environment, Files, Platform, Registry};
+use crate::environment::{DeviceId, DeviceKind, Devices, Environment, Files, Platform, Registry};
 use crate::hypervisor::{About, Hypervisor, Ring};
 use crate::manager::Manager;
 
@@ -109,6 +109,26 @@ pub(crate) struct Node {
     pub(crate) readers: Vec<DomId>,
 }
 
+/// What is behind a device, held until this is dropped.
+pub(crate) struct Held {
+    name: String,
+    holders: Rc<RefCell<Vec<String>>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut holders = self.holders.borrow_mut();
+        let place = holders.iter().position(|holder| *holder == self.name).expect("it is held");
+        holders.remove(place);
+    }
+}
+
+/// A device that is served.
+struct Served {
+    _held: Held,
+    closed: bool,
+}
+
 /// The machine.
 pub(crate) struct World {
     pub(crate) guests: RefCell<BTreeMap<DomId, Guest>>,
@@ -136,6 +156,11 @@ pub(crate) struct World {
     console_events: RefCell<VecDeque<RawPort>>,
     event: Event,
     random: Cell<u8>,
+    /// What is behind devices that are open or served.
+    pub(crate) held: Rc<RefCell<Vec<String>>>,
+    served: RefCell<BTreeMap<DeviceId, Served>>,
+    /// Back ends do not end.
+    pub(crate) stuck: Cell<bool>,
 }
 
 impl World {
@@ -164,6 +189,9 @@ impl World {
             console_events: RefCell::default(),
             event: Event::new(),
             random: Cell::new(0),
+            held: Rc::default(),
+            served: RefCell::default(),
+            stuck: Cell::new(false),
         }
     }
 
@@ -239,6 +267,42 @@ impl World {
         self.log.borrow().iter().any(|line| line.contains(words))
     }
 
+    /// Numbers of the devices of a domain that are served.
+    pub(crate) fn served(&self, domain: DomId) -> Vec<u32> {
+        self.served.borrow().keys().filter(|id| id.domain == domain).map(|id| id.number).collect()
+    }
+
+    /// Holds what is behind a device.
+    pub(crate) fn hold(&self, name: &str) -> Held {
+        self.held.borrow_mut().push(name.to_string());
+        Held { name: name.to_string(), holders: self.held.clone() }
+    }
+
+    /// A guest closes a device whose back end wants to close, unless it is deaf.
+    fn front_end_sees(&self, path: &str, value: &[u8]) {
+        let mut parts = path.strip_prefix("/local/domain/0/backend/").unwrap_or_default().split('/');
+        let kind = match parts.next() {
+            Some("vbd") => DeviceKind::Disk,
+            Some("vif") => DeviceKind::Net,
+            _ => return,
+        };
+        let mut number = || parts.next()?.parse::<u32>().ok();
+        let (Some(domain), Some(number)) = (number(), number()) else { return };
+        let id = DeviceId { domain: domain.try_into().unwrap(), kind, number };
+        let hears = |guest: &Guest| !guest.deaf;
+        let mut served = self.served.borrow_mut();
+        let (Some(device), true) =
+            (served.get_mut(&id), self.guests.borrow().get(&id.domain).is_some_and(hears))
+        else {
+            return;
+        };
+        if parts.next() == Some("state") && value == b"5" {
+            device.closed = true;
+            self.nodes.borrow_mut().get_mut(path).expect("just written").value = b"6".to_vec();
+            self.event.notify(usize::MAX);
+        }
+    }
+
     /// That nothing is there but Dom0.
     pub(crate) fn assert_empty(&self, when: &str) {
         assert!(self.ids().is_empty(), "domains {when}: {:?}", self.ids());
@@ -248,8 +312,11 @@ impl World {
         let left: Vec<_> =
             nodes.keys().filter(others).filter(|path| !roots.contains(&path.as_str())).collect();
         assert!(left.is_empty(), "nodes {when}: {left:?}");
-        let back = "/local/domain/0/backend/console/";
-        assert!(!nodes.keys().any(|path| path.starts_with(back)), "back ends {when}");
+        let back = ["console", "vbd", "vif"].map(|kind| format!("/local/domain/0/backend/{kind}/"));
+        let of_back = |path: &String| back.iter().any(|back| path.starts_with(back));
+        assert!(!nodes.keys().any(of_back), "back ends {when}");
+        assert!(self.served.borrow().is_empty(), "devices {when}");
+        assert!(self.held.borrow().is_empty(), "held {when}: {:?}", self.held.borrow());
         assert!(self.introduced.borrow().is_empty(), "introduced {when}");
         assert!(self.ports.borrow().is_empty(), "ports {when}");
     }
@@ -283,6 +350,23 @@ pub(crate) fn config(name: &str) -> DomainConfig {
         localtime: false,
         rtc_timeoffset: 0,
     }
+}
+
+/// A disk, written to.
+pub(crate) fn disk(target: &str, vdev: &str) -> Disk {
+    Disk {
+        target: target.to_string(),
+        format: DiskFormat::Physical,
+        vdev: vdev.to_string(),
+        read_only: false,
+        cdrom: false,
+    }
+}
+
+/// An interface at a bridge, with a MAC address that ends with `last`.
+pub(crate) fn vif(last: u8, bridge: &str) -> Vif {
+    let mac = Some([0, 0x16, 0x3e, 0, 0, last]);
+    Vif { mac, bridge: Some(bridge.to_string()), name: None, rate: None }
 }
 
 /// Runs `script` beside the manager's own tasks.
@@ -329,6 +413,7 @@ impl Environment for &World {
     type Platform = World;
     type Registry = World;
     type Files = World;
+    type Devices = World;
 
     fn hypervisor(&self) -> &World {
         self
@@ -343,6 +428,10 @@ impl Environment for &World {
     }
 
     fn files(&self) -> &World {
+        self
+    }
+
+    fn devices(&self) -> &World {
         self
     }
 }
@@ -383,6 +472,7 @@ impl Hypervisor for World {
         let left = self.with(domain, "destroydomain", |guest| {
             guest.flags |= DomainFlags::DYING.bits();
             assert!(!guest.ring.borrow().mapped, "its memory is mapped still");
+            assert!(self.served(domain).is_empty(), "its devices are served still");
             guest.slices = guest.slices.saturating_sub(1);
             guest.slices
         })?;
@@ -660,6 +750,7 @@ impl Registry for World {
             (Some(id), b"reboot") if !self.guest(id, |guest| guest.deaf) => self.stop(id, 1),
             _ => {}
         }
+        self.front_end_sees(path, value);
         Ok(())
     }
 
@@ -723,5 +814,73 @@ impl Files for World {
         self.step("read").map_err(|error| Failure(error.to_string()))?;
         let found = self.files.borrow().get(name).cloned();
         found.map(Cow::Owned).ok_or_else(|| Failure(format!("{name}: no such file")))
+    }
+}
+
+impl Devices for World {
+    type Open = Held;
+
+    /// A target "missing" is not there; any other one is, once for those that write.
+    async fn open_disk(&self, disk: &Disk) -> Done<Held> {
+        yield_now().await;
+        self.step("open").map_err(|error| Failure(error.to_string()))?;
+        if disk.target == "missing" {
+            return Err(Failure("missing: no such disk".to_string()));
+        }
+        if self.held.borrow().iter().any(|held| *held == disk.target) && !disk.read_only {
+            return Err(Failure(format!("{} is in use", disk.target)));
+        }
+        Ok(self.hold(&disk.target))
+    }
+
+    fn open_net(&self, vif: &Vif) -> Done<Held> {
+        self.step("open").map_err(|error| Failure(error.to_string()))?;
+        let bridge = vif.bridge.as_deref().expect("a bridge");
+        assert!(vif.mac.is_some(), "an address");
+        if !matches!(bridge, "xenbr0" | "intbr0") {
+            return Err(Failure(format!("there is no bridge {bridge}")));
+        }
+        Ok(self.hold(bridge))
+    }
+
+    fn serve(&self, device: DeviceId, open: Held) -> Done {
+        self.step("serve").map_err(|error| Failure(error.to_string()))?;
+        let earlier = self.served.borrow_mut().insert(device, Served { _held: open, closed: false });
+        assert!(earlier.is_none(), "served twice");
+        Ok(())
+    }
+
+    async fn closed(&self, device: DeviceId) {
+        loop {
+            let listener = self.event.listen();
+            if self.served.borrow().get(&device).is_none_or(|served| served.closed) {
+                return;
+            }
+            listener.await;
+        }
+    }
+
+    async fn close(&self, device: DeviceId) {
+        while self.stuck.get() {
+            self.event.listen().await;
+        }
+        turns(3).await;
+        self.forget(device);
+    }
+
+    fn forget(&self, device: DeviceId) {
+        self.served.borrow_mut().remove(&device);
+    }
+
+    fn disk_counts(&self, device: DeviceId) -> DiskCounts {
+        DiskCounts { reads: device.number.into(), ..DiskCounts::default() }
+    }
+
+    fn net_counts(&self, device: DeviceId) -> NetCounts {
+        NetCounts { sent_bytes: 1000 + u64::from(device.number), ..NetCounts::default() }
+    }
+
+    fn default_bridge(&self) -> String {
+        "xenbr0".to_string()
     }
 }

@@ -3,9 +3,11 @@
 //! ```text
 //! /local/domain/N      name domid vm  memory/  cpu/  store/  console/  control/  device/  data/ ...
 //! /vm/UUID             name uuid
-//! /libxl/N             type  device/                                  (Dom0 only)
-//! /local/domain/0/backend/console/N/0                                 (Dom0 only)
+//! /libxl/N             type  memory/  device/                         (Dom0 only)
+//! /local/domain/0/backend/{console,vbd,vif}/N/...
 //! ```
+//!
+//! Those of disks and network interfaces are in [`crate::nodes`].
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -24,7 +26,7 @@ const CONSOLE_LIMIT: &str = "1048576";
 
 /// Who may do what with a node, Dom0 aside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Access {
+pub(crate) enum Access {
     /// Nobody anything.
     Private,
     /// The domain reads.
@@ -42,12 +44,19 @@ fn vm_path(uuid: &[u8; 16]) -> String {
     format!("/vm/{}", uuid_text(uuid))
 }
 
-fn libxl_path(domain: DomId) -> String {
+/// Path of what only the toolstack is told of a domain.
+pub(crate) fn libxl_path(domain: DomId) -> String {
     format!("/libxl/{domain}")
 }
 
-fn console_backend(domain: DomId) -> String {
-    format!("/local/domain/0/backend/console/{domain}")
+/// Path of the back ends of a kind of a domain's.
+pub(crate) fn backend_path(domain: DomId, kind: &str) -> String {
+    format!("{}/backend/{kind}/{domain}", domain_path(DOM0))
+}
+
+/// Path of the most memory that a domain may be told to have, KiB.
+pub(crate) fn most_memory_path(domain: DomId) -> String {
+    format!("{}/memory/static-max", libxl_path(domain))
 }
 
 /// A UUID as it is written.
@@ -63,9 +72,9 @@ pub(crate) fn uuid_text(uuid: &[u8; 16]) -> String {
 }
 
 /// Writes nodes for one domain.
-struct Writer<'a, R: Registry> {
-    registry: &'a R,
-    domain: DomId,
+pub(crate) struct Writer<'a, R: Registry> {
+    pub(crate) registry: &'a R,
+    pub(crate) domain: DomId,
 }
 
 impl<R: Registry> Writer<'_, R> {
@@ -77,12 +86,12 @@ impl<R: Registry> Writer<'_, R> {
         }
     }
 
-    fn node(&self, path: &str, access: Access) -> Done {
+    pub(crate) fn node(&self, path: &str, access: Access) -> Done {
         self.registry.mkdir(path)?;
         self.allow(path, access)
     }
 
-    fn value(&self, path: &str, value: &str, access: Access) -> Done {
+    pub(crate) fn value(&self, path: &str, value: &str, access: Access) -> Done {
         self.registry.write(path, value.as_bytes())?;
         self.allow(path, access)
     }
@@ -113,7 +122,7 @@ pub(crate) fn plant(registry: &impl Registry, facts: &Facts<'_>) -> Done {
     }
     writer.value(&format!("{vm}/uuid"), &uuid_text(&facts.uuid), Access::Read)?;
     writer.value(&format!("{vm}/name"), &facts.config.name, Access::Read)?;
-    plant_for_dom0(&writer, facts.id)
+    plant_for_dom0(&writer, facts)
 }
 
 /// Nodes without a value, those above before those below.
@@ -144,7 +153,9 @@ fn values(facts: &Facts<'_>, vm: &str) -> Vec<(String, String)> {
         ("vm", vm.to_string()),
         ("name", facts.config.name.clone()),
         ("domid", facts.id.to_string()),
-        ("memory/static-max", facts.config.max_memory_kib.to_string()),
+        // Linux takes this for what its memory map shows (drivers/xen/xen-balloon.c), and that
+        // is what the domain has at its start.
+        ("memory/static-max", facts.config.memory_kib.to_string()),
         ("memory/target", facts.config.memory_kib.to_string()),
         ("memory/videoram", String::from("0")),
         ("store/port", facts.store_port.to_string()),
@@ -173,11 +184,14 @@ pub(crate) fn availability(vcpu: u32, count: u32) -> &'static str {
     if vcpu < count { "online" } else { "offline" }
 }
 
-fn plant_for_dom0(writer: &Writer<'_, impl Registry>, id: DomId) -> Done {
-    let (libxl, back) = (libxl_path(id), console_backend(id));
+fn plant_for_dom0(writer: &Writer<'_, impl Registry>, facts: &Facts<'_>) -> Done {
+    let id = facts.id;
+    let (libxl, back) = (libxl_path(id), backend_path(id, "console"));
     writer.node(&libxl, Access::Private)?;
     writer.node(&format!("{libxl}/device"), Access::Private)?;
     writer.value(&format!("{libxl}/type"), "pvh", Access::Private)?;
+    let most = facts.config.max_memory_kib.to_string();
+    writer.value(&most_memory_path(id), &most, Access::Private)?;
     writer.node(&back, Access::Private)?;
     writer.node(&format!("{back}/0"), Access::Read)?;
     let (front, number) = (format!("{}/console", domain_path(id)), id.to_string());
@@ -196,8 +210,9 @@ fn plant_for_dom0(writer: &Writer<'_, impl Registry>, id: DomId) -> Done {
 
 /// Removes all nodes of a domain. What fails does not keep the rest from being removed.
 pub(crate) fn uproot(registry: &impl Registry, id: DomId, uuid: &[u8; 16]) -> Done {
-    let paths = [domain_path(id), vm_path(uuid), libxl_path(id), console_backend(id)];
-    paths.iter().map(|path| registry.remove(path)).fold(Ok(()), Done::and)
+    let backends = ["console", "vbd", "vif"].map(|kind| backend_path(id, kind));
+    let own = [domain_path(id), vm_path(uuid), libxl_path(id)];
+    own.iter().chain(&backends).map(|path| registry.remove(path)).fold(Ok(()), Done::and)
 }
 
 /// Writes another name to a domain's nodes.
@@ -247,6 +262,7 @@ pub(crate) fn plant_dom0(registry: &impl Registry, memory_kib: u64, vcpus: u32) 
 mod tests {
     use pollster::block_on;
     use xl::toolstack::Toolstack;
+    use xl_config::domain::DomainConfig;
 
     use crate::manager::Manager;
     use crate::testing::{World, config};
@@ -255,7 +271,8 @@ mod tests {
     fn nodes_are_as_libxl_writes_them() {
         let world = World::new();
         let manager = Manager::new(&world).unwrap();
-        let id = block_on(manager.create(config("a"), false)).unwrap();
+        let wanted = DomainConfig { max_memory_kib: 128 << 10, ..config("a") };
+        let id = block_on(manager.create(wanted, false)).unwrap();
         assert_eq!(id, 1);
         let uuid = super::uuid_text(&manager.config(id).unwrap().uuid.unwrap());
         let vm = alloc::format!("/vm/{uuid}");
@@ -274,6 +291,7 @@ mod tests {
             ("/local/domain/1/console/type", "xenconsoled"),
             ("/local/domain/1/console/limit", "1048576"),
             ("/libxl/1/type", "pvh"),
+            ("/libxl/1/memory/static-max", "131072"),
             ("/local/domain/0/backend/console/1/0/frontend", "/local/domain/1/console"),
             ("/local/domain/0/name", "Domain-0"),
         ] {

@@ -12,7 +12,7 @@ use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll};
 
-use xl_config::domain::{Action, Affinity, DomainConfig};
+use xl_config::domain::{Action, Affinity, Disk, DomainConfig, Vif};
 
 use crate::shell::Shell;
 use crate::terminal::Terminal;
@@ -341,6 +341,24 @@ impl Toolstack for Fake {
 
     fn nets(&self, domain: DomId) -> Done<Vec<Device>> {
         Ok(vec![device(0, domain)])
+    }
+
+    fn attach_disk(&self, domain: DomId, disk: Disk) -> impl Future<Output = Done> {
+        let Disk { target, format, vdev, read_only, cdrom } = disk;
+        ready(self.order(format!("attach {domain} {target} {format:?} {vdev} ro={read_only} cd={cdrom}")))
+    }
+
+    fn detach_disk(&self, domain: DomId, number: u32, force: bool) -> impl Future<Output = Done> {
+        ready(self.order(format!("detach disk {domain} {number} force={force}")))
+    }
+
+    fn attach_net(&self, domain: DomId, vif: Vif) -> impl Future<Output = Done> {
+        let Vif { mac, bridge, name, rate } = vif;
+        ready(self.order(format!("attach {domain} {mac:?} {bridge:?} {name:?} {rate:?}")))
+    }
+
+    fn detach_net(&self, domain: DomId, number: u32, force: bool) -> impl Future<Output = Done> {
+        ready(self.order(format!("detach net {domain} {number} force={force}")))
     }
 
     fn power(&self, request: Request) -> impl Future<Output = Done> {

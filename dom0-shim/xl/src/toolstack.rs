@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use xl_config::domain::DomainConfig;
+use xl_config::domain::{Disk, DomainConfig, Vif};
 
 /// A domain's number.
 pub type DomId = u16;
@@ -72,27 +72,71 @@ pub struct Domain {
     pub max_memory_kib: Option<u64>,
     /// Security label's number.
     pub ssid: u32,
-    /// Numbers of its network interfaces and disks, with what went through them.
+    /// Its network interfaces and disks, with what went through them.
     pub devices: DeviceCounts,
 }
 
-/// Devices of a domain and what went through them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// Devices of a domain and what went through them, by their numbers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DeviceCounts {
     /// Network interfaces.
-    pub nets: u32,
-    /// Bytes that the guest sent.
-    pub net_sent: u64,
-    /// Bytes that it received.
-    pub net_received: u64,
+    pub nets: Vec<(u32, NetCounts)>,
     /// Disks.
-    pub disks: u32,
-    /// Requests that had to wait.
-    pub disk_out_of_requests: u64,
+    pub disks: Vec<(u32, DiskCounts)>,
+}
+
+impl DeviceCounts {
+    /// What went through all interfaces.
+    pub(crate) fn net(&self) -> NetCounts {
+        self.nets.iter().fold(NetCounts::default(), |sum, (_, net)| NetCounts {
+            sent_bytes: sum.sent_bytes.saturating_add(net.sent_bytes),
+            received_bytes: sum.received_bytes.saturating_add(net.received_bytes),
+            sent_packets: sum.sent_packets.saturating_add(net.sent_packets),
+            received_packets: sum.received_packets.saturating_add(net.received_packets),
+            dropped: sum.dropped.saturating_add(net.dropped),
+        })
+    }
+
+    /// What went through all disks.
+    pub(crate) fn disk(&self) -> DiskCounts {
+        self.disks.iter().fold(DiskCounts::default(), |sum, (_, disk)| DiskCounts {
+            delayed: sum.delayed.saturating_add(disk.delayed),
+            reads: sum.reads.saturating_add(disk.reads),
+            writes: sum.writes.saturating_add(disk.writes),
+            sectors_read: sum.sectors_read.saturating_add(disk.sectors_read),
+            sectors_written: sum.sectors_written.saturating_add(disk.sectors_written),
+        })
+    }
+}
+
+/// What went through a disk (BLK-24).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DiskCounts {
+    /// Requests that had to wait for memory or a place in the queue.
+    pub delayed: u64,
     /// Requests to read.
-    pub disk_reads: u64,
+    pub reads: u64,
     /// Requests to write.
-    pub disk_writes: u64,
+    pub writes: u64,
+    /// Sectors read.
+    pub sectors_read: u64,
+    /// Sectors written.
+    pub sectors_written: u64,
+}
+
+/// What went through an interface (NET-25), seen from the guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NetCounts {
+    /// Bytes that it sent.
+    pub sent_bytes: u64,
+    /// Bytes that it received.
+    pub received_bytes: u64,
+    /// Packets that it sent.
+    pub sent_packets: u64,
+    /// Packets that it received.
+    pub received_packets: u64,
+    /// Packets for it that were dropped.
+    pub dropped: u64,
 }
 
 /// What is known of a vcpu.
@@ -391,6 +435,19 @@ pub trait Toolstack {
 
     /// The domain's network interfaces.
     fn nets(&self, domain: DomId) -> Done<Vec<Device>>;
+
+    /// Gives the domain a disk, until it ends.
+    fn attach_disk(&self, domain: DomId, disk: Disk) -> impl Future<Output = Done>;
+
+    /// Takes the disk of a number away: waits until the domain lets it go, or takes it at once
+    /// with `force`.
+    fn detach_disk(&self, domain: DomId, number: u32, force: bool) -> impl Future<Output = Done>;
+
+    /// Gives the domain a network interface, until it ends.
+    fn attach_net(&self, domain: DomId, vif: Vif) -> impl Future<Output = Done>;
+
+    /// As [`Toolstack::detach_disk`], for a network interface.
+    fn detach_net(&self, domain: DomId, number: u32, force: bool) -> impl Future<Output = Done>;
 
     /// Stops all domains in their order, then the machine: off, or started again.
     fn power(&self, request: Request) -> impl Future<Output = Done>;

@@ -6,19 +6,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::reader::Reader;
-use crate::domain::{Disk, Vif};
+use crate::domain::{Disk, MOST_DISKS, MOST_VIFS, Vif};
 use crate::source::Span;
 use crate::{disk, vdev, vif};
-
-/// Disks of a domain (BLK-09, T-68).
-const DISKS: usize = 16;
-/// Its network interfaces (NET-06, T-69).
-const VIFS: usize = 10;
 
 pub fn disks(reader: &mut Reader<'_>) -> Vec<Disk> {
     let mut disks: Vec<Disk> = Vec::new();
     let mut names = BTreeSet::new();
-    for (text, span) in entries(reader, "disk", DISKS) {
+    for (text, span) in entries(reader, "disk", MOST_DISKS) {
         let (disk, notes) = match disk::parse(&text) {
             Ok(parsed) => parsed,
             Err(wrong) => {
@@ -42,7 +37,7 @@ pub fn disks(reader: &mut Reader<'_>) -> Vec<Disk> {
 
 pub fn vifs(reader: &mut Reader<'_>) -> Vec<Vif> {
     let mut vifs: Vec<Vif> = Vec::new();
-    for (text, span) in entries(reader, "vif", VIFS) {
+    for (text, span) in entries(reader, "vif", MOST_VIFS) {
         let (vif, notes) = match vif::parse(&text) {
             Ok(parsed) => parsed,
             Err(wrong) => {

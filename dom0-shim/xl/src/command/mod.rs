@@ -7,7 +7,7 @@
 //! | `list` | lists of domains, names and ids, uptime |
 //! | `vcpu`, `credit`, `memory` | resources of a domain |
 //! | `console` | the console of a domain |
-//! | `device` | lists of devices |
+//! | `device` | devices: lists, attach, detach |
 //! | `host` | the machine: info, log, debug keys, power |
 //! | `top` | the live view |
 //! | `store` | files |
@@ -42,6 +42,8 @@ pub(crate) async fn run<T: Toolstack, M: Terminal>(
     args: &Args<'_>,
 ) -> Outcome {
     match run {
+        Run::BlockAttach => device::attach_disk(cx, args).await,
+        Run::BlockDetach => device::detach_disk(cx, args).await,
         Run::BlockList => device::disks(cx, args),
         Run::Console => console::attach(cx, args).await,
         Run::Create => create::create(cx, args).await,
@@ -55,6 +57,8 @@ pub(crate) async fn run<T: Toolstack, M: Terminal>(
         Run::List => list::list(cx, args),
         Run::MemMax => memory::max(cx, args),
         Run::MemSet => memory::set(cx, args),
+        Run::NetworkAttach => device::attach_net(cx, args).await,
+        Run::NetworkDetach => device::detach_net(cx, args).await,
         Run::NetworkList => device::nets(cx, args),
         Run::Pause => life::pause(cx, args),
         Run::Reboot => life::request(cx, args, Request::Reboot).await,
@@ -75,7 +79,9 @@ pub(crate) async fn run<T: Toolstack, M: Terminal>(
         Run::Ls => store::ls(cx),
         Run::Poweroff => host::power(cx, Request::Poweroff).await,
         Run::Reset => host::power(cx, Request::Reboot).await,
+        Run::VirshAttachDisk => device::virsh_attach(cx, args).await,
         Run::VirshDestroy => virsh::destroy(cx, args).await,
+        Run::VirshDetachDisk => device::virsh_detach(cx, args).await,
         Run::VirshDominfo => virsh::dominfo(cx, args),
         Run::VirshDomstate => virsh::domstate(cx, args),
         Run::VirshList => virsh::list(cx, args),

@@ -8,7 +8,7 @@ use core::cmp::{Ordering, Reverse};
 use super::number::{Tenths, percent};
 use super::time::of_day;
 use crate::find::name;
-use crate::toolstack::{DomId, Domain, Host, Reason, Vcpu};
+use crate::toolstack::{DiskCounts, DomId, Domain, Host, NetCounts, Reason, Vcpu};
 
 /// The host and its domains at one moment.
 #[derive(Clone, Debug)]
@@ -41,11 +41,13 @@ pub(crate) enum Column {
     VbdOo,
     VbdRd,
     VbdWr,
+    VbdRsect,
+    VbdWsect,
     Ssid,
 }
 
 /// The columns with their titles and widths, in their order.
-const COLUMNS: [(Column, &str, usize); 17] = [
+const COLUMNS: [(Column, &str, usize); 19] = [
     (Column::Name, "NAME", 10),
     (Column::State, "STATE", 6),
     (Column::Cpu, "CPU(sec)", 10),
@@ -62,6 +64,8 @@ const COLUMNS: [(Column, &str, usize); 17] = [
     (Column::VbdOo, "VBD_OO", 8),
     (Column::VbdRd, "VBD_RD", 8),
     (Column::VbdWr, "VBD_WR", 8),
+    (Column::VbdRsect, "VBD_RSECT", 10),
+    (Column::VbdWsect, "VBD_WSECT", 10),
     (Column::Ssid, "SSID", 4),
 ];
 
@@ -191,13 +195,15 @@ impl<'s> Table<'s> {
             Column::Mem | Column::MemPercent => largest(&|d| d.memory_kib),
             Column::MaxMem | Column::MaxMemPercent => largest(&|d| d.max_memory_kib.unwrap_or(u64::MAX)),
             Column::Vcpus => largest(&|d| d.online_vcpus.into()),
-            Column::Nets => largest(&|d| d.devices.nets.into()),
-            Column::NetTx => largest(&|d| d.devices.net_sent),
-            Column::NetRx => largest(&|d| d.devices.net_received),
-            Column::Vbds => largest(&|d| d.devices.disks.into()),
-            Column::VbdOo => largest(&|d| d.devices.disk_out_of_requests),
-            Column::VbdRd => largest(&|d| d.devices.disk_reads),
-            Column::VbdWr => largest(&|d| d.devices.disk_writes),
+            Column::Nets => largest(&|d| d.devices.nets.len() as u64),
+            Column::NetTx => largest(&|d| d.devices.net().sent_bytes),
+            Column::NetRx => largest(&|d| d.devices.net().received_bytes),
+            Column::Vbds => largest(&|d| d.devices.disks.len() as u64),
+            Column::VbdOo => largest(&|d| d.devices.disk().delayed),
+            Column::VbdRd => largest(&|d| d.devices.disk().reads),
+            Column::VbdWr => largest(&|d| d.devices.disk().writes),
+            Column::VbdRsect => largest(&|d| d.devices.disk().sectors_read),
+            Column::VbdWsect => largest(&|d| d.devices.disk().sectors_written),
             Column::Ssid => a.ssid.cmp(&b.ssid),
         }
     }
@@ -242,13 +248,15 @@ impl<'s> Table<'s> {
                 domain.max_memory_kib.map_or_else(|| "n/a".into(), |kib| format!("{}", percent(kib, total)))
             }
             Column::Vcpus => format!("{}", domain.online_vcpus),
-            Column::Nets => format!("{}", devices.nets),
-            Column::NetTx => format!("{}", devices.net_sent / 1024),
-            Column::NetRx => format!("{}", devices.net_received / 1024),
-            Column::Vbds => format!("{}", devices.disks),
-            Column::VbdOo => format!("{}", devices.disk_out_of_requests),
-            Column::VbdRd => format!("{}", devices.disk_reads),
-            Column::VbdWr => format!("{}", devices.disk_writes),
+            Column::Nets => format!("{}", devices.nets.len()),
+            Column::NetTx => format!("{}", devices.net().sent_bytes / 1024),
+            Column::NetRx => format!("{}", devices.net().received_bytes / 1024),
+            Column::Vbds => format!("{}", devices.disks.len()),
+            Column::VbdOo => format!("{}", devices.disk().delayed),
+            Column::VbdRd => format!("{}", devices.disk().reads),
+            Column::VbdWr => format!("{}", devices.disk().writes),
+            Column::VbdRsect => format!("{}", devices.disk().sectors_read),
+            Column::VbdWsect => format!("{}", devices.disk().sectors_written),
             Column::Ssid => format!("{}", domain.ssid),
         }
     }
@@ -270,14 +278,10 @@ impl<'s> Table<'s> {
         if self.view.vcpus {
             text += &self.vcpus(domain);
         }
-        let devices = &domain.devices;
-        if self.view.nets && devices.nets > 0 {
-            text += &format!("Nets RX: {:>8}bytes  TX: {:>8}bytes\n", devices.net_received, devices.net_sent);
-        }
-        if self.view.vbds && devices.disks > 0 {
-            let (oo, rd, wr) = (devices.disk_out_of_requests, devices.disk_reads, devices.disk_writes);
-            text += &format!("VBDs OO: {oo:>8}   RD: {rd:>8}   WR: {wr:>8}\n");
-        }
+        let nets = domain.devices.nets.iter().filter(|_| self.view.nets);
+        let disks = domain.devices.disks.iter().filter(|_| self.view.vbds);
+        nets.for_each(|(number, counts)| text += &net(*number, *counts));
+        disks.for_each(|(number, counts)| text += &disk(*number, *counts));
         text
     }
 
@@ -295,6 +299,27 @@ impl<'s> Table<'s> {
         text.push('\n');
         text
     }
+}
+
+/// An interface's line below its domain. What the guest sent is received here, so nothing of
+/// that is dropped.
+fn net(number: u32, counts: NetCounts) -> String {
+    let NetCounts { sent_bytes, received_bytes, sent_packets, received_packets, dropped } = counts;
+    format!(
+        "Net{number} RX: {received_bytes:>8}bytes {received_packets:>8}pkts {:>8}err {dropped:>8}drop  \
+         TX: {sent_bytes:>8}bytes {sent_packets:>8}pkts {:>8}err {:>8}drop\n",
+        0, 0, 0
+    )
+}
+
+/// A disk's line below its domain, with its number as Linux divides it.
+fn disk(number: u32, counts: DiskCounts) -> String {
+    let DiskCounts { delayed, reads, writes, sectors_read, sectors_written } = counts;
+    let (major, minor) = (number >> 8, number & 0xff);
+    format!(
+        "VBD BlkBack {number:>4} [{major:>2x}:{minor:>2x}]  OO: {delayed:>8}   RD: {reads:>8}   WR: {writes:>8}   \
+         RSECT: {sectors_read:>10}   WSECT: {sectors_written:>10}\n"
+    )
 }
 
 fn line(cells: impl Iterator<Item = String>) -> String {
@@ -335,25 +360,26 @@ mod tests {
         dom0.cpu_ns = 27_338_000_000_000;
         dom0.memory_kib = 2_097_200;
         dom0.max_memory_kib = None;
-        dom0.devices = DeviceCounts {
-            nets: 4,
-            net_sent: 99_399 << 10,
-            net_received: 77_614 << 10,
-            ..DeviceCounts::default()
+        let net = |sent_kib: u64, received_kib: u64| NetCounts {
+            sent_bytes: sent_kib << 10,
+            received_bytes: received_kib << 10,
+            ..NetCounts::default()
         };
+        let nets = vec![(0, net(99_000, 77_000)), (1, net(399, 600)), (2, net(0, 14)), (3, net(0, 0))];
+        dom0.devices = DeviceCounts { nets, disks: vec![] };
         let mut guest = domain(1, "guest_dom");
         guest.running = true;
         guest.cpu_ns = 24_635_000_000;
         guest.memory_kib = 1_048_344;
         guest.max_memory_kib = Some(1_048_576);
-        guest.devices = DeviceCounts {
-            nets: 1,
-            net_received: 77 << 10,
-            disks: 1,
-            disk_reads: 5828,
-            disk_writes: 541,
-            ..DeviceCounts::default()
+        let disk = DiskCounts {
+            reads: 5828,
+            writes: 541,
+            sectors_read: 46_624,
+            sectors_written: 4328,
+            ..DiskCounts::default()
         };
+        guest.devices = DeviceCounts { nets: vec![(0, net(0, 77))], disks: vec![(51_712, disk)] };
         let now = Sample { host: host(), domains: vec![dom0, guest], vcpus: vec![] };
         let mut before = now.clone();
         before.host.uptime_ns -= 3_000_000_000;
@@ -399,9 +425,9 @@ mod tests {
         let (now, before) = samples();
         assert_eq!(
             table(&now, Some(&before), View::default()),
-            "      NAME  STATE   CPU(sec) CPU(%)     MEM(k) MEM(%)  MAXMEM(k) MAXMEM(%) VCPUS NETS NETTX(k) NETRX(k) VBDS   VBD_OO   VBD_RD   VBD_WR SSID\n  \
-             Domain-0 -----r      27338    9.9    2097200   25.0   no limit       n/a     2    4    99399    77614    0        0        0        0    0\n \
-             guest_dom -----r         24   54.5    1048344   12.5    1048576      12.5     2    1        0       77    1        0     5828      541    0\n"
+            "      NAME  STATE   CPU(sec) CPU(%)     MEM(k) MEM(%)  MAXMEM(k) MAXMEM(%) VCPUS NETS NETTX(k) NETRX(k) VBDS   VBD_OO   VBD_RD   VBD_WR  VBD_RSECT  VBD_WSECT SSID\n  \
+             Domain-0 -----r      27338    9.9    2097200   25.0   no limit       n/a     2    4    99399    77614    0        0        0        0          0          0    0\n \
+             guest_dom -----r         24   54.5    1048344   12.5    1048576      12.5     2    1        0       77    1        0     5828      541      46624       4328    0\n"
         );
     }
 
@@ -436,14 +462,22 @@ mod tests {
         let text = table(&now, None, view);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[2], "VCPUs(sec): ");
-        assert_eq!(lines[3], "Nets RX: 79476736bytes  TX: 101784576bytes");
-        assert!(lines[4].starts_with("      NAME"));
         assert_eq!(
-            lines[6],
+            lines[3],
+            "Net0 RX: 78848000bytes        0pkts        0err        0drop  \
+             TX: 101376000bytes        0pkts        0err        0drop"
+        );
+        assert!(lines[6].starts_with("Net3 ") && lines[7].starts_with("      NAME"));
+        assert_eq!(
+            lines[9],
             "VCPUs(sec):   0:          0s  1:          0s  2:          0s  3:          0s  4:          0s"
         );
-        assert_eq!(lines[7], "          5:          0s  6:          0s");
-        assert_eq!(lines[9], "VBDs OO:        0   RD:     5828   WR:      541");
+        assert_eq!(lines[10], "          5:          0s  6:          0s");
+        assert_eq!(
+            lines[12],
+            "VBD BlkBack 51712 [ca: 0]  OO:        0   RD:     5828   WR:      541   \
+             RSECT:      46624   WSECT:       4328"
+        );
     }
 
     #[test]
@@ -463,7 +497,7 @@ mod tests {
             column = column.next();
         }
         assert_eq!(column, Column::default());
-        let guest_first = [3, 12, 14, 15, 16];
+        let guest_first = [3, 12, 14, 15, 16, 17, 18];
         for (place, name) in seen.iter().enumerate() {
             let expected = if guest_first.contains(&place) { "guest_dom" } else { "Domain-0" };
             assert_eq!(name, expected, "{place}");

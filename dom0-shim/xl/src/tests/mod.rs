@@ -2,6 +2,7 @@
 
 mod console;
 mod create;
+mod device;
 mod life;
 mod resources;
 mod show;
@@ -72,6 +73,12 @@ fn unknown_domains_are_refused() {
         "list one nobody",
         "uptime nobody",
         "block-list nobody",
+        "block-attach nobody /dev/sda,,xvdb",
+        "block-detach nobody xvda",
+        "network-attach nobody",
+        "network-detach nobody 0",
+        "attach-disk nobody /dev/sda xvdb",
+        "detach-disk nobody xvda",
         "network-list nobody",
         "config-update nobody guest.cfg",
         "domstate nobody",
@@ -131,6 +138,12 @@ fn words_of_the_toolstack_are_passed_on() {
         "start guest",
         "virsh shutdown one",
         "schedinfo one --cap 5",
+        "block-attach one /dev/sda,,xvdb",
+        "block-detach one xvda",
+        "network-attach one",
+        "network-detach one 0",
+        "attach-disk one /dev/sda xvdb",
+        "detach-disk one xvda",
     ] {
         assert!(fails(&tools, line).ends_with("the toolstack's words\n"), "{line}");
     }
@@ -164,7 +177,14 @@ fn wrong_numbers_of_arguments_show_usage() {
         "domid",
         "domname 1 2",
         "block-list",
+        "block-attach one",
+        "block-detach one",
+        "block-detach one a b",
         "network-list",
+        "network-attach",
+        "network-detach one",
+        "attach-disk one /dev/sda",
+        "detach-disk one",
         "config-update",
         "create",
         "cat",

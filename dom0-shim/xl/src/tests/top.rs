@@ -1,9 +1,11 @@
 //! `top` at work.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::fails;
 use crate::testing::{Fake, Screen, Typed, run_on};
+use crate::toolstack::{DiskCounts, NetCounts};
 
 /// Updates at a batch terminal where nobody types.
 fn batch(tools: &Fake, options: &str, updates: usize) -> alloc::string::String {
@@ -46,13 +48,13 @@ fn one_iteration_needs_no_time() {
 fn options_choose_what_is_shown() {
     let tools = Fake::new();
     tools.change(1, |domain| {
-        domain.devices.nets = 1;
-        domain.devices.disks = 1;
+        domain.devices.nets = vec![(0, NetCounts::default())];
+        domain.devices.disks = vec![(51_712, DiskCounts::default())];
     });
     let text = batch(&tools, "-n -x -v -r -z -f", 1);
     assert_eq!(text.matches("VCPUs(sec): ").count(), 3);
-    assert_eq!(text.matches("Nets RX: ").count(), 1);
-    assert_eq!(text.matches("VBDs OO: ").count(), 1);
+    assert_eq!(text.matches("Net0 RX: ").count(), 1);
+    assert_eq!(text.matches("VBD BlkBack ").count(), 1);
     assert_eq!(text.matches("  STATE ").count(), 3);
 }
 
@@ -60,13 +62,13 @@ fn options_choose_what_is_shown() {
 fn keys_change_what_is_shown() {
     let tools = Fake::new();
     tools.change(1, |domain| {
-        domain.devices.nets = 1;
-        domain.devices.disks = 1;
+        domain.devices.nets = vec![(0, NetCounts::default())];
+        domain.devices.disks = vec![(51_712, DiskCounts::default())];
     });
     assert_eq!(keys(&tools, b"q").matches("xentop - ").count(), 1);
     assert_eq!(keys(&tools, b"\x03").matches("xentop - ").count(), 1);
-    assert_eq!(keys(&tools, b"nNq").matches("Nets RX").count(), 1);
-    assert_eq!(keys(&tools, b"bBQ").matches("VBDs OO").count(), 1);
+    assert_eq!(keys(&tools, b"nNq").matches("Net0 RX").count(), 1);
+    assert_eq!(keys(&tools, b"bBQ").matches("VBD BlkBack").count(), 1);
     assert_eq!(keys(&tools, b"vVq").matches("VCPUs(sec)").count(), 3);
     assert_eq!(keys(&tools, b"rRq").matches("  STATE ").count(), 5);
     // Keys without a meaning update nothing.

@@ -15,6 +15,8 @@ use alloc::string::String;
 /// What a verb does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Run {
+    BlockAttach,
+    BlockDetach,
     BlockList,
     Console,
     Create,
@@ -28,6 +30,8 @@ pub(crate) enum Run {
     List,
     MemMax,
     MemSet,
+    NetworkAttach,
+    NetworkDetach,
     NetworkList,
     Pause,
     Reboot,
@@ -48,7 +52,9 @@ pub(crate) enum Run {
     Ls,
     Poweroff,
     Reset,
+    VirshAttachDisk,
     VirshDestroy,
+    VirshDetachDisk,
     VirshDominfo,
     VirshDomstate,
     VirshList,

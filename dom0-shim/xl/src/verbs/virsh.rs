@@ -25,8 +25,6 @@ const DOMAIN: (usize, usize, &[Kind]) = (1, 1, &[Kind::Domain]);
 /// A domain and something else.
 const DOMAIN_AND: (usize, usize, &[Kind]) = (2, 2, &[Kind::Domain, Kind::Other]);
 
-const NO_BLOCK: &str = "there is no back end for disks yet, so none can be attached or detached";
-
 pub(super) const VERBS: &[Verb] = &[
     verb(
         "list",
@@ -108,7 +106,25 @@ pub(super) const VERBS: &[Verb] = &[
     verb("domname", "<Id>", "Tell the name of a domain's id", DOMAIN, &[], Run::Domname),
     verb("console", "<Domain>", "Attach to a domain's console; Ctrl-] detaches", DOMAIN, &[], Run::Console),
     missing("vncdisplay", "guests have no display, so there is no VNC server: use `console`"),
-    missing("attach-disk", NO_BLOCK),
-    missing("detach-disk", NO_BLOCK),
+    verb(
+        "attach-disk",
+        "<Domain> <Source> <Target> [options]",
+        "Give a domain a disk until the domain ends",
+        (3, 3, &[Kind::Domain, Kind::Other]),
+        &[
+            Opt::value("", "driver", "DRIVER", "phy for a device, tap or file for an image"),
+            Opt::value("", "mode", "MODE", "readonly; read and write without it"),
+            Opt::value("", "type", "TYPE", "cdrom or disk"),
+        ],
+        Run::VirshAttachDisk,
+    ),
+    verb(
+        "detach-disk",
+        "<Domain> <Target>",
+        "Take a disk away from a domain",
+        DOMAIN_AND,
+        &[],
+        Run::VirshDetachDisk,
+    ),
     missing("dump", "there is no place for core dumps yet"),
 ];

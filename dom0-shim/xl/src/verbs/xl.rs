@@ -25,14 +25,14 @@ const DOMAIN: (usize, usize, &[Kind]) = (1, 1, &[Kind::Domain]);
 /// All domains, or those that are named.
 const DOMAINS: (usize, usize, &[Kind]) = (0, ANY, &[Kind::Domain]);
 
-const NO_BLOCK: &str = "there is no back end for disks yet, so none can be attached or detached";
-const NO_NET: &str = "there is no back end for network interfaces yet, so none can be attached or detached";
 const NO_VNC: &str = "guests have no display, so there is no VNC server: use `console`";
 const NO_SAVE: &str = "saving, restoring and moving domains is not there yet";
 const NO_PCI: &str = "devices cannot be given to guests yet: there is no IOMMU driver";
 const NO_POOLS: &str = "all pcpus are in Pool-0: there are no other cpupools";
 const NO_SCHED: &str = "the scheduler is credit: use `sched-credit`";
 const NO_CD: &str = "there are no CD drives: they need a device model";
+
+const FORCE: Opt = Opt::flag("f", "force", "At once: do not wait for the domain to let it go");
 
 pub(super) const VERBS: &[Verb] = &[
     verb(
@@ -266,10 +266,38 @@ pub(super) const VERBS: &[Verb] = &[
         &[],
         Run::NetworkList,
     ),
-    missing("block-attach", NO_BLOCK),
-    missing("block-detach", NO_BLOCK),
-    missing("network-attach", NO_NET),
-    missing("network-detach", NO_NET),
+    verb(
+        "block-attach",
+        "<Domain> <disk-spec-component(s)>...",
+        "Give a domain a disk, as `disk` of a configuration describes it, until the domain ends",
+        (2, ANY, &[Kind::Domain, Kind::Other]),
+        &[],
+        Run::BlockAttach,
+    ),
+    verb(
+        "block-detach",
+        "[options] <Domain> <DevId>",
+        "Take a disk away from a domain",
+        (2, 2, &[Kind::Domain, Kind::Other]),
+        &[FORCE],
+        Run::BlockDetach,
+    ),
+    verb(
+        "network-attach",
+        "<Domain> [mac=<mac>] [bridge=<bridge>] [vifname=<name>] [rate=<rate>]",
+        "Give a domain a network interface until the domain ends",
+        (1, ANY, &[Kind::Domain, Kind::Other]),
+        &[],
+        Run::NetworkAttach,
+    ),
+    verb(
+        "network-detach",
+        "[options] <Domain> <DevId|mac>",
+        "Take a network interface away from a domain",
+        (2, 2, &[Kind::Domain, Kind::Other]),
+        &[FORCE],
+        Run::NetworkDetach,
+    ),
     missing("vncviewer", NO_VNC),
     missing("save", NO_SAVE),
     missing("restore", NO_SAVE),

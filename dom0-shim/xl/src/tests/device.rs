@@ -1,0 +1,84 @@
+//! Devices that are attached and detached.
+
+use super::{fails, ok, orders, wrong};
+use crate::testing::Fake;
+
+/// BLK-13.
+#[test]
+fn disks_are_attached() {
+    let tools = Fake::new();
+    for (line, order) in [
+        ("block-attach one /dev/sda6,raw,xvdb,w", "attach 1 /dev/sda6 Physical xvdb ro=false cd=false"),
+        ("block-attach one phy:/dev/sda6 xvdb r", "attach 1 /dev/sda6 Physical xvdb ro=true cd=false"),
+        ("block-attach 2 vdev=xvdc target=a,b", "attach 2 a,b Raw xvdc ro=false cd=false"),
+        ("block-attach one ,hdc:cdrom,r", "attach 1  Empty hdc ro=true cd=true"),
+    ] {
+        orders(&tools, line, &[order]);
+    }
+    assert_eq!(
+        fails(&tools, "block-attach one /dev/sda6"),
+        "disk: expected the disk's name in the guest: a disk is as /dev/vg/root,raw,xvda,rw\n"
+    );
+    assert!(fails(&tools, "block-attach one /dev/sda6,,disk").starts_with("disk: expected a disk's name"));
+    let noted = ok(&tools, "block-attach one /dev/sda6,raw,xvdb,w,discard");
+    assert_eq!(noted, "`discard` does nothing here\n");
+}
+
+/// BLK-14.
+#[test]
+fn disks_are_detached() {
+    let tools = Fake::new();
+    orders(&tools, "block-detach one xvda", &["detach disk 1 51712 force=false"]);
+    orders(&tools, "block-detach -f one 51712", &["detach disk 1 51712 force=true"]);
+    for word in ["xvdb", "51713", "disk", "-1"] {
+        assert_eq!(
+            fails(&tools, &alloc::format!("block-detach one -- {word}")),
+            alloc::format!("Error: Device {word} not connected: `block-list` lists all.\n")
+        );
+    }
+}
+
+#[test]
+fn interfaces_are_attached_and_detached() {
+    let tools = Fake::new();
+    orders(&tools, "network-attach one", &["attach 1 None None None None"]);
+    orders(
+        &tools,
+        "network-attach one mac=00:16:3e:1:2:3 bridge=intbr0 vifname=web rate=8b/s",
+        &["attach 1 Some([0, 22, 62, 1, 2, 3]) Some(\"intbr0\") Some(\"web\") Some(1)"],
+    );
+    assert!(
+        fails(&tools, "network-attach one mac=01:16:3e:1:2:3").starts_with("network interface: the first")
+    );
+    orders(&tools, "network-detach one 0", &["detach net 1 0 force=false"]);
+    orders(&tools, "network-detach --force one 00:16:3E:0:0:1", &["detach net 1 0 force=true"]);
+    for word in ["1", "00:16:3e:00:00:02", "eth0"] {
+        assert_eq!(
+            fails(&tools, &alloc::format!("network-detach one {word}")),
+            alloc::format!("Unknown device {word}: `network-list` lists all.\n")
+        );
+    }
+}
+
+/// VSH-16, VSH-17, T-79, T-81.
+#[test]
+fn virsh_attaches_and_detaches_in_its_words() {
+    let tools = Fake::new();
+    for (line, order) in [
+        ("attach-disk one /dev/sda6 xvdd", "attach 1 /dev/sda6 Physical xvdd ro=false cd=false"),
+        (
+            "attach-disk one /i/cd.iso hdc --driver file --type cdrom --mode readonly",
+            "attach 1 /i/cd.iso Raw hdc ro=true cd=true",
+        ),
+        ("virsh attach-disk one a,b=c xvdd --driver phy", "attach 1 a,b=c Physical xvdd ro=false cd=false"),
+    ] {
+        assert_eq!(ok(&tools, line), "Disk attached successfully\n", "{line}");
+        assert_eq!(tools.taken_orders(), [order], "{line}");
+    }
+    assert_eq!(ok(&tools, "virsh detach-disk one xvda"), "Disk detached successfully\n");
+    assert_eq!(tools.taken_orders(), ["detach disk 1 51712 force=false"]);
+    wrong(&tools, "attach-disk one /dev/sda6 xvdd --mode shareable");
+    wrong(&tools, "attach-disk one /dev/sda6 xvdd --driver qemu");
+    fails(&tools, "attach-disk one /dev/sda6 xvdd --type floppy");
+    fails(&tools, "attach-disk one /dev/sda6 xvdd,format=qcow2");
+}
