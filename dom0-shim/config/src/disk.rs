@@ -5,7 +5,7 @@
 //! format=qcow2, vdev=xvdb, access=ro, target=/images/b.qcow2      keys, target= last
 //! phy:/dev/sda5,hda,w                       xend's: type:target, vdev, access
 //! ,hdc:cdrom,r   hdc:cdrom,r                an empty CD drive (EMU-03)
-//! overlay:/dev/sda5,raw,xvda,w              Dom0's storage: overlay:, snapshot:, module:, ram:
+//! overlay:/dev/sda5,raw,xvda,w              Dom0's storage: overlay:, cow:, module:, ...
 //! ```
 
 use alloc::format;
@@ -74,7 +74,7 @@ impl Fields {
                 "file" | "aio" | "tap" | "tap2" | "tapdisk" | "ioemu" => self.backing = Some(Backing::Image),
                 "raw" | "qcow" | "qcow2" | "vhd" => self.set_format(prefix)?,
                 // Of the target: Dom0's storage reads them.
-                "overlay" | "snapshot" | "module" | "ram" => break,
+                "overlay" | "snapshot" | "cow" | "module" | "ram" => break,
                 "iscsi" | "nbd" | "enbd" | "drbd" => {
                     return Err(Wrong::with(format!("disks of type `{prefix}:` cannot be had"), SCRIPT));
                 }
@@ -336,7 +336,14 @@ mod tests {
     /// BLK-37, BLK-39.
     #[test]
     fn dom0s_own_types() {
-        let targets = ["overlay:/dev/hda1", "snapshot:/i/a.img", "overlay:module:a", "module:/a", "ram:64M"];
+        let targets = [
+            "overlay:/dev/hda1",
+            "snapshot:/i/a.img",
+            "cow:/a.cow:/dev/hda1",
+            "overlay:module:a",
+            "module:/a",
+            "ram:64M",
+        ];
         for target in targets {
             assert_eq!(parsed(&format!("{target},raw,xvda,w")), disk(target, DiskFormat::Raw, "xvda"));
             assert_eq!(parsed(&format!("{target},,xvda")), disk(target, DiskFormat::Raw, "xvda"));
