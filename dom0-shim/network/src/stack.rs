@@ -34,6 +34,8 @@ use crate::switch::Port;
 
 /// Nanoseconds of a second.
 const SECOND: u64 = 1_000_000_000;
+/// Whatever the stack has to do at once, others have their turn in between, ns.
+const LEAST_SLEEP: u64 = 1_000_000;
 
 /// Where a stack has its address from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -201,7 +203,7 @@ impl<K: Kernel> Stack<K> {
         let mut state = self.state.borrow_mut();
         let State { interface, sockets, .. } = &mut *state;
         let delay = interface.poll_delay(instant(now), sockets);
-        delay.map(|delay| delay.total_micros().saturating_mul(1000))
+        delay.map(|delay| delay.total_micros().saturating_mul(1000).max(LEAST_SLEEP))
     }
 
     fn tell(&self) {
