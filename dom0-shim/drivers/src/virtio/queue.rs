@@ -112,3 +112,73 @@ fn driver_area(entries: usize) -> usize {
 fn device_area(entries: usize) -> usize {
     (driver_area(entries) + RING + 2 * entries).next_multiple_of(4)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::rc::Rc;
+
+    use super::*;
+    use crate::testing::{Device, Fake, Memory};
+
+    /// Notes which queue was notified.
+    #[derive(Default)]
+    struct Bell(Option<u32>);
+
+    impl Device for Bell {
+        fn write_register(&mut self, _: usize, _: u8, value: u32, _: &mut Memory) {
+            self.0 = Some(value);
+        }
+
+        fn line(&self) -> bool {
+            false
+        }
+    }
+
+    fn queue() -> (Rc<Fake<Bell>>, Queue<Fake<Bell>>) {
+        let machine = Fake::new(Bell::default(), []);
+        let bell = machine.registers(0, 2).unwrap();
+        let queue = Queue::new(&*machine, 3, 8, bell).unwrap();
+        (machine, queue)
+    }
+
+    /// What the device says that it has used.
+    fn use_chain(queue: &Queue<Fake<Bell>>, place: usize, head: u32, bytes: u32, index: u16) {
+        let area = device_area(8);
+        queue.memory.write(area + RING + 8 * place, &head.to_le_bytes());
+        queue.memory.write(area + RING + 8 * place + 4, &bytes.to_le_bytes());
+        queue.memory.write(area + INDEX, &index.to_le_bytes());
+    }
+
+    #[test]
+    fn a_chain_goes_to_the_device_and_comes_back() {
+        let (machine, queue) = queue();
+        let part = |address, for_device_to_write| Part { address, bytes: 512, for_device_to_write };
+        queue.offer(3, &[part(0x1000, false), part(0x2000, true)]);
+        queue.notify();
+        assert_eq!(machine.device.borrow().0, Some(3));
+        let mut bytes = [0; 32];
+        queue.memory.read(3 * DESCRIPTOR, &mut bytes);
+        assert_eq!(bytes[..16], [0, 0x10, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 1, 0, 4, 0]);
+        assert_eq!(bytes[16..28], [0, 0x20, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0]);
+        assert_eq!(bytes[28..30], [2, 0]);
+        queue.memory.read(driver_area(8), &mut bytes[..6]);
+        assert_eq!(bytes[..6], [0, 0, 1, 0, 3, 0]);
+        assert_eq!(queue.take(), None);
+        use_chain(&queue, 0, 3, 512, 1);
+        assert_eq!(queue.take(), Some((3, 512)));
+        assert_eq!(queue.take(), None);
+    }
+
+    #[test]
+    fn more_than_was_offered_does_not_come_back() {
+        let (_machine, queue) = queue();
+        queue.offer(0, &[Part { address: 0, bytes: 1, for_device_to_write: true }]);
+        for index in [2, 9, 0x8000, u16::MAX] {
+            use_chain(&queue, 0, 0, 0, index);
+            assert_eq!(queue.take(), None);
+        }
+        use_chain(&queue, 0, u32::MAX, u32::MAX, 1);
+        assert_eq!(queue.take(), Some((u32::MAX, u32::MAX)));
+        assert_eq!(queue.take(), None);
+    }
+}
