@@ -11,6 +11,8 @@
 //! What the card writes is not believed: a length beyond the buffer is a frame lost.
 
 mod ring;
+#[cfg(test)]
+mod tests;
 
 use alloc::format;
 use alloc::rc::Rc;
