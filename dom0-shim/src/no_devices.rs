@@ -1,9 +1,11 @@
 //! A kernel without back ends: domains that have disks or network interfaces do not start.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::convert::Infallible;
 
-use alloc::string::String;
-use toolstack::{DeviceId, Devices, DiskCounts, NetCounts};
+use toolstack::{Bridge, DeviceId, Devices, DiskCounts, NetCounts, Overlay};
 use xl::toolstack::{Done, Failure};
 use xl_config::domain::{Disk, Vif};
 
@@ -14,7 +16,7 @@ impl Devices for NoDevices {
     /// None is ever open.
     type Open = Infallible;
 
-    async fn open_disk(&self, _: &Disk) -> Done<Infallible> {
+    async fn open_disk(&self, _: &str, _: &Disk) -> Done<Infallible> {
         Err(Failure(String::from("there is no back end for disks; remove it from `disk`")))
     }
 
@@ -43,4 +45,24 @@ impl Devices for NoDevices {
     fn default_bridge(&self) -> String {
         String::from("xenbr0")
     }
+
+    fn bridges(&self) -> Vec<Bridge> {
+        Vec::new()
+    }
+
+    fn overlays(&self) -> Vec<Overlay> {
+        Vec::new()
+    }
+
+    async fn commit_overlay(&self, owner: &str) -> Done {
+        Err(no_overlay(owner))
+    }
+
+    async fn discard_overlay(&self, owner: &str) -> Done {
+        Err(no_overlay(owner))
+    }
+}
+
+fn no_overlay(owner: &str) -> Failure {
+    Failure(format!("{owner} has no overlay: there are no disks"))
 }

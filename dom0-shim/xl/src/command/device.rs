@@ -1,4 +1,4 @@
-//! Devices: lists, and what is attached and detached.
+//! Devices: lists, and what is attached and detached; bridges and overlays.
 
 use alloc::format;
 use alloc::string::String;
@@ -34,6 +34,24 @@ pub(super) fn nets<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: 
         for net in cx.tools.nets(domain.id)? {
             cx.say(device::net(&net));
         }
+    }
+    Ok(())
+}
+
+/// `brctl show` (NET-21).
+pub(super) fn bridges<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
+    if args.get(0) != "show" {
+        return Err(Problem::usage("Bridges are made when the machine starts: `brctl show` lists them."));
+    }
+    cx.show(&device::bridges(&cx.tools.bridges()));
+    Ok(())
+}
+
+/// `overlay-list`.
+pub(super) fn overlays<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>) -> Outcome {
+    cx.say(device::overlay_header());
+    for overlay in cx.tools.overlays() {
+        cx.say(device::overlay(&overlay));
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! `xl block-list` and `xl network-list`.
+//! `xl block-list`, `xl network-list`, `brctl show`, `overlay-list`.
 
 use alloc::format;
 use alloc::string::String;
 
-use crate::toolstack::Device;
+use crate::toolstack::{Bridge, Device, Overlay};
 
 /// The header of `block-list`.
 pub(crate) fn disk_header() -> String {
@@ -35,6 +35,28 @@ pub(crate) fn net(device: &Device) -> String {
     format!(
         "{number:<3} {backend:<2} {mac:<17}{handle:>6} {state:>5} {port:>6} {tx:>5}/{rx:<11} {backend_path:<30}"
     )
+}
+
+/// `brctl show`: one interface a line. No bridge has a spanning tree (NET-13).
+pub(crate) fn bridges(bridges: &[Bridge]) -> String {
+    let mut text = String::from("bridge name\tbridge id\t\tSTP enabled\tinterfaces\n");
+    for Bridge { name, id, interfaces } in bridges {
+        let interfaces = interfaces.join("\n\t\t\t\t\t\t\t");
+        text += &format!("{name}\t\t{id}\tno\t\t{interfaces}\n");
+    }
+    text
+}
+
+/// The header of `overlay-list`.
+pub(crate) fn overlay_header() -> String {
+    format!("{:<30} {:>12} {:<5} {}", "Owner", "Written(k)", "Used", "Changes")
+}
+
+/// An overlay's line.
+pub(crate) fn overlay(overlay: &Overlay) -> String {
+    let Overlay { owner, target, bytes, open } = overlay;
+    let used = if *open { "yes" } else { "no" };
+    format!("{owner:<30} {:>12} {used:<5} {target}", bytes.div_ceil(1024))
 }
 
 /// `-1` stands for what is not there, as `xl` has it.
