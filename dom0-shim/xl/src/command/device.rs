@@ -17,6 +17,10 @@ use crate::toolstack::{DomId, Toolstack};
 /// `block-list`.
 pub(super) fn disks<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
     let domains = find_all(cx.tools, &args.positionals)?;
+    if args.has("s") {
+        cx.show(&device::disk_counts(&domains));
+        return Ok(());
+    }
     cx.say(device::disk_header());
     for domain in domains {
         for disk in cx.tools.disks(domain.id)? {
@@ -29,6 +33,10 @@ pub(super) fn disks<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args:
 /// `network-list`.
 pub(super) fn nets<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
     let domains = find_all(cx.tools, &args.positionals)?;
+    if args.has("s") {
+        cx.show(&device::net_counts(&domains));
+        return Ok(());
+    }
     cx.say(device::net_header());
     for domain in domains {
         for net in cx.tools.nets(domain.id)? {

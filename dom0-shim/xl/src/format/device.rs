@@ -3,7 +3,8 @@
 use alloc::format;
 use alloc::string::String;
 
-use crate::toolstack::{Bridge, Device, Overlay};
+use crate::find::name;
+use crate::toolstack::{Bridge, Device, DiskCounts, Domain, NetCounts, Overlay};
 
 /// The header of `block-list`.
 pub(crate) fn disk_header() -> String {
@@ -35,6 +36,45 @@ pub(crate) fn net(device: &Device) -> String {
     format!(
         "{number:<3} {backend:<2} {mac:<17}{handle:>6} {state:>5} {port:>6} {tx:>5}/{rx:<11} {backend_path:<30}"
     )
+}
+
+/// `block-list -s`: what went through each disk (BLK-24).
+pub(crate) fn disk_counts(domains: &[Domain]) -> String {
+    let mut text = format!(
+        "{:<20} {:>5} {:>9} {:>8} {:>8} {:>8} {:>10} {:>10}\n",
+        "Name", "ID", "Vdev", "VBD_OO", "VBD_RD", "VBD_WR", "VBD_RSECT", "VBD_WSECT"
+    );
+    for domain in domains {
+        for (number, counts) in &domain.devices.disks {
+            let DiskCounts { delayed, reads, writes, sectors_read, sectors_written } = counts;
+            text += &format!(
+                "{:<20} {:>5} {number:>9} {delayed:>8} {reads:>8} {writes:>8} {sectors_read:>10} {sectors_written:>10}\n",
+                name(domain),
+                domain.id
+            );
+        }
+    }
+    text
+}
+
+/// `network-list -s`: what went through each interface, seen from the guest (NET-25).
+pub(crate) fn net_counts(domains: &[Domain]) -> String {
+    let mut text = format!(
+        "{:<20} {:>5} {:>3} {:>12} {:>10} {:>12} {:>10} {:>8}\n",
+        "Name", "ID", "Idx", "TX(bytes)", "TX(pkts)", "RX(bytes)", "RX(pkts)", "RX(drop)"
+    );
+    for domain in domains {
+        for (number, counts) in &domain.devices.nets {
+            let NetCounts { sent_bytes, received_bytes, sent_packets, received_packets, dropped } = counts;
+            text += &format!(
+                "{:<20} {:>5} {number:>3} {sent_bytes:>12} {sent_packets:>10} {received_bytes:>12} \
+                 {received_packets:>10} {dropped:>8}\n",
+                name(domain),
+                domain.id
+            );
+        }
+    }
+    text
 }
 
 /// `brctl show`: one interface a line. No bridge has a spanning tree (NET-13).

@@ -1,7 +1,10 @@
 //! Devices that are attached and detached.
 
+use alloc::vec;
+
 use super::{fails, ok, orders, wrong};
 use crate::testing::Fake;
+use crate::toolstack::{DiskCounts, NetCounts};
 
 /// BLK-13.
 #[test]
@@ -109,4 +112,33 @@ fn overlays_are_listed_committed_and_discarded() {
     );
     orders(&tools, "overlay-commit old/xvda", &["commit old/xvda"]);
     orders(&tools, "overlay-discard old/xvda", &["discard old/xvda"]);
+}
+
+/// BLK-24, NET-25.
+#[test]
+fn what_went_through_devices_is_listed() {
+    let tools = Fake::new();
+    tools.change(1, |domain| {
+        let disk = DiskCounts { delayed: 1, reads: 20, writes: 3, sectors_read: 160, sectors_written: 24 };
+        domain.devices.disks = vec![(51_712, disk), (51_728, DiskCounts::default())];
+        let net = NetCounts {
+            sent_bytes: 5000,
+            received_bytes: 70_000,
+            sent_packets: 50,
+            received_packets: 60,
+            dropped: 2,
+        };
+        domain.devices.nets = vec![(0, net)];
+    });
+    assert_eq!(
+        ok(&tools, "block-list -s one two"),
+        "Name                    ID      Vdev   VBD_OO   VBD_RD   VBD_WR  VBD_RSECT  VBD_WSECT\n\
+         one                      1     51712        1       20        3        160         24\n\
+         one                      1     51728        0        0        0          0          0\n"
+    );
+    assert_eq!(
+        ok(&tools, "network-list --statistics one"),
+        "Name                    ID Idx    TX(bytes)   TX(pkts)    RX(bytes)   RX(pkts) RX(drop)\n\
+         one                      1   0         5000         50        70000         60        2\n"
+    );
 }
