@@ -126,8 +126,8 @@ impl Fields {
     fn word(&mut self, word: &str) -> Result<(), Wrong> {
         match word {
             "cdrom" => self.cdrom = true,
-            "no-discard" | "trusted" | "no-colo" => {}
-            "discard" | "direct-io-safe" | "untrusted" => self.note(word),
+            "discard" | "trusted" | "no-colo" => {}
+            "no-discard" | "direct-io-safe" | "untrusted" => self.note(word),
             _ if self.target.is_none() => self.target = Some(word.to_string()),
             _ if !self.prefixed && self.format.is_none() && self.is_empty_drive(word) => {
                 self.format = Some(DiskFormat::Empty);
@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn what_does_nothing_is_told() {
         let (_, notes) = parse("/i/a,raw,xvda,rw,discard,no-discard,direct-io-safe").unwrap();
-        assert_eq!(notes, ["`discard` does nothing here", "`direct-io-safe` does nothing here"]);
+        assert_eq!(notes, ["`no-discard` does nothing here", "`direct-io-safe` does nothing here"]);
     }
 
     proptest! {

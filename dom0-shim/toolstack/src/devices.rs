@@ -53,19 +53,20 @@ impl<E: Environment> Manager<E> {
         let mut opened = Vec::new();
         for disk in config.disks.iter().filter(|disk| !is_empty_drive(disk)) {
             let (number, spec) = (disk_number(disk)?, Spec::Disk(disk.clone()));
-            opened.push(Opened { number, open: self.open(&spec).await?, spec });
+            opened.push(Opened { number, open: self.open(&config.name, &spec).await?, spec });
         }
         for (number, vif) in (0..).zip(&config.vifs) {
             let spec = Spec::Net(vif.clone());
-            opened.push(Opened { number, open: self.open(&spec).await?, spec });
+            opened.push(Opened { number, open: self.open(&config.name, &spec).await?, spec });
         }
         Ok(opened)
     }
 
-    async fn open(&self, spec: &Spec) -> Done<<E::Devices as Devices>::Open> {
+    /// Opens a device for the domain named `owner`.
+    async fn open(&self, owner: &str, spec: &Spec) -> Done<<E::Devices as Devices>::Open> {
         match spec {
             Spec::Disk(disk) => {
-                let opened = self.env.devices().open_disk(disk).await;
+                let opened = self.env.devices().open_disk(owner, disk).await;
                 opened.map_err(|error| Failure(format!("disk {}: {error}", disk.vdev)))
             }
             Spec::Net(vif) => {
@@ -142,7 +143,8 @@ impl<E: Environment> Manager<E> {
         self.check_can_change(domain)?;
         let id = DeviceId { domain, kind: spec.kind(), number };
         let place = self.take_place(id, &spec)?;
-        let open = self.open(&spec).await?;
+        let owner = self.name(domain).unwrap_or_default();
+        let open = self.open(&owner, &spec).await?;
         // It may have ended meanwhile.
         self.check_can_change(domain)?;
         self.connect(id, &spec, open)?;
@@ -189,8 +191,9 @@ impl<E: Environment> Manager<E> {
         let ended = (DomainFlags::DYING | DomainFlags::SHUTDOWN).bits();
         let gone = self.info_of_built(id.domain)?.flags & ended != 0;
         self.check_can_detach(id)?;
+        let unused = nodes::is_unused(self.env.registry(), id);
         nodes::ask_to_close(self.env.registry(), id)?;
-        if !force && !gone {
+        if !force && !gone && !unused {
             self.wait_closed(id).await?;
         }
         self.end_device(id).await;
@@ -467,6 +470,22 @@ mod tests {
         assert_eq!(vif.mac.map(|mac| [mac[0], mac[1], mac[2]]), Some([0, 0x16, 0x3e]));
     }
 
+    /// T-70, T-71.
+    #[test]
+    fn disks_of_three_kinds() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let lines = ["phy:/dev/sda1,hda,w", ",hdc:cdrom,r", "phy:/dev/sda2,xvdd,w"];
+        let disks = lines.map(|line| xl_config::disk::parse(line).unwrap().0).to_vec();
+        let id = block_on(manager.create(DomainConfig { disks, ..config("a") }, false)).unwrap();
+        assert_eq!(world.served(id), [768, XVDD]);
+        let mode = world.value(&format!("/local/domain/0/backend/vbd/{id}/{XVDD}/mode"));
+        assert_eq!(mode.as_deref(), Some("w"));
+        assert_eq!(manager.config(id).unwrap().disks.len(), 3);
+        block_on(manager.destroy(id)).unwrap();
+        world.assert_empty("after disks of three kinds");
+    }
+
     /// T-71, T-81: an empty drive is a place for what is attached before the start.
     #[test]
     fn a_cd_is_attached_to_a_paused_domain() {
@@ -642,6 +661,7 @@ mod tests {
     fn a_domain_that_does_not_let_a_device_go_keeps_it_unless_by_force() {
         with_domain(|world, manager, id| {
             world.guest(id, |guest| guest.deaf = true);
+            world.set(&format!("/local/domain/{id}/device/vif/0/state"), "4");
             let start = world.now_ms.get();
             let error = block_on(manager.detach_net(id, 0, false)).unwrap_err();
             assert!(error.0.contains("has not let it go within 10 s"), "{error}");
@@ -656,11 +676,37 @@ mod tests {
         });
     }
 
+    /// Without a driver in the guest nobody uses it.
+    #[test]
+    fn a_device_that_no_front_end_has_looked_at_is_detached_at_once() {
+        with_domain(|world, manager, id| {
+            world.guest(id, |guest| guest.deaf = true);
+            let start = world.now_ms.get();
+            block_on(manager.detach_net(id, 1, false)).unwrap();
+            assert_eq!((world.served(id), world.now_ms.get()), (vec![XVDA, 0], start));
+        });
+    }
+
+    #[test]
+    fn complaints_of_back_ends_go_with_their_devices() {
+        with_domain(|world, manager, id| {
+            for device in ["vbd/1/51712", "vif/1/0", "vif/1/1"] {
+                world.set(&format!("/local/domain/0/error/backend/{device}/error"), "22 ring-ref is missing");
+            }
+            block_on(manager.detach_net(id, 1, false)).unwrap();
+            assert_eq!(world.value("/local/domain/0/error/backend/vif/1/1/error"), None);
+            assert!(world.value("/local/domain/0/error/backend/vif/1/0/error").is_some());
+            block_on(manager.destroy(id)).unwrap();
+            world.assert_empty("after complaints");
+        });
+    }
+
     /// A device that is closed by its front end only after the wait.
     #[test]
     fn a_detach_may_be_asked_for_again() {
         with_domain(|world, manager, id| {
             world.guest(id, |guest| guest.deaf = true);
+            world.set(&format!("/local/domain/{id}/device/vif/1/state"), "4");
             assert!(block_on(manager.detach_net(id, 1, false)).is_err());
             world.guest(id, |guest| guest.deaf = false);
             block_on(manager.detach_net(id, 1, false)).unwrap();

@@ -4,6 +4,7 @@
 //! /local/domain/N/device/KIND/M          front end: owned by the domain N
 //! /local/domain/0/backend/KIND/N/M       back end: the domain N reads it
 //! /libxl/N/device/KIND/M                 what the back end was made with      (Dom0 only)
+//! /local/domain/0/error/backend/KIND/N/M what the back end complains about    (Dom0 only)
 //! ```
 //!
 //! KIND is `vbd` or `vif`. XenStore serves nobody while these are written, so no domain sees
@@ -181,6 +182,12 @@ fn mac(vif: &Vif) -> String {
     vif.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")).unwrap_or_default()
 }
 
+/// Whether the front end has not begun to connect: nobody has to let the device go.
+pub(crate) fn is_unused(registry: &impl Registry, device: DeviceId) -> bool {
+    let state = registry.read(&format!("{}/state", frontend(device)));
+    state.is_none_or(|state| state == INITIALISING.as_bytes())
+}
+
 /// Asks both ends to close the device.
 ///
 /// # Errors
@@ -202,7 +209,8 @@ pub(crate) fn ask_to_close(registry: &impl Registry, device: DeviceId) -> Done {
 ///
 /// In words.
 pub(crate) fn remove(registry: &impl Registry, device: DeviceId) -> Done {
-    let paths = [frontend(device), backend(device), libxl(device)];
+    let errors = tree::errors_path(device.domain, kind_name(device.kind));
+    let paths = [frontend(device), backend(device), libxl(device), format!("{errors}/{}", device.number)];
     paths.iter().map(|path| registry.remove(path)).fold(Ok(()), Done::and)
 }
 
