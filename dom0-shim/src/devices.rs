@@ -26,7 +26,7 @@ use network::plan::Plan;
 use storage::budget::Budget;
 use storage::{Access, Pool, Volume};
 use toolstack::{DeviceId, DiskCounts, NetCounts};
-use xl::toolstack::{Done, Failure};
+use xl::toolstack::{Bridge, Done, Failure, Overlay};
 use xl_config::domain::{Disk, DiskFormat, Vif};
 
 use crate::nodes::Nodes;
@@ -151,12 +151,13 @@ pub enum Open {
 impl toolstack::Devices for Backends {
     type Open = Open;
 
-    async fn open_disk(&self, disk: &Disk) -> Done<Open> {
+    async fn open_disk(&self, owner: &str, disk: &Disk) -> Done<Open> {
         if matches!(disk.format, DiskFormat::Qcow2) {
             return Err(Failure(format!("disk {}: images of format qcow2 cannot be used yet", disk.vdev)));
         }
         let access = if disk.read_only { Access::Read } else { Access::Write };
-        let volume = self.pool.open(&disk.target, access, &disk.vdev).await;
+        let user = format!("{owner}:{}", disk.vdev);
+        let volume = self.pool.open(&disk.target, access, &user).await;
         let volume = volume.map_err(|refusal| Failure(format!("disk {}: {refusal}", disk.vdev)))?;
         let options = block_backend::Options {
             read_only: disk.read_only,
@@ -236,6 +237,27 @@ impl toolstack::Devices for Backends {
 
     fn default_bridge(&self) -> String {
         self.network.switch().default_bridge().unwrap_or_else(|| String::from(NO_BRIDGE))
+    }
+
+    fn bridges(&self) -> Vec<Bridge> {
+        let shown = self.network.switch().show().into_iter();
+        shown
+            .map(|bridge| Bridge { name: bridge.name, id: bridge.id, interfaces: bridge.interfaces })
+            .collect()
+    }
+
+    fn overlays(&self) -> Vec<Overlay> {
+        let kept = self.pool.overlays().into_iter();
+        kept.map(|kept| Overlay { owner: kept.user, target: kept.target, bytes: kept.bytes, open: kept.open })
+            .collect()
+    }
+
+    async fn commit_overlay(&self, owner: &str) -> Done {
+        self.pool.commit(owner).await.map_err(|refusal| Failure(refusal.to_string()))
+    }
+
+    async fn discard_overlay(&self, owner: &str) -> Done {
+        self.pool.discard(owner).await.map_err(|refusal| Failure(refusal.to_string()))
     }
 }
 
