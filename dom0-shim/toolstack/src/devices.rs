@@ -24,12 +24,16 @@ use xl_config::vdev;
 
 use crate::environment::{DeviceId, DeviceKind, Devices, Environment, Platform};
 use crate::manager::{DOM0, Manager, Record};
-use crate::nodes::{self, Spec};
+use crate::nodes::{self, Readiness, Spec};
 
 /// How long a domain may take to let a device go, ms (`LIBXL_DESTROY_TIMEOUT`).
 const PATIENCE_MS: u64 = 10_000;
 /// How long a back end may take to end, ms: all that was written has to get to the medium.
 const CLOSE_MS: u64 = 60_000;
+/// How often a back end that has just begun is looked at before it is given up.
+const READY_LOOKS: u32 = 100;
+/// Time between two looks, ms.
+const READY_LOOK_MS: u64 = 100;
 
 /// A device of a domain's.
 pub(crate) struct Attached {
@@ -149,7 +153,26 @@ impl<E: Environment> Manager<E> {
         self.check_can_change(domain)?;
         self.connect(id, &spec, open)?;
         place.keep();
-        Ok(())
+        let ready = self.wait_ready(id).await;
+        if ready.is_err() {
+            self.take_away(id).await?;
+        }
+        ready
+    }
+
+    /// Waits until a back end says that a front end may connect.
+    async fn wait_ready(&self, id: DeviceId) -> Done {
+        for _ in 0..READY_LOOKS {
+            match nodes::readiness(self.env.registry(), id) {
+                Readiness::Ready => return Ok(()),
+                Readiness::Closed(why) => {
+                    return Err(Failure(format!("its back end has closed at once: {why}")));
+                }
+                Readiness::Starting => self.env.platform().sleep(READY_LOOK_MS).await,
+            }
+        }
+        let seconds = u64::from(READY_LOOKS) * READY_LOOK_MS / 1000;
+        Err(Failure(format!("its back end has not begun within {seconds} s")))
     }
 
     /// Whether a domain can have devices attached: one that was made here and has not ended.
@@ -196,6 +219,11 @@ impl<E: Environment> Manager<E> {
         if !force && !gone && !unused {
             self.wait_closed(id).await?;
         }
+        self.take_away(id).await
+    }
+
+    /// Ends a device, and leaves nothing of it.
+    async fn take_away(&self, id: DeviceId) -> Done {
         self.end_device(id).await;
         self.with_record(id.domain, |record| record.devices.retain(|device| device.id != id));
         nodes::remove(self.env.registry(), id)
@@ -712,6 +740,24 @@ mod tests {
             block_on(manager.detach_net(id, 1, false)).unwrap();
             assert_eq!(world.served(id), [XVDA, 0]);
             assert_eq!(world.value("/local/domain/0/backend/vif/1/1/state"), None);
+        });
+    }
+
+    #[test]
+    fn an_attach_whose_back_end_does_not_begin_leaves_nothing() {
+        with_domain(|world, manager, id| {
+            let before = world.nodes.borrow().len();
+            for (state, words) in
+                [("6", "its back end has closed at once: "), ("1", "has not begun within 10 s")]
+            {
+                world.first_state.set(state);
+                let error = block_on(manager.attach_disk(id, disk("/dev/sda2", "xvdb"))).unwrap_err();
+                assert!(error.0.contains(words), "{error}");
+                assert_eq!((world.served(id), world.nodes.borrow().len()), (vec![XVDA, 0, 1], before));
+                assert_eq!(manager.config(id).unwrap().disks.len(), 1);
+            }
+            world.first_state.set("2");
+            block_on(manager.attach_disk(id, disk("/dev/sda2", "xvdb"))).unwrap();
         });
     }
 

@@ -188,6 +188,30 @@ pub(crate) fn is_unused(registry: &impl Registry, device: DeviceId) -> bool {
     state.is_none_or(|state| state == INITIALISING.as_bytes())
 }
 
+/// How far a back end is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Readiness {
+    /// It has not said anything yet.
+    Starting,
+    /// Front ends may connect.
+    Ready,
+    /// It has closed; what it complains about, if it does.
+    Closed(String),
+}
+
+/// How far a back end is.
+pub(crate) fn readiness(registry: &impl Registry, device: DeviceId) -> Readiness {
+    match registry.read(&format!("{}/state", backend(device))).as_deref() {
+        Some(state) if state == INITIALISING.as_bytes() => Readiness::Starting,
+        None | Some(CLOSED) => {
+            let errors = tree::errors_path(device.domain, kind_name(device.kind));
+            let error = registry.read(&format!("{errors}/{}/error", device.number)).unwrap_or_default();
+            Readiness::Closed(String::from_utf8_lossy(&error).into_owned())
+        }
+        Some(_) => Readiness::Ready,
+    }
+}
+
 /// Asks both ends to close the device.
 ///
 /// # Errors

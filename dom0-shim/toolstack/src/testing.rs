@@ -161,6 +161,8 @@ pub(crate) struct World {
     served: RefCell<BTreeMap<DeviceId, Served>>,
     /// Back ends do not end.
     pub(crate) stuck: Cell<bool>,
+    /// State of a back end that has begun.
+    pub(crate) first_state: Cell<&'static str>,
 }
 
 impl World {
@@ -192,6 +194,7 @@ impl World {
             held: Rc::default(),
             served: RefCell::default(),
             stuck: Cell::new(false),
+            first_state: Cell::new("2"),
         }
     }
 
@@ -850,6 +853,10 @@ impl Devices for World {
         self.step("serve").map_err(|error| Failure(error.to_string()))?;
         let earlier = self.served.borrow_mut().insert(device, Served { _held: open, closed: false });
         assert!(earlier.is_none(), "served twice");
+        let kind = if device.kind == DeviceKind::Disk { "vbd" } else { "vif" };
+        let state = format!("/local/domain/0/backend/{kind}/{}/{}/state", device.domain, device.number);
+        let first = self.first_state.get().as_bytes().to_vec();
+        self.nodes.borrow_mut().get_mut(&state).expect("its nodes are there").value = first;
         Ok(())
     }
 
