@@ -416,6 +416,7 @@ impl<B: Disk, S: Disk> Disk for CowDisk<B, S> {
 #[cfg(test)]
 mod tests {
     use alloc::rc::Rc;
+    use core::cell::Cell;
 
     use pollster::block_on;
     use proptest::prelude::*;
@@ -449,6 +450,57 @@ mod tests {
 
     fn words(result: Result<CowDisk<Rc<Ram>, Rc<Ram>>, Failure>) -> String {
         format!("{}", result.err().expect("it should be refused"))
+    }
+
+    /// A disk whose writes are safe after a flush only.
+    struct Volatile {
+        ram: Ram,
+        /// What the sectors held that were written since.
+        lost: RefCell<Vec<(u64, Vec<u8>)>>,
+        /// How often it is flushed before it fails.
+        flushes: Cell<u32>,
+    }
+
+    impl Volatile {
+        /// Takes writes back, each sector by itself; bits say which ones stay.
+        fn fail(&self, survivors: u64) {
+            for (number, (sector, before)) in self.lost.take().into_iter().enumerate().rev() {
+                if survivors >> (number % 64) & 1 == 0 {
+                    block_on(self.ram.write(sector, &before)).unwrap();
+                }
+            }
+        }
+    }
+
+    impl Disk for Volatile {
+        fn properties(&self) -> Properties {
+            self.ram.properties()
+        }
+
+        async fn read(&self, first: u64, to: &mut [u8]) -> Result<(), Failure> {
+            self.ram.read(first, to).await
+        }
+
+        async fn write(&self, first: u64, from: &[u8]) -> Result<(), Failure> {
+            for (sector, bytes) in (first..).zip(from.chunks(SECTOR)) {
+                let mut before = vec![0; SECTOR];
+                self.ram.read(sector, &mut before).await?;
+                self.lost.borrow_mut().push((sector, before));
+                self.ram.write(sector, bytes).await?;
+            }
+            Ok(())
+        }
+
+        async fn flush(&self) -> Result<(), Failure> {
+            let left = self.flushes.get().checked_sub(1).ok_or(Failure::Unsupported)?;
+            self.flushes.set(left);
+            self.lost.borrow_mut().clear();
+            Ok(())
+        }
+
+        async fn discard(&self, _: u64, _: u64) -> Result<(), Failure> {
+            Err(Failure::Unsupported)
+        }
     }
 
     #[test]
@@ -547,6 +599,36 @@ mod tests {
             prop_assert_eq!(&contents(&base), &model);
             let again = open(&base, &store).unwrap();
             prop_assert!(again.map.borrow().entries.is_empty());
+        }
+
+        /// After a power failure each sector is as it was at a flush, or as written since.
+        #[test]
+        fn power_failures(
+            steps in prop::collection::vec((0..SECTORS, 1..300_usize, any::<bool>()), 1..12),
+            survivors in any::<u64>(),
+            flushes in 1..12_u32,
+        ) {
+            let base = base();
+            let ram = Ram::new(2000, Budget::new(1 << 22));
+            let store = Rc::new(Volatile { ram, lost: RefCell::default(), flushes: Cell::new(flushes) });
+            let disk = block_on(CowDisk::open(Rc::clone(&base), "b", Rc::clone(&store))).unwrap();
+            // What each sector may hold.
+            let mut model = vec![vec![1_u8]; SECTORS];
+            for (byte, (first, count, flush)) in (2..).zip(steps) {
+                let count = count.min(SECTORS - first);
+                block_on(disk.write(first as u64, &vec![byte; count * SECTOR])).unwrap();
+                model[first..first + count].iter_mut().for_each(|sector| sector.push(byte));
+                if flush && block_on(disk.flush()).is_ok() {
+                    model.iter_mut().for_each(|sector| *sector = sector.split_off(sector.len() - 1));
+                }
+            }
+            drop(disk);
+            store.fail(survivors);
+            store.flushes.set(u32::MAX);
+            let found = contents(&block_on(CowDisk::open(Rc::clone(&base), "b", store)).unwrap());
+            for (bytes, allowed) in found.as_chunks::<SECTOR>().0.iter().zip(&model) {
+                prop_assert!(allowed.contains(&bytes[0]), "{} of {allowed:?}", bytes[0]);
+            }
         }
 
         /// Whatever is in a store: no panic, and sectors that the base has.
