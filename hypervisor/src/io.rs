@@ -35,7 +35,7 @@ pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, access: IoAccess) -> Outcome {
             Size::Word => registers.set(Gpr::Rax, old & !0xffff | u64::from(value & 0xffff)),
             Size::Dword => registers.set_32(Gpr::Rax, value),
         }
-    } else if vcpu.domain().is_privileged() && PCI_PORTS.contains(&access.port) {
+    } else if PCI_PORTS.contains(&access.port) && vcpu.domain().is_privileged() {
         write_pci(vcpu, access, cpu.registers().get_32(Gpr::Rax));
     } else if access.port == HVM_DEBUGCONS_IOPORT && access.size == Size::Byte {
         // The hypervisor's log takes what a kernel has to say before it has a console.
@@ -46,7 +46,7 @@ pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, access: IoAccess) -> Outcome {
 }
 
 fn read(vcpu: &Vcpu, access: IoAccess) -> u32 {
-    if vcpu.domain().is_privileged() && PCI_PORTS.contains(&access.port) {
+    if PCI_PORTS.contains(&access.port) && vcpu.domain().is_privileged() {
         return read_pci(vcpu, access);
     }
     u32::MAX

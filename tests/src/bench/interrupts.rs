@@ -12,6 +12,8 @@ use crate::pin::{LEVEL, MASKED, Pin, apic_mode};
 use crate::verdict::Check;
 
 const VECTOR: u8 = 0x73;
+/// How often the guest looks for the interrupt.
+const MOST_LOOKS: u32 = 100_000;
 
 /// The time stamp counter at the handler.
 static TIME: AtomicU64 = AtomicU64::new(0);
@@ -31,6 +33,8 @@ pub(super) fn to_handler(_: &Controller) -> Check<Samples> {
         Apic::enable(apic_mode()).eoi();
     });
     pin.direct(apic.id())?;
+    // Bochs forgets a line that became active before its pin was ever level-triggered.
+    pin.write(u32::from(VECTOR) | LEVEL)?;
     pin.write(u32::from(VECTOR) | LEVEL | MASKED)?;
     drive.raise()?;
     let mut samples = alloc::vec::Vec::new();
@@ -39,7 +43,10 @@ pub(super) fn to_handler(_: &Controller) -> Check<Samples> {
         trap::enable();
         let start = cpu::rdtsc();
         cpu::poke_u32(pin.window(), u32::from(VECTOR) | LEVEL)?;
+        // It is recognized some instructions later.
+        let came = (0..MOST_LOOKS).any(|_| trap::count(VECTOR) != seen);
         trap::disable();
+        ensure!(came, "round {round}: no interrupt");
         ensure_eq!(trap::count(VECTOR), seen + 1, "interrupts by round {round}");
         samples.push(TIME.load(Ordering::Acquire) - start);
     }
