@@ -16,7 +16,7 @@ use crate::{console, interrupts, irq};
 
 /// Guest-physical page of the I/O APIC's registers, where the machine has none.
 const IOAPIC_ADDRESS: u64 = 0xfec0_0000;
-/// Identifier of the first I/O APIC; the others have those before it.
+/// Its identifier.
 const IOAPIC_ID: u8 = 0xf;
 
 /// Device models.
@@ -107,7 +107,7 @@ impl Devices {
 /// One in the place of each of the machine's, or one that no device is wired to.
 fn ioapics() -> Vec<IoApic> {
     let mut ioapics: Vec<IoApic> = Vec::new();
-    for (place, before) in ioapic::places().zip(0..) {
+    for place in ioapic::places() {
         let page = place.address.get() & !(PAGE_SIZE - 1);
         if ioapics.iter().any(|other| other.address == page) {
             log::warn!(
@@ -120,7 +120,7 @@ fn ioapics() -> Vec<IoApic> {
         let pins = (0..place.pins).filter_map(IoApicPin::new);
         let is_passed = |pin: &IoApicPin| irq::is_passed(place.gsi_base.saturating_add(pin.get().into()));
         pins.filter(is_passed).for_each(|pin| passed.insert(pin));
-        let model = Vioapic::new(IOAPIC_ID.wrapping_sub(before), place.pins);
+        let model = Vioapic::new(place.id, place.pins);
         ioapics.push(IoApic::new(page, place.gsi_base, model, passed));
     }
     if ioapics.is_empty() {

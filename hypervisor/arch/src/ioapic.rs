@@ -33,6 +33,8 @@ const MASKED: u32 = 1 << 16;
 /// Where an I/O APIC is, and which interrupts arrive at it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
+    /// Its identifier, as the firmware has it.
+    pub id: u8,
     /// Its registers.
     pub address: HostPhysAddr,
     /// The global system interrupt of its first pin.
@@ -61,7 +63,7 @@ impl Unit {
         for pin in 0..pins {
             registers.write(low_half(pin), MASKED);
         }
-        let place = Place { address: io_apic.addr, gsi_base: io_apic.gsi_base, pins };
+        let place = Place { id: io_apic.id, address: io_apic.addr, gsi_base: io_apic.gsi_base, pins };
         Some(Self { place, registers: Lock::new(Rank::IoApic, registers) })
     }
 
