@@ -210,7 +210,103 @@ impl<M: Machine> Nic for AnyNic<M> {
 
 #[cfg(test)]
 mod tests {
+    use futures_lite::future;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::pci::Address;
+    use crate::testing::{Config, Device, Fake, Memory};
+
+    /// A device whose registers, memory and interrupts are noise.
+    struct Noise(u64);
+
+    impl Noise {
+        fn read(&mut self, bytes: u8) -> u32 {
+            self.next() >> (32 - 8 * u32::from(bytes))
+        }
+
+        /// A linear congruential generator's upper half (Knuth, MMIX).
+        fn next(&mut self) -> u32 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            u32::try_from(self.0 >> 32).unwrap()
+        }
+    }
+
+    impl Device for Noise {
+        fn read_port(&mut self, _: u16, bytes: u8, _: &mut Memory) -> u32 {
+            self.read(bytes)
+        }
+
+        fn read_register(&mut self, offset: usize, bytes: u8, _: &mut Memory) -> u32 {
+            // Resetting, features or sectors, bytes of a block, entries of a queue: anything else is refused.
+            match offset {
+                0x00 => self.read(bytes) & !(1 << 26),
+                0x04 => self.read(bytes) & 0xff,
+                0x14 if bytes == 4 => 512,
+                0x18 => 1 << (self.read(bytes) % 16),
+                _ => self.read(bytes),
+            }
+        }
+
+        fn tick(&mut self, memory: &mut Memory) {
+            let (place, value) = (u64::from(self.next() % (1 << 20)), self.next());
+            memory.get_mut(0x10_0000 + place, 4).copy_from_slice(&value.to_le_bytes());
+        }
+
+        fn line(&self) -> bool {
+            self.0 >> 63 != 0
+        }
+    }
+
+    /// A virtio device: structures 1 to 4 in its first base address register.
+    fn virtio(id: u32) -> Config {
+        let mut config = Config::new(id, 0).bar(0, 0xfe00_0000, 0x4000).interrupt(1, 10);
+        config.words[1] = 1 << 20;
+        config.words[13] = 0x40;
+        for kind in 0..4_u32 {
+            let at = 16 + 5 * usize::try_from(kind).unwrap();
+            let next = if kind == 3 { 0 } else { 4 * (u32::try_from(at).unwrap() + 5) };
+            config.words[at..at + 4].copy_from_slice(&[
+                9 | next << 8 | (kind + 1) << 24,
+                0,
+                kind << 12,
+                0x1000,
+            ]);
+        }
+        config
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn devices_that_make_noise_are_refused_or_used_to_an_end(seed: u64) {
+            let at = |device| Address { bus: 0, device, function: 0 };
+            let machine = Fake::new(Noise(seed), [
+                (at(1), Config::new(0x7010_8086, 0x0101_8000).bar(4, 0xc001, 16)),
+                (at(2), Config::new(0x100e_8086, 0x0200_0000).bar(0, 0xfebc_0000, 0x2_0000).interrupt(1, 11)),
+                (at(3), virtio(0x1042_1af4)),
+                (at(4), virtio(0x1041_1af4)),
+            ]);
+            let Found { disks, nics, mut tasks, .. } = machine.run(probe(&machine));
+            for (_, disk) in &disks {
+                let used = async {
+                    let first = disk.properties().sectors.saturating_sub(1);
+                    let _ = disk.read(first, &mut [0; 512]).await;
+                    let _ = disk.flush().await;
+                };
+                machine.run_with(&mut tasks, used);
+            }
+            for (_, card) in &nics {
+                let used = async {
+                    for _ in 0..300 {
+                        card.send(&[1; 60]).await;
+                        card.receive().await;
+                    }
+                };
+                machine.run_with(&mut tasks, future::or(used, machine.sleep_ns(1_000_000_000)));
+            }
+        }
+    }
 
     #[test]
     fn names_go_on_behind_z() {

@@ -1,6 +1,8 @@
 //! The driver on a model of a card whose frames come back to it, which can be told to lie.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -107,7 +109,9 @@ fn machine(card: Card) -> Rc<Fake<Card>> {
     Fake::new(card, [(Address { bus: 0, device: 3, function: 0 }, config)])
 }
 
-fn start(card: Card) -> (Rc<Fake<Card>>, Result<Rc<E1000<Fake<Card>>>, alloc::string::String>) {
+type Started = Result<Rc<E1000<Fake<Card>>>, String>;
+
+fn start(card: Card) -> (Rc<Fake<Card>>, Started) {
     let machine = machine(card);
     let card = machine.run(probe(&machine, &functions(&*machine)[0]));
     (machine, card.map(Rc::new))
@@ -115,7 +119,7 @@ fn start(card: Card) -> (Rc<Fake<Card>>, Result<Rc<E1000<Fake<Card>>>, alloc::st
 
 fn tasks(card: &Rc<E1000<Fake<Card>>>) -> RefCell<Vec<Task>> {
     let card = card.clone();
-    let serve: Task = alloc::boxed::Box::pin(async move { card.serve().await });
+    let serve: Task = Box::pin(async move { card.serve().await });
     vec![serve].into()
 }
 

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 
 use event_listener::Event;
+use futures_lite::future;
 use storage::{Disk, Failure, Properties, SECTOR};
 
 use super::queue::{Part, Queue};
@@ -134,6 +135,8 @@ impl<M: Machine> Block<M> {
             self.transport.answer();
             self.collect();
             self.transport.interrupt.done();
+            // A line that nobody takes back must not keep the others from running.
+            future::yield_now().await;
         }
     }
 
