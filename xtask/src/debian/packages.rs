@@ -37,6 +37,7 @@ fn fetch_to(folder: &Path, wanted: &[&str]) -> Result<()> {
     );
     let work = workspace::scratch("packages")?;
     if let Err(error) = download(wanted, work.path()) {
+        process::check_interrupted()?;
         // Lists of packages that are missing or old.
         setup::refresh_package_lists().with_context(|| format!("{error:#}"))?;
         download(wanted, work.path())?;
