@@ -56,7 +56,10 @@ fn download(wanted: &[&str], work: &Path) -> Result<()> {
     ask.args(["--no-replaces", "--no-enhances"]).args(wanted);
     let names = closure(&process::run_quietly(&mut ask)?, wanted);
     for name in wanted {
-        ensure!(names.contains(*name), "apt knows no package {name}");
+        ensure!(
+            names.contains(*name),
+            "apt knows no package {name}; `apt-get update` tells whether there is a network"
+        );
     }
     ui::step("Fetching", &format!("{} from Debian", names.iter().cloned().collect::<Vec<_>>().join(" ")));
     let _progress = ui::spinner("apt-get download");
