@@ -42,7 +42,7 @@ use guest_rt::tasks::{self, Executor};
 use guest_rt::window::Window as Frames;
 use guest_rt::{channels, hypercall, println, timer};
 use toolstack::tar::Archive;
-use toolstack::{Environment, Manager};
+use toolstack::{Environment, Files, Manager};
 use xen_abi::sched::ShutdownReason;
 use xen_control::foreign::Window;
 use xen_store::Quota;
@@ -60,6 +60,8 @@ guest_rt::guest_main!(main);
 
 /// Name of this host, unless the word `hostname=` says another.
 const HOSTNAME: &str = "kigumi";
+/// The file of the store that is shown at the start.
+const GREETING: &str = "motd";
 
 fn main(boot: &'static Boot) -> ! {
     println!("Kigumi dom0-shim {}", env!("CARGO_PKG_VERSION"));
@@ -145,7 +147,9 @@ async fn start(
     let devices = Backends::new(boot, executor, store).await?;
     let platform =
         Platform::new(boot.option("hostname").unwrap_or(HOSTNAME)).map_err(refused("VIRQ_DOM_EXC"))?;
-    let ground = Ground { hypervisor: window, platform, store, files: files(boot), devices };
+    let files = files(boot);
+    greet(&files);
+    let ground = Ground { hypervisor: window, platform, store, files, devices };
     let manager: &'static _ = Box::leak(Box::new(Manager::new(ground).map_err(|failure| failure.0)?));
     // For a machine that nobody sits at.
     let shell = !boot.has_word("noshell");
@@ -157,6 +161,13 @@ async fn start(
         executor.spawn(async move { Shell::new(manager).run(&mut console).await }).detach();
     }
     Ok(())
+}
+
+/// Shows what the store's maker has to say.
+fn greet(files: &Archive<'_>) {
+    if let Ok(text) = files.read(GREETING) {
+        println!("\n{}\n", String::from_utf8_lossy(&text).trim());
+    }
 }
 
 /// What one domain may have in XenStore: all of them together must leave most of the heap.

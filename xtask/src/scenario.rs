@@ -277,7 +277,7 @@ script = "expect /x/"
     fn script_lines_are_those_of_the_file() {
         let scenarios = parse_text(FULL).unwrap();
         assert_eq!(scenarios[0].script.steps[0].line, 8);
-        assert_eq!(scenarios[1].script.steps[0].line, 22);
+        assert_eq!(scenarios[1].script.steps[0].line, 24);
         let wrong = FULL.replace("expect-end halt", "expect-end stop");
         assert!(error(&wrong).starts_with("t.toml: script of `no-dom0`, line 9, column 12: expected"));
     }
