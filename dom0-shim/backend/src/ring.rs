@@ -165,11 +165,21 @@ impl<M: Memory> Ring<M> {
     ///
     /// [`Broken`].
     pub fn final_check(&mut self) -> Result<bool, Broken> {
-        if self.available()? > 0 {
+        self.final_check_for(1)
+    }
+
+    /// As [`Self::final_check`] for so many requests, at least one: whether they are there; if
+    /// not the event comes with the last of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`].
+    pub fn final_check_for(&mut self, requests: u32) -> Result<bool, Broken> {
+        if self.available()? >= requests {
             return Ok(true);
         }
-        self.memory.store(REQ_EVENT, self.taken.wrapping_add(1));
-        Ok(self.available()? > 0)
+        self.memory.store(REQ_EVENT, self.taken.wrapping_add(requests));
+        Ok(self.available()? >= requests)
     }
 
     /// Reads the front end's claim and checks it.
@@ -302,6 +312,17 @@ mod tests {
         assert_eq!(ring.take(), Ok(Some(1_u64)));
         ring.respond(&1_u64);
         assert!(!ring.publish());
+    }
+
+    #[test]
+    fn an_event_comes_with_the_last_of_the_requests_that_are_waited_for() {
+        let (_host, mut front, mut ring) = pair(1);
+        assert_eq!(ring.final_check_for(3), Ok(false));
+        for event in [false, false, true, false] {
+            front.put(&1_u64);
+            assert_eq!(front.publish(), event);
+        }
+        assert_eq!((ring.final_check_for(4), ring.final_check_for(5)), (Ok(true), Ok(false)));
     }
 
     #[test]
