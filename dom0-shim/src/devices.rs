@@ -6,6 +6,7 @@
 //! machine's cards ──> network ── port ──┘
 //! ```
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::rc::Rc;
@@ -21,8 +22,8 @@ use guest_rt::devices::Devices as Machine;
 use guest_rt::grants::Grants;
 use guest_rt::println;
 use guest_rt::tasks::Executor;
-use network::Network;
 use network::plan::Plan;
+use network::{Network, Port};
 use storage::budget::Budget;
 use storage::{Access, Pool, Volume};
 use toolstack::{DeviceId, DiskCounts, NetCounts};
@@ -40,6 +41,7 @@ const NO_BRIDGE: &str = "xenbr0";
 
 type Volumes = Pool<AnyDisk<Machine>>;
 type BlockDevice = block_backend::Device<Grants, Nodes, Volume<AnyDisk<Machine>>>;
+type NetDevice = network_backend::Device<Grants, Nodes, Rc<Port>>;
 
 /// All back ends, and what they stand on.
 pub struct Backends {
@@ -69,18 +71,21 @@ struct Serving {
 #[derive(Clone)]
 enum Device {
     Disk(Rc<BlockDevice>),
+    Net(Rc<NetDevice>),
 }
 
 impl Device {
     async fn run(&self) {
         match self {
             Self::Disk(disk) => disk.run().await,
+            Self::Net(net) => net.run().await,
         }
     }
 
     async fn close(&self) {
         match self {
             Self::Disk(disk) => disk.close().await,
+            Self::Net(net) => net.close().await,
         }
     }
 }
@@ -134,7 +139,7 @@ fn bridges(boot: &Boot, cards: Vec<AnyNic<Machine>>) -> &'static Network<Kernel,
     for line in wrong {
         println!("dom0-shim: {line}");
     }
-    alloc::boxed::Box::leak(alloc::boxed::Box::new(Network::new(Rc::new(Kernel), &plan, cards)))
+    Box::leak(Box::new(Network::new(Rc::new(Kernel), &plan, cards)))
 }
 
 /// A boot module's name: the first word of its command line, or else its number.
@@ -145,7 +150,9 @@ fn module_name(number: usize, command_line: &str) -> String {
 /// A device that is open.
 pub enum Open {
     /// A disk.
-    Disk(Volume<AnyDisk<Machine>>, block_backend::Options),
+    Disk(Box<Volume<AnyDisk<Machine>>>, block_backend::Options),
+    /// An interface; whether its configuration names it.
+    Net(Rc<Port>, bool),
 }
 
 impl toolstack::Devices for Backends {
@@ -153,23 +160,25 @@ impl toolstack::Devices for Backends {
 
     async fn open_disk(&self, owner: &str, disk: &Disk) -> Done<Open> {
         if matches!(disk.format, DiskFormat::Qcow2) {
-            return Err(Failure(format!("disk {}: images of format qcow2 cannot be used yet", disk.vdev)));
+            return Err(Failure(String::from("images of format qcow2 cannot be used")));
         }
         let access = if disk.read_only { Access::Read } else { Access::Write };
-        let user = format!("{owner}:{}", disk.vdev);
+        let user = format!("{owner}/{}", disk.vdev);
         let volume = self.pool.open(&disk.target, access, &user).await;
-        let volume = volume.map_err(|refusal| Failure(format!("disk {}: {refusal}", disk.vdev)))?;
+        let volume = volume.map_err(|refusal| Failure(refusal.to_string()))?;
         let options = block_backend::Options {
             read_only: disk.read_only,
             cdrom: disk.cdrom,
             ..block_backend::Options::default()
         };
-        Ok(Open::Disk(volume, options))
+        Ok(Open::Disk(Box::new(volume), options))
     }
 
     fn open_net(&self, vif: &Vif) -> Done<Open> {
-        let _ = vif;
-        Err(Failure(String::from("there is no back end for network interfaces yet; remove it from `vif`")))
+        let bridge = vif.bridge.clone().unwrap_or_else(|| self.default_bridge());
+        let switch = self.network.switch();
+        let port = switch.plug_guest(&bridge, vif.name.as_deref(), vif.mac.unwrap_or_default());
+        Ok(Open::Net(port.map_err(|error| Failure(error.to_string()))?, vif.name.is_some()))
     }
 
     fn serve(&self, id: DeviceId, open: Open) -> Done {
@@ -177,8 +186,14 @@ impl toolstack::Devices for Backends {
         let (domain, number) = (id.domain, id.number);
         let device = match open {
             Open::Disk(volume, options) => {
-                let device = BlockDevice::new(grants, nodes, domain, number, volume, options);
+                let device = BlockDevice::new(grants, nodes, domain, number, *volume, options);
                 Device::Disk(Rc::new(device))
+            }
+            Open::Net(port, named) => {
+                if !named {
+                    port.rename(&format!("vif{domain}.{number}"));
+                }
+                Device::Net(Rc::new(NetDevice::new(grants, nodes, domain, number, port)))
             }
         };
         let (running, served) = (device.clone(), Rc::clone(&self.served));
@@ -231,8 +246,15 @@ impl toolstack::Devices for Backends {
     }
 
     fn net_counts(&self, device: DeviceId) -> NetCounts {
-        let _ = device;
-        NetCounts::default()
+        let Some(Device::Net(net)) = self.find(device) else { return NetCounts::default() };
+        let counts = net.counts();
+        NetCounts {
+            sent_bytes: counts.sent_bytes,
+            received_bytes: counts.received_bytes,
+            sent_packets: counts.sent_packets,
+            received_packets: counts.received_packets,
+            dropped: counts.received_drops.saturating_add(net.link().counts().dropped),
+        }
     }
 
     fn default_bridge(&self) -> String {
