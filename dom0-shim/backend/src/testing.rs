@@ -13,7 +13,7 @@ mod ports;
 mod time;
 
 use alloc::rc::Rc;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 
 use xen_abi::errno::Errno;
 use xen_abi::grant_table::GrantResult;
@@ -38,6 +38,7 @@ pub struct Host {
     clock: Rc<time::Clock>,
     copies: Rc<Cell<u64>>,
     maps: Rc<Cell<u64>>,
+    meanwhile: Rc<RefCell<Option<(Page, usize, u32)>>>,
 }
 
 impl Host {
@@ -85,6 +86,12 @@ impl Host {
         self.copies.get()
     }
 
+    /// Lets a front end write a word to its page while the next copies are made, as it runs
+    /// beside the back end.
+    pub fn write_meanwhile(&self, page: &Page, offset: usize, word: u32) {
+        *self.meanwhile.borrow_mut() = Some((page.clone(), offset, word));
+    }
+
     /// Calls of [`host::Host::map`] until now.
     #[must_use]
     pub fn maps(&self) -> u64 {
@@ -113,6 +120,9 @@ impl host::Host for Host {
 
     fn copy(&self, domain: RawDomid, pieces: &mut [Piece<'_>]) {
         self.copies.set(self.copies.get() + 1);
+        if let Some((page, offset, word)) = self.meanwhile.take() {
+            page.set(offset, &word.to_le_bytes());
+        }
         for piece in pieces {
             piece.result = self.grants.copy(domain, piece);
         }

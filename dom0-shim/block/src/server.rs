@@ -118,12 +118,13 @@ impl<'a, H: Host, D: Disk> Server<'a, H, D> {
     ) -> Result<(), Broken> {
         let mut idle = false;
         while !stop.is_told() {
-            let taken = self.begin(desk)?;
+            let taken = self.begin(desk);
             if let Some(highest) = self.running.checked_ilog2() {
                 crew.reach(highest as usize, &worker);
             }
             crew.turn().await;
-            if self.finish(desk) || taken {
+            let done = self.finish(desk);
+            if taken? || done {
                 idle = false;
                 yield_now().await;
             } else if self.may_wait()? {
@@ -158,16 +159,29 @@ impl<'a, H: Host, D: Disk> Server<'a, H, D> {
         Ok(self.is_full() || !self.connection.ring.final_check()?)
     }
 
-    /// Takes requests and starts them. Whether there were any.
+    /// Takes requests and starts them, also those that came before the ring was seen to be
+    /// broken. Whether there were any.
     fn begin(&mut self, desk: &Desk) -> Result<bool, Broken> {
-        let (mut begun, mut taken) = (0, false);
+        let mut begun = 0;
+        let taken = self.take_some(&mut begun);
+        let with_data = places(begun).filter(|&place| self.requests[place].kind.writes());
+        let with_data = with_data.fold(0, |set, place| set | 1 << place);
+        let failed = self.mover.fetch(&mut self.requests, with_data);
+        places(failed).for_each(|place| self.end(place, BlkifStatus::Error));
+        places(begun & !failed).for_each(|place| self.start(desk, place));
+        taken
+    }
+
+    /// Takes requests; those that may begin are told. Whether there were any.
+    fn take_some(&mut self, begun: &mut Places) -> Result<bool, Broken> {
+        let mut taken = false;
         // So many and no more: a front end may add one for each that is refused.
         for _ in 0..self.requests.len() {
             let next = self.held.take().map_or_else(|| self.take(), |held| Ok(Taken::Request(held)))?;
             match next {
                 Taken::Nothing => break,
                 Taken::Refused => {}
-                Taken::Request(place) if self.may_begin(place) => begun |= 1 << place,
+                Taken::Request(place) if self.may_begin(place) => *begun |= 1 << place,
                 Taken::Request(place) => {
                     self.held = Some(place);
                     break;
@@ -175,11 +189,6 @@ impl<'a, H: Host, D: Disk> Server<'a, H, D> {
             }
             taken = true;
         }
-        let with_data = places(begun).filter(|&place| self.requests[place].kind.writes());
-        let with_data = with_data.fold(0, |set, place| set | 1 << place);
-        let failed = self.mover.fetch(&mut self.requests, with_data);
-        places(failed).for_each(|place| self.end(place, BlkifStatus::Error));
-        places(begun & !failed).for_each(|place| self.start(desk, place));
         Ok(taken)
     }
 

@@ -468,6 +468,24 @@ fn a_broken_ring_closes_the_device_and_nothing_is_left() {
 }
 
 #[test]
+fn requests_before_a_ring_breaks_end_and_nothing_is_left() {
+    let world = world();
+    run(&world, async {
+        let mut guest = world.connect(Style::PLAIN).await;
+        let (page, reference) = guest.page(true);
+        page.fill(0x99);
+        guest.put(1, BlkifOp::Write, 0, &[segment(reference, 0, 7)]);
+        guest.put_indirect(2, BlkifOp::Write, 8, &[segment(reference, 0, 7)]);
+        // As its segments are copied, after the first one was taken.
+        world.host.write_meanwhile(&guest.ring.pages()[0], 0, 1000);
+        guest.kick();
+        world.back_is("6").await;
+        assert_eq!(world.error().as_deref(), Some("5 broken ring: 1000 requests in a ring of 32"));
+        assert_eq!(world.disk.medium(0, 16), [0x99; 16 * SECTOR]);
+    });
+}
+
+#[test]
 fn front_ends_that_say_nonsense_are_refused() {
     let cases: &[(&str, &str, &str)] = &[
         ("ring-ref", "x", "22 ring-ref is not a number in range"),
