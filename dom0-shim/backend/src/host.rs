@@ -27,6 +27,9 @@ pub trait Host {
         writable: bool,
     ) -> Result<Self::Memory, GrantResult>;
 
+    /// Pages that can be mapped still, by all back ends together.
+    fn room(&self) -> usize;
+
     /// Copies between Dom0's memory and pages that `domain` granted; each piece has its own
     /// result.
     fn copy(&self, domain: RawDomid, pieces: &mut [Piece<'_>]);
@@ -150,6 +153,10 @@ impl<H: Host> Host for Rc<H> {
         writable: bool,
     ) -> Result<Self::Memory, GrantResult> {
         (**self).map(domain, references, writable)
+    }
+
+    fn room(&self) -> usize {
+        (**self).room()
     }
 
     fn copy(&self, domain: RawDomid, pieces: &mut [Piece<'_>]) {

@@ -118,6 +118,10 @@ impl host::Host for Host {
         grants::Grants::map(&self.grants, domain, references, writable)
     }
 
+    fn room(&self) -> usize {
+        self.grants.room()
+    }
+
     fn copy(&self, domain: RawDomid, pieces: &mut [Piece<'_>]) {
         self.copies.set(self.copies.get() + 1);
         if let Some((page, offset, word)) = self.meanwhile.take() {

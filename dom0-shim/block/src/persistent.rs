@@ -2,14 +2,18 @@
 //!
 //! At most so many; a page that was not used for long makes room for one that is. Where
 //! there is no room, or mapping is refused, data is copied by the hypervisor instead: a
-//! front end with more pages, or pages that can only be read, is slower and not wrong.
+//! front end with more pages, or pages that can only be read, is slower and not wrong. Some
+//! room is left alone: what stays mapped must not keep other front ends from connecting.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use xen_abi::grant_table::GrantResult;
 use xen_abi::{RawDomid, RawGrantRef};
 use xen_backend::Host;
+use xen_backend::ring::MAX_PAGES;
+
+/// Pages for the rings of all front ends: 32 of the largest ones.
+const RESERVED: usize = 32 * MAX_PAGES;
 
 /// Pages that are mapped; all are unmapped when this is dropped.
 #[derive(Debug)]
@@ -55,22 +59,17 @@ impl<M> Persistent<M> {
     where
         H: Host<Memory = M>,
     {
+        if host.room() <= RESERVED {
+            // What there is has to do.
+            self.limit = self.limit.min(self.pages.len());
+        }
         if self.pages.len() >= self.limit {
             self.unmap_oldest()?;
         }
-        match host.map(domain, &[reference], true) {
-            Ok(memory) => {
-                self.pages.push(Page { reference, memory, used: self.uses });
-                self.places.insert(reference, self.pages.len() - 1);
-                Some(self.pages.len() - 1)
-            }
-            Err(GrantResult::NoSpace) => {
-                // Dom0 is at its end: what there is has to do.
-                self.limit = self.pages.len();
-                None
-            }
-            Err(_) => None,
-        }
+        let memory = host.map(domain, &[reference], true).ok()?;
+        self.pages.push(Page { reference, memory, used: self.uses });
+        self.places.insert(reference, self.pages.len() - 1);
+        Some(self.pages.len() - 1)
     }
 
     /// Makes room, if a page was not used for as long as all could have been used twice: a
@@ -145,7 +144,7 @@ mod tests {
         assert!(persistent.page(&host, 1, read_only).is_none());
         assert!(persistent.page(&host, 1, 4711).is_none());
         let references = pages(&host, 2);
-        host.limit_maps(1);
+        host.limit_maps(RESERVED + 1);
         assert!(persistent.page(&host, 1, references[0]).is_some());
         assert!(persistent.page(&host, 1, references[1]).is_none());
         let maps = host.maps();

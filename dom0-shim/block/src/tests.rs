@@ -711,7 +711,7 @@ proptest! {
         style in proptest::sample::select(Style::all().collect::<Vec<_>>()),
         delay in 0_u32..3,
         lie in proptest::option::of(any::<u32>()),
-        limit in 0_usize..40,
+        limit in 500_usize..560,
     ) {
         let world = world();
         world.disk.delay.set(delay);

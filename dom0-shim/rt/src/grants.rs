@@ -47,12 +47,6 @@ impl Grants {
         let free = RefCell::new(windows.iter().flat_map(Window::frames).rev().collect());
         Ok(Self(Rc::new(Inner { windows, free, copies: RefCell::default() })))
     }
-
-    /// Pages that can be mapped still.
-    #[must_use]
-    pub fn free(&self) -> usize {
-        self.0.free.borrow().len()
-    }
 }
 
 impl xen_backend::Host for Grants {
@@ -90,6 +84,10 @@ impl xen_backend::Host for Grants {
             None => Ok(pages),
             Some(refused) => Err(outcome(refused.status)),
         }
+    }
+
+    fn room(&self) -> usize {
+        self.0.free.borrow().len()
     }
 
     fn copy(&self, domain: RawDomid, pieces: &mut [Piece<'_>]) {

@@ -100,6 +100,10 @@ impl Grants {
         self.room.set(pages);
     }
 
+    pub(super) fn room(&self) -> usize {
+        self.room.get()
+    }
+
     pub(super) fn mapped(&self) -> usize {
         self.entries.borrow().values().map(|grant| grant.mapped).sum()
     }
