@@ -5,7 +5,7 @@ use core::cell::RefCell;
 
 use crate::budget::Budget;
 use crate::disk::{Disk, Failure, Properties, SECTOR};
-use crate::sparse::Sparse;
+use crate::sparse::{DISCARD, Sparse};
 
 /// A disk of zeros until it is written; memory is taken as it is written, and given back as
 /// it is discarded (BLK-36). It is gone with Dom0.
@@ -26,7 +26,7 @@ impl Ram {
 impl Disk for Ram {
     fn properties(&self) -> Properties {
         let block_bytes = 512;
-        Properties { sectors: self.sectors, block_bytes, read_only: false, discard: Some(u32::MAX) }
+        Properties { sectors: self.sectors, block_bytes, read_only: false, discard: Some(DISCARD) }
     }
 
     async fn read(&self, first: u64, to: &mut [u8]) -> Result<(), Failure> {

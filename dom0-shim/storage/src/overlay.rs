@@ -15,7 +15,7 @@ use core::ops::Range;
 
 use crate::budget::Budget;
 use crate::disk::{Disk, Failure, Properties, SECTOR};
-use crate::sparse::Sparse;
+use crate::sparse::{DISCARD, Sparse};
 
 /// A disk with changes, which take memory from a budget and are gone with Dom0.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl<B: Disk> Overlay<B> {
 
 impl<B: Disk> Disk for Overlay<B> {
     fn properties(&self) -> Properties {
-        Properties { read_only: false, discard: Some(u32::MAX), ..self.base.properties() }
+        Properties { read_only: false, discard: Some(DISCARD), ..self.base.properties() }
     }
 
     async fn read(&self, first: u64, to: &mut [u8]) -> Result<(), Failure> {
@@ -168,6 +168,16 @@ mod tests {
             _ => 1,
         };
         assert!(contents(&overlay).iter().enumerate().all(|(at, byte)| *byte == expected(at)));
+    }
+
+    /// The other tasks have their turn between two of them.
+    #[test]
+    fn one_discard_is_little_work() {
+        let (base, budget) = (Ram::new(1 << 40, Budget::new(0)), Budget::new(1 << 20));
+        let overlay = Overlay::new(base, Changes::new(Rc::clone(&budget)));
+        let most = overlay.properties().discard.unwrap();
+        block_on(overlay.discard(0, most.into())).unwrap();
+        assert!(budget.left() >= (1 << 20) - 1024 * 128, "more than a thousand chunks");
     }
 
     /// T-96, BLK-39.

@@ -21,6 +21,9 @@ use crate::disk::{Failure, SECTOR};
 const SECTORS: u64 = u32::BITS as u64;
 /// Bytes of a chunk.
 const BYTES: usize = u32::BITS as usize * SECTOR;
+/// Sectors that are discarded at once: 1024 chunks, each of which may be allocated or freed
+/// without anybody else having a turn.
+pub(crate) const DISCARD: u32 = 1 << 15;
 /// What a chunk costs besides its bytes, at most.
 const OVERHEAD: u64 = 128;
 
