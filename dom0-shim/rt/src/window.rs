@@ -68,12 +68,12 @@ impl Window {
         let (head, bulk) = bulk(from, to.len());
         let (first, rest) = to.split_at_mut(head);
         let (middle, last) = rest.split_at_mut(bulk);
-        // SAFETY: the three are side by side in the window, as `place` has checked.
-        unsafe {
-            read_words(from, first);
-            copy_bulk(middle.as_mut_ptr(), (from + head) as *const u8, bulk);
-            read_words(from + head + bulk, last);
-        }
+        // SAFETY: all of it is in the window, as `place` has checked; so for the next two.
+        unsafe { read_words(from, first) };
+        // SAFETY: whole words.
+        unsafe { copy_bulk(middle.as_mut_ptr(), (from + head) as *const u8, bulk) };
+        // SAFETY: as above.
+        unsafe { read_words(from + head + bulk, last) };
     }
 
     /// Copies to what is mapped at `frame`, `offset` bytes in.
@@ -86,12 +86,12 @@ impl Window {
         let (head, bulk) = bulk(to, from.len());
         let (first, rest) = from.split_at(head);
         let (middle, last) = rest.split_at(bulk);
-        // SAFETY: the three are side by side in the window, as `place` has checked.
-        unsafe {
-            write_words(to, first);
-            copy_bulk((to + head) as *mut u8, middle.as_ptr(), bulk);
-            write_words(to + head + bulk, last);
-        }
+        // SAFETY: all of it is in the window, as `place` has checked; so for the next two.
+        unsafe { write_words(to, first) };
+        // SAFETY: whole words.
+        unsafe { copy_bulk((to + head) as *mut u8, middle.as_ptr(), bulk) };
+        // SAFETY: as above.
+        unsafe { write_words(to + head + bulk, last) };
     }
 
     fn place(&self, frame: u64, offset: usize, length: usize) -> usize {
