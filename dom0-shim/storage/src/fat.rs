@@ -37,6 +37,8 @@ const DEPTH: usize = 16;
 const NAMES: usize = 16_384;
 /// Extents that are read at once.
 const EXTENTS: usize = 1024;
+/// Extents of a file, at most: each batch follows the file's chain from its start.
+const RUNS: usize = 64 * EXTENTS;
 /// Bytes of the largest file that is read as a whole: kernels and their RAM disks.
 const LARGEST_READ: u64 = 512 << 20;
 
@@ -240,7 +242,7 @@ impl<D: Disk + 'static> FileSystem<D> {
         bytes.try_reserve_exact(whole).map_err(|_| Failure::Full)?;
         bytes.resize(whole, 0);
         let mut rest = bytes.as_mut_slice();
-        for extent in runs(volume, node).await.map_err(words)? {
+        for extent in runs(volume, node, RUNS).await.map_err(words)? {
             let length = usize::try_from(extent.len()).unwrap_or(usize::MAX).checked_next_multiple_of(SECTOR);
             let piece = length.and_then(|length| rest.split_off_mut(..length));
             let piece = piece.ok_or_else(|| words(ErrorKind::Corrupt.into()))?;
@@ -312,14 +314,16 @@ async fn used<D: Disk + 'static>(
     if metadata.file_type() != FileType::File {
         return Err(words(ErrorKind::IsADirectory.into()));
     }
-    let runs = runs(volume, node).await.map_err(words)?;
+    let runs = runs(volume, node, RUNS).await.map_err(words)?;
     let runs = runs.iter().filter_map(Run::new).collect::<Result<_, _>>()?;
     Used::new((path, user), access, runs, metadata.len() / SECTOR as u64)
 }
 
+/// A file's extents, if there are at most `most`.
 async fn runs<D: Disk + 'static>(
     volume: &mut Volume<'_, D>,
     node: NodeId,
+    most: usize,
 ) -> Result<Vec<Extent>, Error<Failure>> {
     let mut extents = Vec::new();
     let mut buffer = vec![Extent::new(0, 0); EXTENTS];
@@ -327,6 +331,9 @@ async fn runs<D: Disk + 'static>(
     loop {
         let count = volume.extents(node, from, &mut buffer).await?;
         let Some(found) = buffer.get(..count).filter(|found| !found.is_empty()) else { return Ok(extents) };
+        if extents.len().saturating_add(found.len()) > most {
+            return Err(ErrorKind::LimitExceeded.into());
+        }
         extents.extend_from_slice(found);
         let end = found.last().map_or(from, |last| last.file_offset().saturating_add(last.len()));
         if end <= from {
@@ -360,7 +367,7 @@ fn describe(kind: ErrorKind) -> &'static str {
         ErrorKind::IsADirectory => "it is a directory",
         ErrorKind::NotADirectory => "a part of the path is no directory",
         ErrorKind::InvalidInput | ErrorKind::NameTooLong => "FAT cannot have such a name",
-        ErrorKind::LimitExceeded => "there are too many names",
+        ErrorKind::LimitExceeded => "there are too many names, or the file is in too many pieces",
         _ => "the file system is damaged",
     }
 }
@@ -593,6 +600,14 @@ mod tests {
         let places: Vec<_> = image.places(0..200).collect();
         assert!(places.len() >= 15, "{places:?}");
         assert_eq!(image.places(3..4).count(), 1);
+        let found = places.len();
+        block_on(async {
+            let mut volume = system.volume.lock().await;
+            let node = resolve(&mut volume, "/a.img").await.unwrap();
+            assert_eq!(runs(&mut volume, node, found).await.unwrap().len(), found);
+            let refused = runs(&mut volume, node, found - 1).await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::LimitExceeded);
+        });
     }
 
     proptest! {
