@@ -10,6 +10,8 @@
 //! | module | |
 //! |---|---|
 //! | [`no_devices`] | what stands for back ends |
+//! | [`devices`] | domains' disks and network interfaces |
+//! | [`nodes`] | XenStore, for back ends |
 //! | [`platform`] | time, events, chance for the toolstack |
 //! | [`registry`] | XenStore |
 //! | [`terminal`] | the machine's console |
@@ -22,14 +24,17 @@
 
 extern crate alloc;
 
-mod no_devices;
+mod devices;
+mod nodes;
 mod platform;
 mod registry;
 mod terminal;
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::convert::Infallible;
 use core::fmt::Debug;
 
 use guest_rt::boot::Boot;
@@ -37,7 +42,7 @@ use guest_rt::tasks::{self, Executor};
 use guest_rt::window::Window as Frames;
 use guest_rt::{channels, hypercall, println, timer};
 use toolstack::tar::Archive;
-use toolstack::{Environment, Manager};
+use toolstack::{Environment, Files, Manager};
 use xen_abi::sched::ShutdownReason;
 use xen_control::foreign::Window;
 use xen_store::Quota;
@@ -46,7 +51,7 @@ use xl_config::admission::MOST_DOMAINS;
 use xl_config::diagnostic::Diagnostic;
 use xl_config::domain::DomainConfig;
 
-use no_devices::NoDevices;
+use devices::Backends;
 use platform::Platform;
 use registry::Store;
 use terminal::Console;
@@ -55,6 +60,8 @@ guest_rt::guest_main!(main);
 
 /// Name of this host, unless the word `hostname=` says another.
 const HOSTNAME: &str = "kigumi";
+/// The file of the store that is shown at the start.
+const GREETING: &str = "motd";
 
 fn main(boot: &'static Boot) -> ! {
     println!("Kigumi dom0-shim {}", env!("CARGO_PKG_VERSION"));
@@ -64,19 +71,20 @@ fn main(boot: &'static Boot) -> ! {
 }
 
 /// What the toolstack stands on.
-struct Ground<'a, 'w> {
-    hypervisor: &'w Window<Frames>,
+struct Ground {
+    hypervisor: &'static Window<Frames>,
     platform: Platform,
-    store: &'a Store<'w>,
+    store: &'static Store,
     files: Archive<'static>,
+    devices: Backends,
 }
 
-impl<'w> Environment for Ground<'_, 'w> {
-    type Hypervisor = &'w Window<Frames>;
+impl Environment for Ground {
+    type Hypervisor = &'static Window<Frames>;
     type Platform = Platform;
-    type Registry = Store<'w>;
+    type Registry = Store;
     type Files = Archive<'static>;
-    type Devices = NoDevices;
+    type Devices = Backends;
 
     fn hypervisor(&self) -> &Self::Hypervisor {
         &self.hypervisor
@@ -86,7 +94,7 @@ impl<'w> Environment for Ground<'_, 'w> {
         &self.platform
     }
 
-    fn registry(&self) -> &Store<'w> {
+    fn registry(&self) -> &Store {
         self.store
     }
 
@@ -94,8 +102,8 @@ impl<'w> Environment for Ground<'_, 'w> {
         &self.files
     }
 
-    fn devices(&self) -> &NoDevices {
-        &NoDevices
+    fn devices(&self) -> &Backends {
+        &self.devices
     }
 }
 
@@ -104,28 +112,62 @@ impl<'w> Environment for Ground<'_, 'w> {
 /// # Errors
 ///
 /// What the hypervisor refused, in words.
-fn run(boot: &'static Boot) -> Result<core::convert::Infallible, String> {
+fn run(boot: &'static Boot) -> Result<Infallible, String> {
     channels::init().map_err(refused("event channels"))?;
     timer::init().map_err(refused("timer"))?;
-    let window = Window::new(Frames::new().map_err(refused("memory for others' frames"))?);
-    let store = Store::new(&window, quota());
+    let frames = Frames::new().map_err(refused("memory for others' frames"))?;
+    // What tasks of devices use is there as long as the kernel.
+    let window: &'static _ = Box::leak(Box::new(Window::new(frames)));
+    let store: &'static _ = Box::leak(Box::new(Store::new(window, quota())));
+    let executor: &'static _ = Box::leak(Box::new(Executor::new()));
+    executor.spawn(store.serve()).detach();
+    executor.spawn(start_or_stop(boot, executor, window, store)).detach();
+    tasks::run(executor)
+}
+
+/// Starts all that needs the machine's devices; where that fails, ends.
+async fn start_or_stop(
+    boot: &'static Boot,
+    executor: &'static Executor<'static>,
+    window: &'static Window<Frames>,
+    store: &'static Store,
+) {
+    if let Err(reason) = start(boot, executor, window, store).await {
+        println!("dom0-shim: {reason}");
+        hypercall::shutdown(ShutdownReason::Crash)
+    }
+}
+
+async fn start(
+    boot: &'static Boot,
+    executor: &'static Executor<'static>,
+    window: &'static Window<Frames>,
+    store: &'static Store,
+) -> Result<(), String> {
+    let devices = Backends::new(boot, executor, store).await?;
     let platform =
         Platform::new(boot.option("hostname").unwrap_or(HOSTNAME)).map_err(refused("VIRQ_DOM_EXC"))?;
-    let ground = Ground { hypervisor: &window, platform, store: &store, files: files(boot) };
-    let manager = Manager::new(ground).map_err(|failure| failure.0)?;
+    let files = files(boot);
+    greet(&files);
+    let ground = Ground { hypervisor: window, platform, store, files, devices };
+    let manager: &'static _ = Box::leak(Box::new(Manager::new(ground).map_err(|failure| failure.0)?));
     // For a machine that nobody sits at.
     let shell = !boot.has_word("noshell");
-    let mut console = shell.then(Console::new).transpose().map_err(refused("VIRQ_CONSOLE"))?;
-
-    let executor = Executor::new();
-    executor.spawn(store.serve()).detach();
+    let console = shell.then(Console::new).transpose().map_err(refused("VIRQ_CONSOLE"))?;
     executor.spawn(manager.watch_deaths()).detach();
     executor.spawn(manager.serve_consoles()).detach();
     executor.spawn(manager.autostart(load)).detach();
-    if let Some(console) = &mut console {
-        executor.spawn(async { Shell::new(&manager).run(console).await }).detach();
+    if let Some(mut console) = console {
+        executor.spawn(async move { Shell::new(manager).run(&mut console).await }).detach();
     }
-    tasks::run(&executor)
+    Ok(())
+}
+
+/// Shows what the store's maker has to say.
+fn greet(files: &Archive<'_>) {
+    if let Ok(text) = files.read(GREETING) {
+        println!("\n{}\n", String::from_utf8_lossy(&text).trim());
+    }
 }
 
 /// What one domain may have in XenStore: all of them together must leave most of the heap.

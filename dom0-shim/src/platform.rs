@@ -1,4 +1,4 @@
-//! What the toolstack needs of its kernel: time, events, chance, words.
+//! What toolstack and network need of their kernel: time, events, chance, words.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -81,11 +81,7 @@ impl toolstack::Platform for Platform {
     }
 
     fn random(&self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(8) {
-            // Without a source of chance, the moment has to do.
-            let word = cpu::rdrand().unwrap_or_else(|| mix(cpu::rdtsc()));
-            chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
-        }
+        random(bytes);
     }
 
     fn hostname(&self) -> String {
@@ -94,6 +90,35 @@ impl toolstack::Platform for Platform {
 
     fn log(&self, line: fmt::Arguments<'_>) {
         guest_rt::println!("{line}");
+    }
+}
+
+/// What the network needs of this kernel.
+pub struct Kernel;
+
+impl network::Kernel for Kernel {
+    fn now_ns(&self) -> u64 {
+        timer::now_ns()
+    }
+
+    async fn sleep_ns(&self, ns: u64) {
+        timer::sleep_ns(ns).await;
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        random(bytes);
+    }
+
+    fn log(&self, line: fmt::Arguments<'_>) {
+        guest_rt::println!("dom0-shim: {line}");
+    }
+}
+
+fn random(bytes: &mut [u8]) {
+    for chunk in bytes.chunks_mut(8) {
+        // Without a source of chance, the moment has to do.
+        let word = cpu::rdrand().unwrap_or_else(|| mix(cpu::rdtsc()));
+        chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
     }
 }
 

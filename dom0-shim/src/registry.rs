@@ -3,42 +3,46 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use event_listener::Event;
 use guest_rt::channels::{Channel, Set};
 use guest_rt::tasks;
 use guest_rt::window::Window as Frames;
 use xen_abi::RawPort;
 use xen_abi::errno::Errno;
 use xen_control::foreign::{Mapping, Window};
-use xen_store::{Effect, Page, Permission, Permissions, Quota, Rights, Ring, Server};
+use xen_store::{ConnectionId, Effect, Page, Permission, Permissions, Quota, Rights, Ring, Server};
 use xl::toolstack::{DomId, Done, Failure};
 
 /// Requests of one domain before the others have their turn.
 const BUDGET: usize = 4;
 
 /// The server and its clients.
-pub struct Store<'a> {
-    window: &'a Window<Frames>,
+pub struct Store {
+    window: &'static Window<Frames>,
     server: RefCell<Server>,
-    clients: RefCell<BTreeMap<DomId, Client<'a>>>,
+    clients: RefCell<BTreeMap<DomId, Client>>,
+    /// Connections of Dom0's own tasks, with what tells them that there is something to take.
+    tasks: RefCell<BTreeMap<ConnectionId, Rc<Event>>>,
     /// Domains whose turn comes, in this order.
     waiting: RefCell<VecDeque<DomId>>,
     ports: Set,
 }
 
 /// A domain with a ring.
-struct Client<'a> {
+struct Client {
     ring: Ring,
-    page: RingPage<'a>,
+    page: RingPage,
     channel: Channel,
 }
 
-struct RingPage<'a>(Mapping<'a, Frames>);
+struct RingPage(Mapping<'static, Frames>);
 
-impl Page for RingPage<'_> {
+impl Page for RingPage {
     fn read(&self, offset: usize, to: &mut [u8]) {
         // Within the page, as the ring promises.
         let _ = self.0.read(offset as u64, to);
@@ -49,13 +53,14 @@ impl Page for RingPage<'_> {
     }
 }
 
-impl<'a> Store<'a> {
+impl Store {
     /// An empty store, with no clients, of which each may have what `quota` says.
-    pub fn new(window: &'a Window<Frames>, quota: Quota) -> Self {
+    pub fn new(window: &'static Window<Frames>, quota: Quota) -> Self {
         Self {
             window,
             server: RefCell::new(Server::new(quota)),
             clients: RefCell::default(),
+            tasks: RefCell::default(),
             waiting: RefCell::default(),
             ports: Set::default(),
         }
@@ -119,17 +124,18 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// Sends what waits for clients.
+    /// Sends what waits for clients, and tells tasks of what waits for them.
     fn deliver(&self) {
         loop {
-            let next = {
-                let mut server = self.server.borrow_mut();
-                server.next_ready().map(|connection| server.domain_of(connection))
-            };
-            match next {
-                Some(Some(domain)) => self.send(domain),
-                Some(None) => {}
-                None => return,
+            let next = self.server.borrow_mut().next_ready();
+            let Some(connection) = next else { return };
+            if let Some(task) = self.tasks.borrow().get(&connection) {
+                task.notify(usize::MAX);
+                continue;
+            }
+            let domain = self.server.borrow().domain_of(connection);
+            if let Some(domain) = domain {
+                self.send(domain);
             }
         }
     }
@@ -161,15 +167,39 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// Lets the toolstack work on the store, then tells the watchers.
-    fn operate<T>(&self, path: &str, operate: impl FnOnce(&mut Server) -> Result<T, Errno>) -> Done<T> {
-        let result = operate(&mut self.server.borrow_mut());
+    /// A connection for a task, and what tells it that there is something to take.
+    pub fn open_connection(&self) -> (ConnectionId, Rc<Event>) {
+        let connection = self.server.borrow_mut().open();
+        let news = Rc::new(Event::new());
+        self.tasks.borrow_mut().insert(connection, Rc::clone(&news));
+        (connection, news)
+    }
+
+    /// Ends it.
+    pub fn close_connection(&self, connection: ConnectionId) {
+        self.tasks.borrow_mut().remove(&connection);
+        self.server.borrow_mut().close(connection);
+    }
+
+    /// Takes an event of a task's connection; whether there was one.
+    pub fn take_event(&self, connection: ConnectionId) -> bool {
+        self.server.borrow_mut().take_event(connection).is_some()
+    }
+
+    /// Lets Dom0 work on the store, then tells the watchers.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Server) -> Result<T, Errno>) -> Result<T, Errno> {
+        let result = change(&mut self.server.borrow_mut());
         self.deliver();
-        result.map_err(|errno| Failure(format!("XenStore: {path}: {errno:?}")))
+        result
+    }
+
+    /// The same for the toolstack, which is told in words.
+    fn operate<T>(&self, path: &str, operate: impl FnOnce(&mut Server) -> Result<T, Errno>) -> Done<T> {
+        self.change(operate).map_err(|errno| Failure(format!("XenStore: {path}: {errno:?}")))
     }
 }
 
-impl toolstack::Registry for Store<'_> {
+impl toolstack::Registry for Store {
     fn read(&self, path: &str) -> Option<Vec<u8>> {
         self.server.borrow_mut().read(path).ok().map(|value| value.to_vec())
     }

@@ -11,12 +11,12 @@ use hv_arch::memory::FirmwareMemory;
 use hv_arch::power::Reset;
 use hv_arch::sync::{Lock, Rank};
 use hv_arch::time::Reference;
-use hv_arch::trap::{self, FIRST_INTERRUPT, Handlers};
-use hv_arch::{apic, ioapic, ipi, memory, percpu, power, smp, time, vmx};
+use hv_arch::trap::{self, Handlers};
+use hv_arch::{apic, ipi, memory, percpu, power, smp, time, vmx};
 use hv_core::acpi::{AcpiError, CpuList, Fadt, Hpet, Madt, Rsdp, Tables, cpu_list};
 use hv_core::addr::PAGE_SIZE;
 use hv_core::boot_info::BootInfo;
-use hv_core::cmdline::{self, Options, SerialPort};
+use hv_core::cmdline::{self, Options};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 use hv_core::insn;
 use hv_core::log::Level;
@@ -27,13 +27,10 @@ use xen_abi::sched::ShutdownReason;
 use xen_abi::sysctl::CreditSchedule;
 
 use crate::domain::{Domain, MAX_VCPUS};
-use crate::{clock, console, crash, dom0, io, pcpu, sched, selftest};
+use crate::{clock, console, crash, dom0, io, irq, pcpu, sched, selftest};
 
 /// Bytes of RAM without which nothing is tried: the hypervisor and a small Dom0.
 const LEAST_MEMORY: u64 = 64 << 20;
-/// Vector of ISA interrupt 0; the others follow.
-const ISA_VECTOR: u8 = FIRST_INTERRUPT;
-const ISA_LINES: u8 = 16;
 
 /// What the machine is; known after the boot stack has been left.
 struct Machine {
@@ -116,7 +113,7 @@ pub fn reset_way() -> Reset {
 
 /// First function of the hypervisor, on the boot stack.
 pub fn main(info: &'static BootInfo) -> ! {
-    trap::set_handlers(Handlers { exception: crash::exception, interrupt });
+    trap::set_handlers(Handlers { exception: crash::exception, interrupt: irq::handle });
     let mut warnings = 0;
     let options = cmdline::parse(&info.command_line, |_| warnings += 1);
     crash::init(&options);
@@ -214,7 +211,9 @@ fn go_on() -> ! {
     let board = Board::find(machine.info);
     start_pcpus(machine, &board);
     report_all_in_root(machine.info);
-    connect_console(options, &board);
+    if let Some(madt) = &board.madt {
+        irq::init(options, madt);
+    }
     // Not part of anyone's first access to a device.
     insn::prime();
     log::info!("Press 'h' for the list of keys");
@@ -229,6 +228,7 @@ fn go_on() -> ! {
     let vcpus = options.dom0_max_vcpus.on(pcpus).min(MAX_VCPUS);
     match dom0::build(machine.info, &machine.layout, vcpus, vmx_config(), &own_ports(options)) {
         Ok(dom0) => {
+            irq::pass_to(&dom0);
             console::dom0_boots(options.conswitch);
             dom0.vcpus().iter().take(1).for_each(sched::wake);
         }
@@ -381,30 +381,6 @@ fn report_all_in_root(info: &BootInfo) {
     );
 }
 
-/// Routes the serial ports' interrupts to the boot CPU, so that output flows and
-/// keys arrive without anyone waiting.
-fn connect_console(options: &Options<'_>, board: &Board) {
-    let Some(madt) = &board.madt else { return };
-    if ioapic::init(madt.io_apics()) == 0 {
-        log::warn!("no I/O APIC: serial ports are polled");
-        return;
-    }
-    let open = |port: &SerialPort| console::is_open(port.io_base);
-    for port in [options.com1, options.com2].into_iter().flatten().filter(open) {
-        let Some(irq) = port.irq.filter(|&irq| irq < ISA_LINES) else { continue };
-        match ioapic::route(madt.gsi_for_isa_irq(irq), ISA_VECTOR + irq, percpu::this().apic_id()) {
-            Ok(()) => console::set_irq(port.io_base, irq),
-            Err(error) => log::warn!("serial interrupt {irq}: {error:?}; polled"),
-        }
-    }
-}
-
-fn interrupt(vector: u8) {
-    if let Some(irq) = vector.checked_sub(ISA_VECTOR).filter(|&irq| irq < ISA_LINES) {
-        console::interrupt(irq);
-    }
-}
-
 /// Sends every other pcpu an interrupt and waits for its answer; returns the
 /// slowest answer's ticks.
 pub fn ping_all() -> Result<u64, PcpuId> {
@@ -423,6 +399,7 @@ pub fn domain_ended(domain: &Domain, code: u32) {
     if !domain.is_privileged() {
         return;
     }
+    irq::mask_all();
     match ShutdownReason::new(code) {
         Some(ShutdownReason::Poweroff) => {
             log::error!("Hardware Dom0 halted: halting machine");

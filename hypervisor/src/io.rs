@@ -33,7 +33,7 @@ pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, access: IoAccess) -> Outcome {
             Size::Word => registers.set(Gpr::Rax, old & !0xffff | u64::from(value & 0xffff)),
             Size::Dword => registers.set_32(Gpr::Rax, value),
         }
-    } else if vcpu.domain().is_privileged() && PCI_PORTS.contains(&access.port) {
+    } else if PCI_PORTS.contains(&access.port) && vcpu.domain().is_privileged() {
         write_pci(vcpu, access, cpu.registers().get_32(Gpr::Rax));
     } else if is_log(access) {
         let [byte, ..] = cpu.registers().get(Gpr::Rax).to_le_bytes();
@@ -48,7 +48,7 @@ fn is_log(access: IoAccess) -> bool {
 }
 
 fn read(vcpu: &Vcpu, access: IoAccess) -> u32 {
-    if vcpu.domain().is_privileged() && PCI_PORTS.contains(&access.port) {
+    if PCI_PORTS.contains(&access.port) && vcpu.domain().is_privileged() {
         return read_pci(vcpu, access);
     }
     u32::MAX

@@ -43,6 +43,7 @@ mod init;
 mod input;
 mod interrupts;
 mod io;
+mod irq;
 mod keys;
 mod mmio;
 mod msr;

@@ -16,7 +16,6 @@ use hv_core::vcpu_state::AccessRights;
 use hv_core::vlapic::{APIC_ADDRESS, Mode as ApicMode};
 use hv_core::vmcs;
 
-use crate::devices::IOAPIC_ADDRESS;
 use crate::exit::{CrashReason, Outcome};
 use crate::vcpu::Vcpu;
 use crate::{dom0, guest_copy, interrupts};
@@ -25,14 +24,15 @@ use crate::{dom0, guest_copy, interrupts};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Target {
     LocalApic,
-    IoApic,
+    /// The one with its registers in this page.
+    IoApic(u64),
     Hole,
 }
 
 /// Handles an EPT violation.
 pub fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, violation: EptViolation) -> Outcome {
     let page = violation.address & !(PAGE_SIZE - 1);
-    let is_model = page == APIC_ADDRESS || page == IOAPIC_ADDRESS;
+    let is_model = page == APIC_ADDRESS || vcpu.domain().devices().has_ioapic(page);
     if !is_model && vcpu.domain().is_privileged() && dom0::map_on_demand(vcpu.domain(), page) {
         return again(cpu, violation);
     }
@@ -234,7 +234,7 @@ fn target(vcpu: &Vcpu, at: u64) -> (Target, u16) {
     let page = at & !(PAGE_SIZE - 1);
     let target = match page {
         APIC_ADDRESS if vcpu.lapic().lock().mode() == ApicMode::XApic => Target::LocalApic,
-        IOAPIC_ADDRESS if vcpu.domain().devices().has_ioapic() => Target::IoApic,
+        _ if vcpu.domain().devices().has_ioapic(page) => Target::IoApic(page),
         _ => Target::Hole,
     };
     (target, u16::try_from(at - page).unwrap_or(0))
@@ -246,7 +246,7 @@ fn read(vcpu: &Vcpu, at: u64, size: Size) -> u64 {
     let (target, offset) = target(vcpu, at);
     let word = |offset: u16| match target {
         Target::LocalApic => vcpu.lapic().lock().read_mmio(offset, vcpu.tsc()),
-        Target::IoApic => vcpu.domain().devices().read_ioapic(offset),
+        Target::IoApic(page) => vcpu.domain().devices().read_ioapic(page, offset),
         Target::Hole => u32::MAX,
     };
     let first = u64::from(word(offset & !3)) >> (8 * (offset % 4));
@@ -267,7 +267,9 @@ fn write(vcpu: &Vcpu, at: u64, size: Size, value: u64) {
             let effect = vcpu.lapic().lock().write_mmio(offset, value, vcpu.tsc());
             interrupts::apply(vcpu, effect);
         }
-        Target::IoApic => vcpu.domain().devices().write_ioapic(vcpu.domain(), offset, value),
+        Target::IoApic(page) => {
+            vcpu.domain().devices().write_ioapic(vcpu.domain(), page, offset, value);
+        }
         Target::Hole => {}
     };
     match size {

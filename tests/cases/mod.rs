@@ -73,7 +73,11 @@ mod hypercalls_keep_registers;
 mod hypercalls_unknown;
 mod instructions_of_vmx_are_undefined;
 mod instructions_that_must_not_matter;
+mod interrupt_edge;
+mod interrupt_level;
 mod interrupt_shadow;
+mod interrupt_stuck;
+mod interrupts_are_dom0s;
 mod memory_ballooning;
 mod memory_exchange;
 mod memory_holes;
@@ -191,7 +195,11 @@ pub const ALL: &[Test] = &[
     hypercalls_unknown::TEST,
     instructions_of_vmx_are_undefined::TEST,
     instructions_that_must_not_matter::TEST,
+    interrupt_edge::TEST,
+    interrupt_level::TEST,
     interrupt_shadow::TEST,
+    interrupt_stuck::TEST,
+    interrupts_are_dom0s::TEST,
     memory_ballooning::TEST,
     memory_exchange::TEST,
     memory_holes::TEST,

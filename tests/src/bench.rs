@@ -10,6 +10,7 @@ mod domains;
 mod events;
 mod exits;
 mod grants;
+mod interrupts;
 mod memory;
 
 use alloc::vec::Vec;
@@ -49,6 +50,7 @@ const ALL: &[Bench] = &[
     Bench { name: "console-write", run: exits::console_write },
     Bench { name: "event-to-handler", run: events::to_handler },
     Bench { name: "timer-to-upcall", run: events::timer_to_upcall },
+    Bench { name: "interrupt-to-handler", run: interrupts::to_handler },
     Bench { name: "grant-copy", run: grants::copy },
     Bench { name: "decrease", run: memory::decrease },
     Bench { name: "populate", run: memory::populate },

@@ -23,6 +23,7 @@ extern crate alloc;
 
 #[macro_use]
 mod verdict;
+mod ata;
 mod bench;
 #[path = "../cases/mod.rs"]
 mod cases;
@@ -32,6 +33,7 @@ mod expect;
 mod fifo;
 mod grants;
 mod guest;
+mod pin;
 mod random;
 mod test;
 mod timing;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::build::Built;
-use crate::cli::{Nic, Platform};
+use crate::cli::Platform;
+use crate::debian::{self, Guest};
 use crate::iso::{self, BootSet};
 use crate::machine::{Config, Emulator, Machine, Pace};
 use crate::scenario::{Payload, Scenario, Setup};
@@ -26,6 +27,11 @@ pub(crate) struct Booted {
     pub(crate) console: String,
     /// End of the emulator's log.
     pub(crate) log: String,
+}
+
+/// Fetches the packages of the scenario's guest; an error says why it cannot run here.
+pub(crate) fn fetch(scenario: &Scenario) -> Result<()> {
+    scenario.machine.debian.map_or(Ok(()), debian::fetch)
 }
 
 /// The emulator for `scenario`, or why it cannot run here. `default` is for scenarios that name none.
@@ -61,8 +67,11 @@ pub(crate) fn boot(scenario: &Scenario, options: Options<'_>) -> Result<Booted> 
     let Options { built, emulator, timeout, log } = options;
     let work = workspace::scratch("boot")?;
     let iso = work.path().join("kigumi.iso");
-    iso::make(&boot_set(scenario, built, work.path())?, work.path(), &iso)?;
-    let mut machine = Machine::start(&Config { log, ..config(scenario, emulator, iso) })?;
+    let debian = scenario.machine.debian.map(|kernel| debian::provide(kernel, work.path())).transpose()?;
+    let set = boot_set(scenario, debian.as_ref(), built, work.path())?;
+    iso::make(&set, work.path(), &iso)?;
+    let disks = debian.iter().map(Guest::disk).collect();
+    let mut machine = Machine::start(&Config { log, disks, ..config(scenario, emulator, iso) })?;
     let timeout = scenario.timeout.or(timeout).unwrap_or(DEFAULT_TIMEOUT);
     let mut sink = io::sink();
     let mut session = Session::new(&mut machine, &mut sink, timeout, values(scenario.machine.cpus));
@@ -86,14 +95,14 @@ fn config(scenario: &Scenario, emulator: Emulator, iso: PathBuf) -> Config {
         firmware: machine.firmware,
         iso,
         disks: Vec::new(),
-        nic: Nic::None,
+        nic: machine.nic,
         log: None,
         pace: Pace::Fastest,
         gdb: None,
     }
 }
 
-fn boot_set(scenario: &Scenario, built: &Built, work: &Path) -> Result<BootSet> {
+fn boot_set(scenario: &Scenario, debian: Option<&Guest>, built: &Built, work: &Path) -> Result<BootSet> {
     let folder = scenario.file.parent().unwrap_or(Path::new("."));
     let machine = &scenario.machine;
     let initrd = machine.initrd.as_ref().map(|file| folder.join(file));
@@ -102,7 +111,10 @@ fn boot_set(scenario: &Scenario, built: &Built, work: &Path) -> Result<BootSet> 
         cmdline: machine.cmdline.clone(),
         dom0: dom0(&machine.dom0, built, folder, work)?,
         dom0_args: machine.dom0_args.clone(),
-        store: store(machine, built, folder, work)?,
+        store: match debian {
+            Some(guest) => Some(store::provide_debian(guest, machine.cpus, demo_guest(built)?, work)?),
+            None => store(machine, built, folder, work)?,
+        },
         initrd: if machine.dom0.is_guest_tests() { built.guest_tests.clone() } else { initrd },
         modules: Vec::new(),
     })
@@ -112,8 +124,11 @@ fn boot_set(scenario: &Scenario, built: &Built, work: &Path) -> Result<BootSet> 
 fn store(machine: &Setup, built: &Built, folder: &Path, work: &Path) -> Result<Option<PathBuf>> {
     let Some(store) = &machine.store else { return Ok(None) };
     let source = if store.as_os_str() == "default" { store::default_folder() } else { folder.join(store) };
-    let demo = built.demo_guest.as_deref().context("the demo guest was not built")?;
-    store::provide(&source, demo, work).map(Some)
+    store::provide(&source, demo_guest(built)?, work).map(Some)
+}
+
+fn demo_guest(built: &Built) -> Result<&Path> {
+    built.demo_guest.as_deref().context("the demo guest was not built")
 }
 
 /// Dom0's image. A text goes into a file in `work`; files are named from the scenario's `folder`.

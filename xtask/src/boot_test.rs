@@ -153,7 +153,8 @@ fn run_scenarios(
         let built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
         let guests = scenarios.iter().any(|scenario| scenario.machine.dom0.is_guest_tests());
         let built = if guests { built.with_guest_tests(args.profile)? } else { built };
-        let stores = scenarios.iter().any(|scenario| scenario.machine.store.is_some());
+        let stores = scenarios.iter().map(|scenario| &scenario.machine);
+        let stores = stores.into_iter().any(|machine| machine.store.is_some() || machine.debian.is_some());
         Some(if stores { built.with_demo_guest(args.profile)? } else { built })
     };
     let mut outcomes = Vec::new();
@@ -250,7 +251,7 @@ impl Runner<'_> {
     /// The verdict on a scenario, then those on the guest tests in it.
     fn scenario(&self, scenario: &Scenario) -> Vec<Outcome> {
         let started = Instant::now();
-        let (verdict, console) = match boot::emulator(scenario, self.args.platform) {
+        let (verdict, console) = match self.emulator(scenario) {
             Err(reason) => (Verdict::Skipped(format!("{reason:#}")), None),
             Ok(emulator) => match self.verdict(scenario, emulator) {
                 Ok((verdict, console)) => (verdict, Some(console)),
@@ -263,6 +264,13 @@ impl Runner<'_> {
             outcomes.extend(report::guest_tests(&scenario.name, &console, &scenario.tests));
         }
         outcomes
+    }
+
+    /// The emulator for a scenario of which all is here, or why it cannot run.
+    fn emulator(&self, scenario: &Scenario) -> Result<Emulator> {
+        let emulator = boot::emulator(scenario, self.args.platform)?;
+        boot::fetch(scenario)?;
+        Ok(emulator)
     }
 
     /// The verdict on a scenario that can run, and what the console showed.

@@ -80,7 +80,8 @@ Scenarios are [[scenario]] tables in tests/boot/*.toml:
   script_file  the dialogue in a file of its own, instead of `script`
   machine      platform, cpus, memory, cpu_model, firmware, cmdline, dom0_args (optional, as the options of
                `run`), dom0 = \"default\" | \"none\" | \"guest-tests\" | \"FILE\" | { text = \"...\" },
-               initrd = \"FILE\", store = \"default\" | \"FOLDER\"
+               initrd = \"FILE\", store = \"default\" | \"FOLDER\", debian = \"cloud\" | \"full\",
+               nic = \"e1000\"
 Files are named from the scenario's folder. A guest reports its tests on the console:
   TESTS planned: N
   TESTS plan: name name name ...

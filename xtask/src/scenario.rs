@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::cli::{DEFAULT_CMDLINE, Firmware, Platform, parse_mebibytes};
+use crate::cli::{DEFAULT_CMDLINE, Debian, Firmware, Nic, Platform, parse_mebibytes};
 use crate::script::Script;
 
 /// A checked scenario.
@@ -45,6 +45,9 @@ pub(crate) struct Setup {
     pub(crate) initrd: Option<PathBuf>,
     /// Files for dom0-shim: `default`, or a folder or an archive.
     pub(crate) store: Option<PathBuf>,
+    /// A Debian guest with this kernel: its store, and its disk as the first.
+    pub(crate) debian: Option<Debian>,
+    pub(crate) nic: Nic,
 }
 
 impl Default for Setup {
@@ -60,6 +63,8 @@ impl Default for Setup {
             dom0_args: String::new(),
             initrd: None,
             store: None,
+            debian: None,
+            nic: Nic::None,
         }
     }
 }
@@ -144,6 +149,12 @@ pub(crate) fn check(raw: Raw, text: &str, file: &Path) -> Result<Scenario> {
         ensure!(valid(name), "{}: `{name}` is no name: lower-case letters, digits, dashes", file.display());
     }
     let script = script(&raw, text, file)?;
+    ensure!(
+        raw.machine.store.is_none() || raw.machine.debian.is_none(),
+        "{}: `{}` has either a store or a Debian guest, which brings its own",
+        file.display(),
+        raw.name
+    );
     Ok(Scenario {
         name: raw.name,
         description: raw.description,
@@ -231,6 +242,8 @@ cpus = 4
 memory = "1G"
 cpu_model = "core2_penryn_t9600"
 platform = "bochs"
+debian = "cloud"
+nic = "e1000"
 cmdline = "loglvl=all"
 dom0 = { text = "garbage" }
 
@@ -254,6 +267,7 @@ script = "expect /x/"
         let [first, second] = scenarios.as_slice() else { panic!("two scenarios") };
         assert_eq!((first.name.as_str(), first.timeout), ("no-dom0", Some(Duration::from_secs(20))));
         assert_eq!((first.machine.cpus, first.machine.memory), (4, 1024));
+        assert_eq!((first.machine.debian, first.machine.nic), (Some(Debian::Cloud), Nic::E1000));
         assert_eq!(first.machine.dom0, Payload::Text(Text { text: "garbage".into() }));
         assert_eq!(first.script.steps.len(), 2);
         assert_eq!(second.machine, Setup::default());
@@ -263,7 +277,7 @@ script = "expect /x/"
     fn script_lines_are_those_of_the_file() {
         let scenarios = parse_text(FULL).unwrap();
         assert_eq!(scenarios[0].script.steps[0].line, 8);
-        assert_eq!(scenarios[1].script.steps[0].line, 22);
+        assert_eq!(scenarios[1].script.steps[0].line, 24);
         let wrong = FULL.replace("expect-end halt", "expect-end stop");
         assert!(error(&wrong).starts_with("t.toml: script of `no-dom0`, line 9, column 12: expected"));
     }
@@ -278,6 +292,9 @@ script = "expect /x/"
         assert!(error(&scenario("[scenario.machine]\nmemory = true")).contains("expected a size"));
         assert!(error(&scenario("[scenario.machine]\nfirmware = 'efi'")).contains("unknown variant `efi`"));
         assert!(error(&scenario("[scenario.machine]\ndom0 = 3")).contains("expected \"default\""));
+        assert!(error(&scenario("[scenario.machine]\ndebian = 'tiny'")).contains("unknown variant `tiny`"));
+        let both = "[scenario.machine]\ndebian = 'full'\nstore = 'default'";
+        assert!(error(&scenario(both)).contains("either a store or a Debian guest"));
         assert!(error("[[scenario]]\nname='A b'\ndescription=''\nscript=''").contains("`A b` is no name"));
         assert!(error("[[scenario]]\nname='a'").contains("missing field"));
     }

@@ -44,7 +44,9 @@ impl<'a, H: Host> Mover<'a, H> {
     pub(crate) fn fetch(&mut self, requests: &mut [Request], set: Places) -> Places {
         let Self { host, domain, persistent } = self;
         let mut batch = Batch::new(*host, *domain);
-        for (place, request) in requests.iter_mut().enumerate().filter(|(place, _)| set & (1 << place) != 0) {
+        let highest = (Places::BITS - set.leading_zeros()) as usize;
+        let requests = requests.iter_mut().take(highest).enumerate();
+        for (place, request) in requests.filter(|(place, _)| set & (1 << place) != 0) {
             let Request { segments, buffer, .. } = request;
             let mut buffer = &mut buffer[..];
             for segment in segments {
@@ -63,7 +65,7 @@ impl<'a, H: Host> Mover<'a, H> {
     pub(crate) fn deliver(&mut self, requests: &[Request], set: Places) -> Places {
         let Self { host, domain, persistent } = self;
         let mut batch = Batch::new(*host, *domain);
-        for (place, request) in requests.iter().enumerate().filter(|(place, _)| set & (1 << place) != 0) {
+        for (place, request) in places(set).filter_map(|place| Some((place, requests.get(place)?))) {
             let mut buffer = &request.buffer[..];
             for segment in &request.segments {
                 let (part, rest) = buffer.split_at(usize::from(segment.bytes));
@@ -140,7 +142,7 @@ impl<'b, H: Host> Batch<'b, H> {
         }
     }
 
-    fn end(mut self) -> Places {
+    fn end(&mut self) -> Places {
         self.copy();
         self.failed
     }

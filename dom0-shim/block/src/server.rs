@@ -161,30 +161,23 @@ impl<'a, H: Host, D: Disk> Server<'a, H, D> {
     /// Takes requests and starts them. Whether there were any.
     fn begin(&mut self, desk: &Desk) -> Result<bool, Broken> {
         let (mut begun, mut taken) = (0, false);
-        // Also a front end that adds one for each that is refused is one of many.
+        // So many and no more: a front end may add one for each that is refused.
         for _ in 0..self.requests.len() {
-            let next = match self.held.take() {
-                Some(held) => Some(held),
-                None => match self.take()? {
-                    Taken::Nothing => break,
-                    Taken::Refused => None,
-                    Taken::Request(place) => Some(place),
-                },
-            };
-            let Some(place) = next else {
-                taken = true;
-                continue;
-            };
-            if !self.may_begin(place) {
-                self.held = Some(place);
-                break;
+            let next = self.held.take().map_or_else(|| self.take(), |held| Ok(Taken::Request(held)))?;
+            match next {
+                Taken::Nothing => break,
+                Taken::Refused => {}
+                Taken::Request(place) if self.may_begin(place) => begun |= 1 << place,
+                Taken::Request(place) => {
+                    self.held = Some(place);
+                    break;
+                }
             }
             taken = true;
-            begun |= 1 << place;
         }
-        let data = places(begun).filter(|&place| self.requests[place].kind.writes());
-        let data = data.fold(0, |set, place| set | 1 << place);
-        let failed = self.mover.fetch(&mut self.requests, data);
+        let with_data = places(begun).filter(|&place| self.requests[place].kind.writes());
+        let with_data = with_data.fold(0, |set, place| set | 1 << place);
+        let failed = self.mover.fetch(&mut self.requests, with_data);
         places(failed).for_each(|place| self.end(place, BlkifStatus::Error));
         places(begun & !failed).for_each(|place| self.start(desk, place));
         Ok(taken)

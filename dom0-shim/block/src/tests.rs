@@ -32,6 +32,7 @@ fn run(world: &World, front: impl Future<Output = ()>) {
     world.is_clean();
 }
 
+/// BLK-01
 #[test]
 fn what_is_written_is_read_in_all_layouts() {
     for style in Style::all() {
@@ -155,6 +156,7 @@ fn the_toolstack_can_refuse_discards() {
     });
 }
 
+/// BLK-11
 #[test]
 fn nothing_is_written_to_a_disk_that_can_only_be_read() {
     let world = World::new(ModelDisk::new(100), Options { read_only: true, ..Options::default() });
@@ -400,6 +402,7 @@ fn persistent_pages_cost_no_copies() {
     });
 }
 
+/// BLK-24: what waited is counted.
 #[test]
 fn requests_are_under_way_together_and_no_more_than_allowed() {
     let options = Options { requests: 5, ..Options::default() };
@@ -490,6 +493,7 @@ fn front_ends_that_say_nonsense_are_refused() {
     }
 }
 
+/// BLK-14: a device can be taken away at any time, and leaves nothing behind.
 #[test]
 fn closing_under_load_ends_what_is_under_way() {
     for persistent in [false, true] {

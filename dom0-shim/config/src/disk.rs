@@ -5,7 +5,7 @@
 //! format=qcow2, vdev=xvdb, access=ro, target=/images/b.qcow2      keys, target= last
 //! phy:/dev/sda5,hda,w                       xend's: type:target, vdev, access
 //! ,hdc:cdrom,r   hdc:cdrom,r                an empty CD drive (EMU-03)
-//! overlay:/dev/sda5,raw,xvda,w              Dom0's storage: overlay:, snapshot:, module:, ram:
+//! overlay:/dev/sda5,raw,xvda,w              Dom0's storage: overlay:, cow:, module:, ...
 //! ```
 
 use alloc::format;
@@ -74,7 +74,7 @@ impl Fields {
                 "file" | "aio" | "tap" | "tap2" | "tapdisk" | "ioemu" => self.backing = Some(Backing::Image),
                 "raw" | "qcow" | "qcow2" | "vhd" => self.set_format(prefix)?,
                 // Of the target: Dom0's storage reads them.
-                "overlay" | "snapshot" | "module" | "ram" => break,
+                "overlay" | "snapshot" | "cow" | "module" | "ram" => break,
                 "iscsi" | "nbd" | "enbd" | "drbd" => {
                     return Err(Wrong::with(format!("disks of type `{prefix}:` cannot be had"), SCRIPT));
                 }
@@ -126,8 +126,8 @@ impl Fields {
     fn word(&mut self, word: &str) -> Result<(), Wrong> {
         match word {
             "cdrom" => self.cdrom = true,
-            "no-discard" | "trusted" | "no-colo" => {}
-            "discard" | "direct-io-safe" | "untrusted" => self.note(word),
+            "discard" | "trusted" | "no-colo" => {}
+            "no-discard" | "direct-io-safe" | "untrusted" => self.note(word),
             _ if self.target.is_none() => self.target = Some(word.to_string()),
             _ if !self.prefixed && self.format.is_none() && self.is_empty_drive(word) => {
                 self.format = Some(DiskFormat::Empty);
@@ -336,7 +336,14 @@ mod tests {
     /// BLK-37, BLK-39.
     #[test]
     fn dom0s_own_types() {
-        let targets = ["overlay:/dev/hda1", "snapshot:/i/a.img", "overlay:module:a", "module:/a", "ram:64M"];
+        let targets = [
+            "overlay:/dev/hda1",
+            "snapshot:/i/a.img",
+            "cow:/a.cow:/dev/hda1",
+            "overlay:module:a",
+            "module:/a",
+            "ram:64M",
+        ];
         for target in targets {
             assert_eq!(parsed(&format!("{target},raw,xvda,w")), disk(target, DiskFormat::Raw, "xvda"));
             assert_eq!(parsed(&format!("{target},,xvda")), disk(target, DiskFormat::Raw, "xvda"));
@@ -397,7 +404,7 @@ mod tests {
     #[test]
     fn what_does_nothing_is_told() {
         let (_, notes) = parse("/i/a,raw,xvda,rw,discard,no-discard,direct-io-safe").unwrap();
-        assert_eq!(notes, ["`discard` does nothing here", "`direct-io-safe` does nothing here"]);
+        assert_eq!(notes, ["`no-discard` does nothing here", "`direct-io-safe` does nothing here"]);
     }
 
     proptest! {

@@ -389,7 +389,7 @@ fn disks() {
     assert_eq!(refused("disk = [ '/i/a,raw,xvda', '/i/b,raw,d0p0' ]"), ["two disks are `d0p0`"]);
     assert_eq!(refused("disk = [ '/i/a,raw,xvda,w', '/i/a,raw,xvdb,r' ]").len(), 1);
     good("disk = [ '/i/a,raw,xvda,r', '/i/a,raw,xvdb,r' ]");
-    assert_eq!(warned("disk = [ '/i/a,raw,xvda,discard' ]").1, ["`discard` does nothing here"]);
+    assert_eq!(warned("disk = [ '/i/a,raw,xvda,no-discard' ]").1, ["`no-discard` does nothing here"]);
 }
 
 /// T-62, T-63, T-69, NET-10.

@@ -66,7 +66,10 @@ fn add(vif: &mut Vif, key: &str, value: &str, notes: &mut Vec<String>) -> Result
             let help = "interfaces are at bridges: bridge=";
             Err(Wrong::with(format!("`{key}=` cannot be had: Dom0 does not route"), help))
         }
-        "vlan" => Err(Wrong::new("`vlan=` cannot be had: bridges do not divide into VLANs")),
+        "vlan" => {
+            let help = "a VLAN is named behind its bridge: bridge=gextbr0.10";
+            Err(Wrong::with("`vlan=` cannot be had", help))
+        }
         "backend" if is_dom0(value) => Ok(()),
         "backend" => Err(Wrong::new("`backend=` cannot be had: back ends run in Dom0")),
         _ => Err(unknown(key)),
@@ -178,7 +181,7 @@ mod tests {
             ("script=vif-route", "`script=` cannot be had: Dom0 runs no scripts"),
             ("gatewaydev=eth0", "`gatewaydev=` cannot be had: Dom0 does not route"),
             ("backend=1", "`backend=` cannot be had: back ends run in Dom0"),
-            ("vlan=10", "`vlan=` cannot be had: bridges do not divide into VLANs"),
+            ("vlan=10", "`vlan=` cannot be had"),
             ("type=nic", "expected the type vif, found `nic`"),
             ("colour=red", "unknown key `colour`"),
             ("xenbr0", "unknown key `xenbr0`"),

@@ -41,7 +41,7 @@ pub struct Tables {
 
 impl Tables {
     /// Tables of a domain with `vcpus` vcpus, for the guest-physical address `at`. The APIC
-    /// id of a vcpu is twice its number, as in Xen.
+    /// id of a vcpu is its number.
     #[must_use]
     pub fn new(vcpus: u32, at: u64) -> Self {
         let mut tables = Self { bytes: Vec::new(), rsdp: 0 };
@@ -73,8 +73,8 @@ fn madt(vcpus: u32) -> MADT {
     let mut madt = MADT::new(OEM, TABLE, REVISION, LocalInterruptController::Address(LAPIC_ADDRESS));
     for vcpu in 0..vcpus {
         // Local APICs with wider ids would have other entries; no domain has that many.
-        if let (Ok(uid), Ok(id)) = (u8::try_from(vcpu), u8::try_from(2 * vcpu)) {
-            madt.add_structure(ProcessorLocalApic::new(uid, id, EnabledStatus::Enabled));
+        if let Ok(id) = u8::try_from(vcpu) {
+            madt.add_structure(ProcessorLocalApic::new(id, id, EnabledStatus::Enabled));
         }
     }
     madt
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(table(&bytes, address(&bytes, fadt, 140), b"DSDT").len(), 36);
         let madt = table(&bytes, madt, b"APIC");
         let entries: Vec<_> = madt[44..].chunks(8).map(|entry| (entry[0], entry[3], entry[4])).collect();
-        assert_eq!(entries, [(0, 0, 1), (0, 2, 1), (0, 4, 1)]);
+        assert_eq!(entries, [(0, 0, 1), (0, 1, 1), (0, 2, 1)]);
     }
 
     #[test]

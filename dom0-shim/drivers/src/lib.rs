@@ -6,6 +6,7 @@
 //! | [`pci`] | which PCI functions there are, and where their registers are |
 //! | [`ide`] | disks at IDE controllers |
 //! | [`e1000`] | network cards of Intel's 8254x family |
+//! | [`virtio`] | virtio disks and network cards |
 //! | [`machine`] | what a driver stands on: ports, registers, memory for DMA, interrupts |
 //!
 //! Network cards implement [`network::Nic`].
@@ -25,6 +26,7 @@ pub mod pci;
 mod probe;
 #[cfg(test)]
 mod testing;
+pub mod virtio;
 mod wait;
 
 pub use machine::{Dma, Interrupt, Machine, Registers};

@@ -9,6 +9,8 @@
 //!
 //! | module | |
 //! |---|---|
+//! | [`network`] | [`Network`]: all of it |
+//! | [`plan`] | [`Plan`]: which bridges there are, by words of a command line |
 //! | [`packet`] | [`Packet`]: a frame with what is left to be done to it |
 //! | [`link`] | [`Link`]: where packets go in and come out |
 //! | [`switch`] | bridges |
@@ -34,9 +36,11 @@ pub mod dhcp;
 mod headers;
 pub mod kernel;
 pub mod link;
+pub mod network;
 pub mod nic;
 mod offload;
 pub mod packet;
+pub mod plan;
 pub mod rate;
 pub mod stack;
 pub mod switch;
@@ -47,8 +51,10 @@ pub mod vlan;
 
 pub use kernel::Kernel;
 pub use link::{Abilities, Link};
+pub use network::Network;
 pub use nic::Nic;
 pub use packet::{Checksum, MacAddress, Packet, Segments};
+pub use plan::Plan;
 pub use rate::Bucket;
 pub use stack::Stack;
 pub use switch::{Port, Role, Switch};

@@ -27,6 +27,7 @@ use ping::Ping;
 pub use ping::PingError;
 
 use crate::dhcp::{self, LeaseInfo};
+use crate::headers::{IPV4, word};
 use crate::kernel::Kernel;
 use crate::link::Link;
 use crate::packet::{Checksum, Packet};
@@ -34,6 +35,8 @@ use crate::switch::Port;
 
 /// Nanoseconds of a second.
 const SECOND: u64 = 1_000_000_000;
+/// Whatever the stack has to do at once, others have their turn in between, ns.
+const LEAST_SLEEP: u64 = 1_000_000;
 
 /// Where a stack has its address from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -201,7 +204,7 @@ impl<K: Kernel> Stack<K> {
         let mut state = self.state.borrow_mut();
         let State { interface, sockets, .. } = &mut *state;
         let delay = interface.poll_delay(instant(now), sockets);
-        delay.map(|delay| delay.total_micros().saturating_mul(1000))
+        delay.map(|delay| delay.total_micros().saturating_mul(1000).max(LEAST_SLEEP))
     }
 
     fn tell(&self) {
@@ -220,13 +223,16 @@ impl State {
     /// Takes what came, but for requests to the DHCP server: it answers them.
     fn take_in(&mut self, port: &Port, seconds: u64) {
         self.device.frames.extend(core::iter::from_fn(|| port.try_receive()).map(|packet| packet.bytes));
-        let Some(server) = &mut self.server else { return };
+        let server = &mut self.server;
         self.device.frames.retain(|frame| {
-            let served = server.serve(frame, seconds);
-            if let Some(Some(bytes)) = &served {
-                port.send(Packet { bytes: bytes.clone(), checksum: Checksum::Valid, segments: None });
+            match server.as_mut().and_then(|server| server.serve(frame, seconds)) {
+                Some(Some(bytes)) => {
+                    port.send(Packet { bytes, checksum: Checksum::Valid, segments: None });
+                    false
+                }
+                Some(None) => false,
+                None => !is_from_nobody(frame),
             }
-            served.is_none()
         });
     }
 
@@ -238,7 +244,10 @@ impl State {
     fn ask_client(&mut self) -> bool {
         let Some(client) = self.client else { return false };
         let (address, gateway) = match self.sockets.get_mut::<dhcpv4::Socket<'_>>(client).poll() {
-            Some(dhcpv4::Event::Configured(config)) => (Some(config.address), config.router),
+            Some(dhcpv4::Event::Configured(config)) => {
+                let router = config.router.filter(|&router| is_neighbour(config.address, router));
+                (Some(config.address), router)
+            }
             Some(dhcpv4::Event::Deconfigured) => (None, None),
             None => return false,
         };
@@ -263,6 +272,19 @@ impl State {
         }
         (self.address, self.gateway) = (address, gateway);
     }
+}
+
+/// Whether a packet of IPv4 says that it is from 0.0.0.0: such packets are for DHCP servers only.
+/// smoltcp's client would take one for an answer, and panic when it renews its lease there.
+fn is_from_nobody(frame: &[u8]) -> bool {
+    word(frame, 12) == Some(IPV4) && frame.get(26..30).is_some_and(|source| source == [0; 4])
+}
+
+/// Whether a gateway can be reached: smoltcp panics where one is not a host's address, and a server
+/// outside may say anything.
+fn is_neighbour(network: Ipv4Cidr, gateway: Ipv4Address) -> bool {
+    let nobody = gateway.is_unspecified() || gateway.is_multicast() || gateway.is_broadcast();
+    network.contains_addr(&gateway) && !nobody && network.broadcast() != Some(gateway)
 }
 
 fn instant(ns: u64) -> Instant {

@@ -72,6 +72,8 @@ pub enum PlugError {
     Full(String),
     /// There is an interface of this name.
     Name(String),
+    /// What stands behind the bridge's name is no VLAN.
+    Vlan(String),
     /// The address is one of a group, or zero.
     Address(MacAddress),
     /// Another interface has the address (NET-09).
@@ -126,6 +128,29 @@ impl Switch {
         Ok(Rc::new(Port::new(bridge, number, slot)))
     }
 
+    /// Plugs a guest's interface in, as its configuration says: `bridge` is a bridge's name, or that
+    /// and a VLAN, `gextbr0.10` (`xl-network-configuration`(5) has it so for VLANs). Without a
+    /// `name` it has none until [`Port::rename`].
+    ///
+    /// # Errors
+    ///
+    /// See [`PlugError`].
+    pub fn plug_guest(
+        &self,
+        bridge: &str,
+        name: Option<&str>,
+        address: MacAddress,
+    ) -> Result<Rc<Port>, PlugError> {
+        let (bridge, vlan) = match bridge.split_once('.') {
+            Some((bridge, number)) => {
+                let vlan = number.parse().ok().and_then(VlanId::new);
+                (bridge, Some(vlan.ok_or_else(|| PlugError::Vlan(number.into()))?))
+            }
+            None => (bridge, None),
+        };
+        self.plug(bridge, name.unwrap_or_default(), Role::Guest { address, vlan })
+    }
+
     /// Tells the time since any moment, s, about every [`TICK`]: old addresses are forgotten.
     pub fn advance(&self, now: u64) {
         self.now.set(now);
@@ -149,7 +174,7 @@ impl Switch {
         let info = |(vlan, address, port, seen): (_, _, _, Option<u64>)| AddressInfo {
             address,
             vlan: VlanId::new(vlan),
-            interface: slots.get(&port).map(|slot| slot.name.clone()).unwrap_or_default(),
+            interface: slots.get(&port).map(|slot| slot.name()).unwrap_or_default(),
             age: seen.map(|seen| self.now.get().saturating_sub(seen)),
         };
         Ok(bridge.addresses().into_iter().map(info).collect())
@@ -180,11 +205,11 @@ impl Switch {
             return Err(PlugError::Address(address));
         }
         for (_, slot) in self.bridges.borrow().values().flat_map(|bridge| bridge.slots()) {
-            if slot.name == name {
+            if !name.is_empty() && slot.name() == name {
                 return Err(PlugError::Name(name.into()));
             }
             if let Some(address) = address.filter(|_| slot.role.pinned() == address) {
-                return Err(PlugError::InUse { address, interface: slot.name.clone() });
+                return Err(PlugError::InUse { address, interface: slot.name() });
             }
         }
         Ok(())
@@ -225,7 +250,7 @@ impl BridgeInfo {
         Self {
             name: bridge.name().into(),
             id: format!("8000.{}", Written(lowest)).replace(':', ""),
-            interfaces: slots.iter().map(|(_, slot)| slot.name.clone()).collect(),
+            interfaces: slots.iter().map(|(_, slot)| slot.name()).collect(),
         }
     }
 }
@@ -269,6 +294,9 @@ impl fmt::Display for PlugError {
                 write!(to, "bridge `{bridge}` is full: it has {MOST_INTERFACES} interfaces")
             }
             Self::Name(name) => write!(to, "there is an interface `{name}` already"),
+            Self::Vlan(number) => {
+                write!(to, "no VLAN `{number}`: numbers are 1 to 4094, as in gextbr0.10")
+            }
             Self::Address(address) if *address == [0; 6] => {
                 write!(to, "{} is no address of an interface", Written(*address))
             }

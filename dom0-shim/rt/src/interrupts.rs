@@ -276,8 +276,9 @@ fn claim(gsi: u32, trigger: Trigger, polarity: Polarity) -> Result<usize, Interr
 fn find_pin(gsi: u32) -> Option<(u64, u32)> {
     acpi::io_apics().into_iter().find_map(|IoApic { address, gsi_base }| {
         let pin = gsi.checked_sub(gsi_base)?;
-        let pins = (read(address, VERSION) >> 16 & 0xff) + 1;
-        (pin < pins).then_some((address, pin))
+        // All ones is what an address without a device reads as.
+        let version = Some(read(address, VERSION)).filter(|&version| version != u32::MAX)?;
+        (pin <= version >> 16 & 0xff).then_some((address, pin))
     })
 }
 

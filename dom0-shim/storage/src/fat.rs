@@ -1,8 +1,8 @@
 //! FAT12, FAT16 and FAT32: kernels, configurations and disk images in files.
 //!
 //! ```text
-//! FileSystem ── metadata, whole files ──> hadris-fat ──> adapter ──> Disk
-//! Image ── extents: found once, when the file is opened ────────────> Disk
+//! FileSystem ── metadata, new files ──> hadris-fat ──> adapter ──> Disk
+//! files, Image ── extents: found once, as the file is opened ────> Disk
 //! ```
 //!
 //! FAT knows no holes: a new image has all its clusters, filled with zeros, so that nothing
@@ -128,8 +128,6 @@ impl<D: Disk + 'static> FileSystem<D> {
     /// large.
     pub async fn read(&self, path: &str) -> Result<Vec<u8>, Failure> {
         let mut volume = self.volume.lock().await;
-        // The volume has one buffer, of metadata or of data that images may have changed since.
-        volume.clear_cache();
         let node = resolve(&mut volume, path).await?;
         let read = self.read_node(&mut volume, node, path).await;
         volume.forget(node, 1);
@@ -237,11 +235,21 @@ impl<D: Disk + 'static> FileSystem<D> {
         }
         self.unused(volume, node, path, Access::Read).await?;
         let size = usize::try_from(size).map_err(|_| Failure::Full)?;
+        let whole = size.next_multiple_of(SECTOR);
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size).map_err(|_| Failure::Full)?;
-        bytes.resize(size, 0);
-        let read = volume.read(node, 0, &mut bytes).await.map_err(words)?;
-        bytes.truncate(read);
+        bytes.try_reserve_exact(whole).map_err(|_| Failure::Full)?;
+        bytes.resize(whole, 0);
+        let mut rest = bytes.as_mut_slice();
+        for extent in runs(volume, node).await.map_err(words)? {
+            let length = usize::try_from(extent.len()).unwrap_or(usize::MAX).checked_next_multiple_of(SECTOR);
+            let piece = length.and_then(|length| rest.split_off_mut(..length));
+            let piece = piece.ok_or_else(|| words(ErrorKind::Corrupt.into()))?;
+            self.disk.read(extent.offset() / SECTOR as u64, piece).await?;
+        }
+        if !rest.is_empty() {
+            return Err(words(ErrorKind::Corrupt.into()));
+        }
+        bytes.truncate(size);
         Ok(bytes)
     }
 }

@@ -13,6 +13,7 @@
 //! | [`access`] | reading or writing, and what excludes what |
 //! | [`budget`] | how much memory written sectors may take |
 //! | `claims` | who uses which disk or partition |
+//! | [`cow`] | copy on write whose changes survive |
 //! | [`fat`] | FAT file systems, files as disks |
 //! | [`memory`] | RAM disks, boot modules |
 //! | [`overlay`] | copy on write |
@@ -32,6 +33,7 @@ extern crate std;
 pub mod access;
 pub mod budget;
 mod claims;
+pub mod cow;
 pub mod disk;
 pub mod fat;
 pub mod memory;

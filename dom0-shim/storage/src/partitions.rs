@@ -116,7 +116,7 @@ impl Found {
 /// The entries of the boot record in a sector; `None` where there is no boot record.
 ///
 /// File systems start with the same signature. They have code where a table has flags that
-/// are 0 or 80h.
+/// are 0 or 80h; `mformat` also makes an entry for the file system itself.
 async fn boot_record(disk: &impl Disk, at: u64) -> Result<Option<[MbrPartitionRecord; 4]>, Failure> {
     let mut sector = [0; SECTOR];
     disk.read(at, &mut sector).await?;
@@ -124,7 +124,16 @@ async fn boot_record(disk: &impl Disk, at: u64) -> Result<Option<[MbrPartitionRe
     let (table, signature) = rest.split_at(64);
     let table: [MbrPartitionRecord; 4] = pod_read_unaligned::<[[u8; 16]; 4]>(table).map(bytemuck::cast);
     let is_table = signature == [0x55, 0xaa] && table.iter().all(|entry| entry.boot_indicator & 0x7f == 0);
-    Ok(is_table.then_some(table))
+    let of_itself = table.iter().any(|entry| entry.os_indicator != UNUSED && place(entry).0 == 0);
+    Ok((is_table && !(of_itself && is_fat(&sector))).then_some(table))
+}
+
+/// Whether a sector has the parameters of a FAT file system: bytes of a sector, number of FATs,
+/// media.
+fn is_fat(sector: &[u8; SECTOR]) -> bool {
+    let [.., low, high, _, _, _, fats, _, _, _, _, media] = sector.first_chunk::<22>().unwrap_or(&[0; 22]);
+    let bytes = u16::from_le_bytes([*low, *high]);
+    matches!(bytes, 512 | 1024 | 2048 | 4096) && matches!(fats, 1 | 2) && matches!(media, 0xf0 | 0xf8..)
 }
 
 async fn master_table(
@@ -343,6 +352,25 @@ mod tests {
         sector[510..].copy_from_slice(&[0x55, 0xaa]);
         block_on(file_system.write(0, &sector)).unwrap();
         assert_eq!(found(&file_system), []);
+    }
+
+    /// As `mformat` makes it.
+    #[test]
+    fn a_file_system_with_an_entry_of_itself() {
+        let disk = Rc::new(Ram::new(DISK, Budget::new(1 << 22)));
+        block_on(crate::fat::FileSystem::format(Rc::clone(&disk))).unwrap();
+        let mut sector = [0; SECTOR];
+        block_on(disk.read(0, &mut sector)).unwrap();
+        sector[446..510].fill(0);
+        sector[446..462].copy_from_slice(&[0x80, 0, 1, 0, 1, 63, 31, 5, 0, 0, 0, 0, 0, 16, 0, 0]);
+        block_on(disk.write(0, &sector)).unwrap();
+        assert_eq!(found(&disk), []);
+        sector[454] = 64;
+        block_on(disk.write(0, &sector)).unwrap();
+        assert_eq!(
+            words(&disk),
+            "partition 1 ends beyond the disk's 4096 sectors: it starts at 64 and has 4096"
+        );
     }
 
     #[test]

@@ -21,12 +21,13 @@ use async_lock::Mutex;
 use crate::access::Access;
 use crate::budget::Budget;
 use crate::claims::{Claimed, Claims, Place};
+use crate::cow::CowDisk;
 use crate::disk::{Disk, Failure};
 use crate::fat::{File, FileSystem};
 use crate::memory::{Module, Ram};
 use crate::overlay::{Changes, Overlay};
 use crate::partitions::partitions;
-use crate::target::{self, FilePath, Source, Target};
+use crate::target::{self, CowFile, FilePath, Source, Target};
 use crate::volume::{Backing, Device, Layers, Part, Volume};
 use crate::window::Window;
 
@@ -194,6 +195,7 @@ impl<D: Disk + 'static> Pool<D> {
                 Layers::Snapshot(Overlay::new(base, Changes::new(Rc::clone(&self.budget))))
             }
             Target::Overlay(source) => Layers::Overlay(self.overlay(target, source, user).await?),
+            Target::Cow(file) => Layers::Cow(self.cow(target, file, Access::Read, user).await?),
         };
         if access == Access::Write && layers.properties().read_only {
             return Err(failed(target, Failure::ReadOnly));
@@ -251,6 +253,28 @@ impl<D: Disk + 'static> Pool<D> {
         self.closed(user)?;
         self.overlays.borrow_mut().remove(user);
         Ok(())
+    }
+
+    /// Writes the changes of a target such as `cow:/a.cow:/dev/hda1` to their base (T-96).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]: somebody uses one of both, or it fails. The changes are there still.
+    pub async fn commit_file(&self, target: &str) -> Result<(), Refusal> {
+        let _gate = self.gate.lock().await;
+        let disk = self.cow_file(target, Access::Write).await?;
+        disk.commit().await.map_err(|failure| failed(target, failure))
+    }
+
+    /// Forgets the changes of such a target (T-96).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]
+    pub async fn discard_file(&self, target: &str) -> Result<(), Refusal> {
+        let _gate = self.gate.lock().await;
+        let disk = self.cow_file(target, Access::Read).await?;
+        disk.forget().await.map_err(|failure| failed(target, failure))
     }
 
     /// All files of a file system: the root, or that of a disk or partition as `hda1`. Their
@@ -356,6 +380,31 @@ impl<D: Disk + 'static> Pool<D> {
         let kept = KeptOverlay { target: target.to_string(), changes, overlay: Some(Rc::clone(&overlay)) };
         self.overlays.borrow_mut().insert(user.to_string(), kept);
         Ok(overlay)
+    }
+
+    /// What [`Pool::commit_file`] and [`Pool::discard_file`] are about.
+    async fn cow_file(&self, target: &str, base: Access) -> Result<CowDisk<Backing<D>, Backing<D>>, Refusal> {
+        self.tidy();
+        match parse(target)? {
+            Target::Cow(file) => self.cow(target, file, base, "Dom0").await,
+            _ => {
+                let words = "changes in a file are as `cow:/changes.cow:/dev/hda1`";
+                Err(Refusal::Wrong { target: target.to_string(), words })
+            }
+        }
+    }
+
+    /// A base, to which `access` is wanted, with changes in a file.
+    async fn cow(
+        &self,
+        target: &str,
+        file: CowFile<'_>,
+        access: Access,
+        user: &str,
+    ) -> Result<CowDisk<Backing<D>, Backing<D>>, Refusal> {
+        let base = self.backing(target, file.base, access, user).await?;
+        let store = self.backing(target, file.store, Access::Write, user).await?;
+        CowDisk::open(base, file.name, store).await.map_err(|failure| failed(target, failure))
     }
 
     fn kept_changes(&self, target: &str, user: &str) -> Result<Option<Rc<Changes>>, Refusal> {
@@ -762,6 +811,52 @@ mod tests {
             assert_eq!(pool.overlays(), []);
             assert_eq!(refused(block_on(pool.commit("one"))), "there is no `overlay of one`");
         }
+    }
+
+    /// BLK-37, T-94, T-96.
+    #[test]
+    fn changes_in_a_file() {
+        let (pool, hda) = pool();
+        block_on(pool.create("/c.cow", 512 << 10)).unwrap();
+        let target = "cow:/c.cow:/dev/hda2";
+        let volume = open(&pool, target, Access::Write).unwrap();
+        write(&volume, 5, 2).unwrap();
+        block_on(volume.flush()).unwrap();
+        assert_eq!(
+            refused(block_on(pool.commit_file(target))),
+            "`/dev/hda2` is in use by demo/xvda for reading"
+        );
+        drop(volume);
+        assert_eq!(byte(&open(&pool, "/dev/hda2", Access::Write).unwrap(), 5), 0);
+
+        let again = Pool::new(Budget::new(MIB));
+        again.add_disk("hda", hda);
+        again.set_root("hda1");
+        let volume = open(&again, target, Access::Write).unwrap();
+        assert_eq!(byte(&volume, 5), 2);
+        assert!(open(&again, "/dev/hda2", Access::Write).is_err());
+        assert!(open(&again, "/c.cow", Access::Read).is_err());
+        drop(volume);
+        let reader = open(&again, "/dev/hda2", Access::Read).unwrap();
+        assert!(block_on(again.commit_file(target)).is_err());
+        drop(reader);
+        block_on(again.commit_file(target)).unwrap();
+        assert_eq!(byte(&open(&again, "/dev/hda2", Access::Write).unwrap(), 5), 2);
+
+        write(&open(&again, target, Access::Write).unwrap(), 5, 3).unwrap();
+        block_on(again.discard_file(target)).unwrap();
+        assert_eq!(byte(&open(&again, target, Access::Write).unwrap(), 5), 2);
+        let wrong = "`/c.cow`: changes in a file are as `cow:/changes.cow:/dev/hda1`";
+        assert_eq!(refused(block_on(again.commit_file("/c.cow"))), wrong);
+        assert_eq!(
+            refused(open(&again, "cow:/c.cow:/b.img", Access::Write)),
+            "`cow:/c.cow:/b.img`: its changes are of `/dev/hda2`, or of another size of it or of this file, or it \
+             is damaged",
+        );
+        assert_eq!(
+            refused(open(&again, "cow:/b.img:/dev/hda2", Access::Write)),
+            "`cow:/b.img:/dev/hda2`: it is too small for changes",
+        );
     }
 
     #[test]

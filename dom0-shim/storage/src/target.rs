@@ -9,6 +9,7 @@
 //! | `ram:64M` | memory, for as long as the disk is open |
 //! | `overlay:TARGET` | copy on write; changes stay until they are committed or discarded |
 //! | `snapshot:TARGET` | copy on write; changes are gone as the disk is closed |
+//! | `cow:/a.cow:TARGET` | copy on write; changes are in a file, or a disk or partition |
 
 use crate::disk::SECTOR;
 
@@ -21,6 +22,18 @@ pub(crate) enum Target<'t> {
     Overlay(Source<'t>),
     /// With changes that are gone.
     Snapshot(Source<'t>),
+    /// With changes that survive.
+    Cow(CowFile<'t>),
+}
+
+/// Changes that survive, and what they are of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CowFile<'t> {
+    /// Where they are: a device or a file.
+    pub(crate) store: Source<'t>,
+    pub(crate) base: Source<'t>,
+    /// The base's text.
+    pub(crate) name: &'t str,
 }
 
 /// What is behind all changes.
@@ -55,8 +68,18 @@ pub(crate) fn parse(text: &str) -> Result<Target<'_>, &'static str> {
     Ok(match kind {
         "overlay" => Target::Overlay(source(rest)?),
         "snapshot" => Target::Snapshot(source(rest)?),
+        "cow" => Target::Cow(cow_file(rest)?),
         _ => Target::Plain(source(text)?),
     })
+}
+
+fn cow_file(text: &str) -> Result<CowFile<'_>, &'static str> {
+    let form = "changes in a file are as `cow:/changes.cow:/dev/hda1`";
+    let (store, name) = text.split_once(':').ok_or(form)?;
+    match source(store)? {
+        store @ (Source::Device(_) | Source::File(_)) => Ok(CowFile { store, base: source(name)?, name }),
+        Source::Module(_) | Source::Ram(_) => Err(form),
+    }
 }
 
 fn source(text: &str) -> Result<Source<'_>, &'static str> {
@@ -122,6 +145,14 @@ mod tests {
             ("overlay:/dev/hda1", Target::Overlay(Source::Device("hda1"))),
             ("overlay:module:a", Target::Overlay(Source::Module("a"))),
             ("snapshot:/i/a.img", Target::Snapshot(Source::File(root))),
+            (
+                "cow:/i/a.img:module:b",
+                Target::Cow(CowFile {
+                    store: Source::File(root),
+                    base: Source::Module("b"),
+                    name: "module:b",
+                }),
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text), Ok(expected), "{text}");
@@ -132,7 +163,11 @@ mod tests {
     fn what_cannot() {
         let size = "a size is as `ram:64M`, with K, M or G";
         let form = "a target is as `/dev/hda1`, `/a.img`, `module:a` or `ram:64M`";
+        let cow = "changes in a file are as `cow:/changes.cow:/dev/hda1`";
         let cases = [
+            ("cow:/a.cow", cow),
+            ("cow:ram:1M:/dev/hda", form),
+            ("cow:/a.cow:", "it is empty"),
             ("", "it is empty"),
             ("overlay:", "it is empty"),
             ("overlay:overlay:/dev/hda", form),

@@ -4,6 +4,7 @@ use alloc::rc::Rc;
 
 use crate::access::Access;
 use crate::claims::Claimed;
+use crate::cow::CowDisk;
 use crate::disk::{Disk, Failure, Properties};
 use crate::fat::Image;
 use crate::memory::{Module, Ram};
@@ -85,9 +86,10 @@ pub(crate) enum Layers<D> {
     /// Changes that somebody else keeps as well.
     Overlay(Rc<Overlay<Backing<D>>>),
     Snapshot(Overlay<Backing<D>>),
+    Cow(CowDisk<Backing<D>, Backing<D>>),
 }
 
-disk_of_kinds!(Layers: Plain | Overlay | Snapshot);
+disk_of_kinds!(Layers: Plain | Overlay | Snapshot | Cow);
 
 /// An open disk. What it claims is free as this is dropped.
 pub struct Volume<D> {

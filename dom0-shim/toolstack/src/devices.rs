@@ -24,12 +24,16 @@ use xl_config::vdev;
 
 use crate::environment::{DeviceId, DeviceKind, Devices, Environment, Platform};
 use crate::manager::{DOM0, Manager, Record};
-use crate::nodes::{self, Spec};
+use crate::nodes::{self, Readiness, Spec};
 
 /// How long a domain may take to let a device go, ms (`LIBXL_DESTROY_TIMEOUT`).
 const PATIENCE_MS: u64 = 10_000;
 /// How long a back end may take to end, ms: all that was written has to get to the medium.
 const CLOSE_MS: u64 = 60_000;
+/// How often a back end that has just begun is looked at before it is given up.
+const READY_LOOKS: u32 = 100;
+/// Time between two looks, ms.
+const READY_LOOK_MS: u64 = 100;
 
 /// A device of a domain's.
 pub(crate) struct Attached {
@@ -53,19 +57,20 @@ impl<E: Environment> Manager<E> {
         let mut opened = Vec::new();
         for disk in config.disks.iter().filter(|disk| !is_empty_drive(disk)) {
             let (number, spec) = (disk_number(disk)?, Spec::Disk(disk.clone()));
-            opened.push(Opened { number, open: self.open(&spec).await?, spec });
+            opened.push(Opened { number, open: self.open(&config.name, &spec).await?, spec });
         }
         for (number, vif) in (0..).zip(&config.vifs) {
             let spec = Spec::Net(vif.clone());
-            opened.push(Opened { number, open: self.open(&spec).await?, spec });
+            opened.push(Opened { number, open: self.open(&config.name, &spec).await?, spec });
         }
         Ok(opened)
     }
 
-    async fn open(&self, spec: &Spec) -> Done<<E::Devices as Devices>::Open> {
+    /// Opens a device for the domain named `owner`.
+    async fn open(&self, owner: &str, spec: &Spec) -> Done<<E::Devices as Devices>::Open> {
         match spec {
             Spec::Disk(disk) => {
-                let opened = self.env.devices().open_disk(disk).await;
+                let opened = self.env.devices().open_disk(owner, disk).await;
                 opened.map_err(|error| Failure(format!("disk {}: {error}", disk.vdev)))
             }
             Spec::Net(vif) => {
@@ -142,12 +147,32 @@ impl<E: Environment> Manager<E> {
         self.check_can_change(domain)?;
         let id = DeviceId { domain, kind: spec.kind(), number };
         let place = self.take_place(id, &spec)?;
-        let open = self.open(&spec).await?;
+        let owner = self.name(domain).unwrap_or_default();
+        let open = self.open(&owner, &spec).await?;
         // It may have ended meanwhile.
         self.check_can_change(domain)?;
         self.connect(id, &spec, open)?;
         place.keep();
-        Ok(())
+        let ready = self.wait_ready(id).await;
+        if ready.is_err() {
+            self.take_away(id).await?;
+        }
+        ready
+    }
+
+    /// Waits until a back end says that a front end may connect.
+    async fn wait_ready(&self, id: DeviceId) -> Done {
+        for _ in 0..READY_LOOKS {
+            match nodes::readiness(self.env.registry(), id) {
+                Readiness::Ready => return Ok(()),
+                Readiness::Closed(why) => {
+                    return Err(Failure(format!("its back end has closed at once: {why}")));
+                }
+                Readiness::Starting => self.env.platform().sleep(READY_LOOK_MS).await,
+            }
+        }
+        let seconds = u64::from(READY_LOOKS) * READY_LOOK_MS / 1000;
+        Err(Failure(format!("its back end has not begun within {seconds} s")))
     }
 
     /// Whether a domain can have devices attached: one that was made here and has not ended.
@@ -189,10 +214,16 @@ impl<E: Environment> Manager<E> {
         let ended = (DomainFlags::DYING | DomainFlags::SHUTDOWN).bits();
         let gone = self.info_of_built(id.domain)?.flags & ended != 0;
         self.check_can_detach(id)?;
+        let unused = nodes::is_unused(self.env.registry(), id);
         nodes::ask_to_close(self.env.registry(), id)?;
-        if !force && !gone {
+        if !force && !gone && !unused {
             self.wait_closed(id).await?;
         }
+        self.take_away(id).await
+    }
+
+    /// Ends a device, and leaves nothing of it.
+    async fn take_away(&self, id: DeviceId) -> Done {
         self.end_device(id).await;
         self.with_record(id.domain, |record| record.devices.retain(|device| device.id != id));
         nodes::remove(self.env.registry(), id)
@@ -467,6 +498,22 @@ mod tests {
         assert_eq!(vif.mac.map(|mac| [mac[0], mac[1], mac[2]]), Some([0, 0x16, 0x3e]));
     }
 
+    /// T-70, T-71.
+    #[test]
+    fn disks_of_three_kinds() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let lines = ["phy:/dev/sda1,hda,w", ",hdc:cdrom,r", "phy:/dev/sda2,xvdd,w"];
+        let disks = lines.map(|line| xl_config::disk::parse(line).unwrap().0).to_vec();
+        let id = block_on(manager.create(DomainConfig { disks, ..config("a") }, false)).unwrap();
+        assert_eq!(world.served(id), [768, XVDD]);
+        let mode = world.value(&format!("/local/domain/0/backend/vbd/{id}/{XVDD}/mode"));
+        assert_eq!(mode.as_deref(), Some("w"));
+        assert_eq!(manager.config(id).unwrap().disks.len(), 3);
+        block_on(manager.destroy(id)).unwrap();
+        world.assert_empty("after disks of three kinds");
+    }
+
     /// T-71, T-81: an empty drive is a place for what is attached before the start.
     #[test]
     fn a_cd_is_attached_to_a_paused_domain() {
@@ -642,6 +689,7 @@ mod tests {
     fn a_domain_that_does_not_let_a_device_go_keeps_it_unless_by_force() {
         with_domain(|world, manager, id| {
             world.guest(id, |guest| guest.deaf = true);
+            world.set(&format!("/local/domain/{id}/device/vif/0/state"), "4");
             let start = world.now_ms.get();
             let error = block_on(manager.detach_net(id, 0, false)).unwrap_err();
             assert!(error.0.contains("has not let it go within 10 s"), "{error}");
@@ -656,16 +704,60 @@ mod tests {
         });
     }
 
+    /// Without a driver in the guest nobody uses it.
+    #[test]
+    fn a_device_that_no_front_end_has_looked_at_is_detached_at_once() {
+        with_domain(|world, manager, id| {
+            world.guest(id, |guest| guest.deaf = true);
+            let start = world.now_ms.get();
+            block_on(manager.detach_net(id, 1, false)).unwrap();
+            assert_eq!((world.served(id), world.now_ms.get()), (vec![XVDA, 0], start));
+        });
+    }
+
+    #[test]
+    fn complaints_of_back_ends_go_with_their_devices() {
+        with_domain(|world, manager, id| {
+            for device in ["vbd/1/51712", "vif/1/0", "vif/1/1"] {
+                world.set(&format!("/local/domain/0/error/backend/{device}/error"), "22 ring-ref is missing");
+            }
+            block_on(manager.detach_net(id, 1, false)).unwrap();
+            assert_eq!(world.value("/local/domain/0/error/backend/vif/1/1/error"), None);
+            assert!(world.value("/local/domain/0/error/backend/vif/1/0/error").is_some());
+            block_on(manager.destroy(id)).unwrap();
+            world.assert_empty("after complaints");
+        });
+    }
+
     /// A device that is closed by its front end only after the wait.
     #[test]
     fn a_detach_may_be_asked_for_again() {
         with_domain(|world, manager, id| {
             world.guest(id, |guest| guest.deaf = true);
+            world.set(&format!("/local/domain/{id}/device/vif/1/state"), "4");
             assert!(block_on(manager.detach_net(id, 1, false)).is_err());
             world.guest(id, |guest| guest.deaf = false);
             block_on(manager.detach_net(id, 1, false)).unwrap();
             assert_eq!(world.served(id), [XVDA, 0]);
             assert_eq!(world.value("/local/domain/0/backend/vif/1/1/state"), None);
+        });
+    }
+
+    #[test]
+    fn an_attach_whose_back_end_does_not_begin_leaves_nothing() {
+        with_domain(|world, manager, id| {
+            let before = world.nodes.borrow().len();
+            for (state, words) in
+                [("6", "its back end has closed at once: "), ("1", "has not begun within 10 s")]
+            {
+                world.first_state.set(state);
+                let error = block_on(manager.attach_disk(id, disk("/dev/sda2", "xvdb"))).unwrap_err();
+                assert!(error.0.contains(words), "{error}");
+                assert_eq!((world.served(id), world.nodes.borrow().len()), (vec![XVDA, 0, 1], before));
+                assert_eq!(manager.config(id).unwrap().disks.len(), 1);
+            }
+            world.first_state.set("2");
+            block_on(manager.attach_disk(id, disk("/dev/sda2", "xvdb"))).unwrap();
         });
     }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use xen_abi::RawPort;
-use xl::toolstack::{DiskCounts, DomId, Done, NetCounts};
+use xl::toolstack::{Bridge, DiskCounts, DomId, Done, NetCounts, Overlay};
 use xl_config::domain::{Disk, Vif};
 
 use crate::hypervisor::Hypervisor;
@@ -167,14 +167,14 @@ pub trait Devices {
     /// A device that is open and not served yet. When it is dropped, what is behind it is free.
     type Open;
 
-    /// Takes what is behind a disk, alone if it is written to.
+    /// Takes what is behind a disk of the domain named `owner`, alone if it is written to.
     ///
     /// # Errors
     ///
     /// In words: it is missing (BLK-17), in use (BLK-16, T-86), no such thing.
-    fn open_disk(&self, disk: &Disk) -> impl Future<Output = Done<Self::Open>>;
+    fn open_disk(&self, owner: &str, disk: &Disk) -> impl Future<Output = Done<Self::Open>>;
 
-    /// Takes a port of the interface's bridge; the interface has a MAC address and a bridge.
+    /// Takes a place at the interface's bridge; the interface has a MAC address and a bridge.
     ///
     /// # Errors
     ///
@@ -211,6 +211,26 @@ pub trait Devices {
 
     /// The bridge of interfaces that name none (NET-08).
     fn default_bridge(&self) -> String;
+
+    /// All bridges, by name (NET-21).
+    fn bridges(&self) -> Vec<Bridge>;
+
+    /// What is kept of disks whose changes go elsewhere (BLK-39).
+    fn overlays(&self) -> Vec<Overlay>;
+
+    /// Writes the changes of an overlay to what they change; they are kept where that fails.
+    ///
+    /// # Errors
+    ///
+    /// In words: there are none, a domain uses them, somebody else uses what they change.
+    fn commit_overlay(&self, owner: &str) -> impl Future<Output = Done>;
+
+    /// Forgets the changes of an overlay.
+    ///
+    /// # Errors
+    ///
+    /// In words: there are none, a domain uses them.
+    fn discard_overlay(&self, owner: &str) -> impl Future<Output = Done>;
 }
 
 /// A device of a domain.

@@ -42,4 +42,4 @@ mod tree;
 pub use environment::{DeviceId, DeviceKind, Devices, Environment, Files, Platform, Registry};
 pub use hypervisor::Hypervisor;
 pub use manager::Manager;
-pub use xl::toolstack::{DiskCounts, NetCounts};
+pub use xl::toolstack::{Bridge, DiskCounts, NetCounts, Overlay};

@@ -11,15 +11,15 @@ use event_listener::Event;
 use xen_abi::domctl::GetDomainInfo;
 use xen_control::Error;
 use xl::toolstack::{
-    Button, Device, DomId, Domain, Done, Failure, Host, Reason, Request, Share, Slices, Toolstack, Topology,
-    Vcpu,
+    Bridge, Button, Device, DomId, Domain, Done, Failure, Host, Overlay, Reason, Request, Share, Slices,
+    Toolstack, Topology, Vcpu,
 };
 use xl_config::domain::{Disk, DomainConfig, Vif};
 
 use crate::consoles::Consoles;
 use crate::create::History;
 use crate::devices::Attached;
-use crate::environment::{DeviceId, DeviceKind, Environment, Files};
+use crate::environment::{DeviceId, DeviceKind, Devices, Environment, Files};
 use crate::hypervisor::Hypervisor;
 
 /// Dom0's number.
@@ -307,6 +307,22 @@ impl<E: Environment> Toolstack for Manager<E> {
 
     async fn detach_net(&self, domain: DomId, number: u32, force: bool) -> Done {
         self.detach(DeviceId { domain, kind: DeviceKind::Net, number }, force).await
+    }
+
+    fn bridges(&self) -> Vec<Bridge> {
+        self.env.devices().bridges()
+    }
+
+    fn overlays(&self) -> Vec<Overlay> {
+        self.env.devices().overlays()
+    }
+
+    async fn commit_overlay(&self, owner: &str) -> Done {
+        self.env.devices().commit_overlay(owner).await
+    }
+
+    async fn discard_overlay(&self, owner: &str) -> Done {
+        self.env.devices().discard_overlay(owner).await
     }
 
     async fn power(&self, request: Request) -> Done {

@@ -4,6 +4,7 @@
 //! /local/domain/N/device/KIND/M          front end: owned by the domain N
 //! /local/domain/0/backend/KIND/N/M       back end: the domain N reads it
 //! /libxl/N/device/KIND/M                 what the back end was made with      (Dom0 only)
+//! /local/domain/0/error/backend/KIND/N/M what the back end complains about    (Dom0 only)
 //! ```
 //!
 //! KIND is `vbd` or `vif`. XenStore serves nobody while these are written, so no domain sees
@@ -181,6 +182,36 @@ fn mac(vif: &Vif) -> String {
     vif.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")).unwrap_or_default()
 }
 
+/// Whether the front end has not begun to connect: nobody has to let the device go.
+pub(crate) fn is_unused(registry: &impl Registry, device: DeviceId) -> bool {
+    let state = registry.read(&format!("{}/state", frontend(device)));
+    state.is_none_or(|state| state == INITIALISING.as_bytes())
+}
+
+/// How far a back end is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Readiness {
+    /// It has not said anything yet.
+    Starting,
+    /// Front ends may connect.
+    Ready,
+    /// It has closed; what it complains about, if it does.
+    Closed(String),
+}
+
+/// How far a back end is.
+pub(crate) fn readiness(registry: &impl Registry, device: DeviceId) -> Readiness {
+    match registry.read(&format!("{}/state", backend(device))).as_deref() {
+        Some(state) if state == INITIALISING.as_bytes() => Readiness::Starting,
+        None | Some(CLOSED) => {
+            let errors = tree::errors_path(device.domain, kind_name(device.kind));
+            let error = registry.read(&format!("{errors}/{}/error", device.number)).unwrap_or_default();
+            Readiness::Closed(String::from_utf8_lossy(&error).into_owned())
+        }
+        Some(_) => Readiness::Ready,
+    }
+}
+
 /// Asks both ends to close the device.
 ///
 /// # Errors
@@ -202,7 +233,8 @@ pub(crate) fn ask_to_close(registry: &impl Registry, device: DeviceId) -> Done {
 ///
 /// In words.
 pub(crate) fn remove(registry: &impl Registry, device: DeviceId) -> Done {
-    let paths = [frontend(device), backend(device), libxl(device)];
+    let errors = tree::errors_path(device.domain, kind_name(device.kind));
+    let paths = [frontend(device), backend(device), libxl(device), format!("{errors}/{}", device.number)];
     paths.iter().map(|path| registry.remove(path)).fold(Ok(()), Done::and)
 }
 

@@ -25,7 +25,7 @@ use xen_abi::version::CompileInfo;
 use xen_abi::xen::DomainHandle;
 use xen_control::Error;
 use xen_control::builder::{Built, Config};
-use xl::toolstack::{DiskCounts, DomId, Done, Failure, NetCounts};
+use xl::toolstack::{Bridge, DiskCounts, DomId, Done, Failure, NetCounts, Overlay};
 use xl_config::domain::{Action, Affinity, Disk, DiskFormat, DomainConfig, Vif};
 use zerocopy::FromZeros;
 
@@ -161,6 +161,8 @@ pub(crate) struct World {
     served: RefCell<BTreeMap<DeviceId, Served>>,
     /// Back ends do not end.
     pub(crate) stuck: Cell<bool>,
+    /// State of a back end that has begun.
+    pub(crate) first_state: Cell<&'static str>,
 }
 
 impl World {
@@ -192,6 +194,7 @@ impl World {
             held: Rc::default(),
             served: RefCell::default(),
             stuck: Cell::new(false),
+            first_state: Cell::new("2"),
         }
     }
 
@@ -312,7 +315,9 @@ impl World {
         let left: Vec<_> =
             nodes.keys().filter(others).filter(|path| !roots.contains(&path.as_str())).collect();
         assert!(left.is_empty(), "nodes {when}: {left:?}");
-        let back = ["console", "vbd", "vif"].map(|kind| format!("/local/domain/0/backend/{kind}/"));
+        let back =
+            ["backend/console", "backend/vbd", "backend/vif", "error/backend/vbd", "error/backend/vif"];
+        let back = back.map(|folder| format!("/local/domain/0/{folder}/"));
         let of_back = |path: &String| back.iter().any(|back| path.starts_with(back));
         assert!(!nodes.keys().any(of_back), "back ends {when}");
         assert!(self.served.borrow().is_empty(), "devices {when}");
@@ -821,13 +826,14 @@ impl Devices for World {
     type Open = Held;
 
     /// A target "missing" is not there; any other one is, once for those that write.
-    async fn open_disk(&self, disk: &Disk) -> Done<Held> {
+    async fn open_disk(&self, owner: &str, disk: &Disk) -> Done<Held> {
+        assert!(!owner.is_empty(), "the domain's name");
         yield_now().await;
         self.step("open").map_err(|error| Failure(error.to_string()))?;
         if disk.target == "missing" {
             return Err(Failure("missing: no such disk".to_string()));
         }
-        if self.held.borrow().iter().any(|held| *held == disk.target) && !disk.read_only {
+        if self.held.borrow().contains(&disk.target) && !disk.read_only {
             return Err(Failure(format!("{} is in use", disk.target)));
         }
         Ok(self.hold(&disk.target))
@@ -847,6 +853,10 @@ impl Devices for World {
         self.step("serve").map_err(|error| Failure(error.to_string()))?;
         let earlier = self.served.borrow_mut().insert(device, Served { _held: open, closed: false });
         assert!(earlier.is_none(), "served twice");
+        let kind = if device.kind == DeviceKind::Disk { "vbd" } else { "vif" };
+        let state = format!("/local/domain/0/backend/{kind}/{}/{}/state", device.domain, device.number);
+        let first = self.first_state.get().as_bytes().to_vec();
+        self.nodes.borrow_mut().get_mut(&state).expect("its nodes are there").value = first;
         Ok(())
     }
 
@@ -882,5 +892,23 @@ impl Devices for World {
 
     fn default_bridge(&self) -> String {
         "xenbr0".to_string()
+    }
+
+    fn bridges(&self) -> Vec<Bridge> {
+        let id = "8000.00163e000001".to_string();
+        vec![Bridge { name: "xenbr0".to_string(), id, interfaces: vec!["vif1.0".to_string()] }]
+    }
+
+    fn overlays(&self) -> Vec<Overlay> {
+        let target = "/dev/sda1".to_string();
+        vec![Overlay { owner: "a/xvda".to_string(), target, bytes: 4096, open: false }]
+    }
+
+    async fn commit_overlay(&self, owner: &str) -> Done {
+        Err(Failure(format!("{owner} has no changes to commit")))
+    }
+
+    async fn discard_overlay(&self, owner: &str) -> Done {
+        Err(Failure(format!("{owner} has no changes to discard")))
     }
 }

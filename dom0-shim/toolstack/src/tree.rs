@@ -54,6 +54,11 @@ pub(crate) fn backend_path(domain: DomId, kind: &str) -> String {
     format!("{}/backend/{kind}/{domain}", domain_path(DOM0))
 }
 
+/// Path of what such back ends complain about.
+pub(crate) fn errors_path(domain: DomId, kind: &str) -> String {
+    format!("{}/error/backend/{kind}/{domain}", domain_path(DOM0))
+}
+
 /// Path of the most memory that a domain may be told to have, KiB.
 pub(crate) fn most_memory_path(domain: DomId) -> String {
     format!("{}/memory/static-max", libxl_path(domain))
@@ -211,8 +216,9 @@ fn plant_for_dom0(writer: &Writer<'_, impl Registry>, facts: &Facts<'_>) -> Done
 /// Removes all nodes of a domain. What fails does not keep the rest from being removed.
 pub(crate) fn uproot(registry: &impl Registry, id: DomId, uuid: &[u8; 16]) -> Done {
     let backends = ["console", "vbd", "vif"].map(|kind| backend_path(id, kind));
+    let errors = ["vbd", "vif"].map(|kind| errors_path(id, kind));
     let own = [domain_path(id), vm_path(uuid), libxl_path(id)];
-    own.iter().chain(&backends).map(|path| registry.remove(path)).fold(Ok(()), Done::and)
+    own.iter().chain(&backends).chain(&errors).map(|path| registry.remove(path)).fold(Ok(()), Done::and)
 }
 
 /// Writes another name to a domain's nodes.

@@ -17,8 +17,8 @@ use xl_config::domain::{Action, Affinity, Disk, DomainConfig, Vif};
 use crate::shell::Shell;
 use crate::terminal::Terminal;
 use crate::toolstack::{
-    Button, Device, DeviceCounts, DomId, Domain, Done, Failure, Host, Node, Pcpu, Reason, Request, Share,
-    Slices, Toolstack, Topology, Vcpu,
+    Bridge, Button, Device, DeviceCounts, DomId, Domain, Done, Failure, Host, Node, Overlay, Pcpu, Reason,
+    Request, Share, Slices, Toolstack, Topology, Vcpu,
 };
 
 /// A domain of 256 MiB and two vcpus.
@@ -359,6 +359,33 @@ impl Toolstack for Fake {
 
     fn detach_net(&self, domain: DomId, number: u32, force: bool) -> impl Future<Output = Done> {
         ready(self.order(format!("detach net {domain} {number} force={force}")))
+    }
+
+    fn bridges(&self) -> Vec<Bridge> {
+        let bridge = |name: &str, interfaces: &[&str]| Bridge {
+            name: name.into(),
+            id: "8000.0217422f0001".into(),
+            interfaces: interfaces.iter().map(|name| String::from(*name)).collect(),
+        };
+        vec![bridge("gintbr0", &[]), bridge("xenbr0", &["peth0", "vif1.0"])]
+    }
+
+    fn overlays(&self) -> Vec<Overlay> {
+        let overlay = |owner: &str, bytes, open| Overlay {
+            owner: owner.into(),
+            target: "/dev/hda1".into(),
+            bytes,
+            open,
+        };
+        vec![overlay("one/xvda", 5 << 20, true), overlay("old/xvda", 1000, false)]
+    }
+
+    fn commit_overlay(&self, owner: &str) -> impl Future<Output = Done> {
+        ready(self.order(format!("commit {owner}")))
+    }
+
+    fn discard_overlay(&self, owner: &str) -> impl Future<Output = Done> {
+        ready(self.order(format!("discard {owner}")))
     }
 
     fn power(&self, request: Request) -> impl Future<Output = Done> {

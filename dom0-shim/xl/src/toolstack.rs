@@ -317,6 +317,30 @@ pub struct Device {
     pub backend_path: String,
 }
 
+/// A bridge (`brctl show`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bridge {
+    /// Its name.
+    pub name: String,
+    /// Its identifier: priority and address.
+    pub id: String,
+    /// Names of the interfaces there.
+    pub interfaces: Vec<String>,
+}
+
+/// What was written to a disk and is kept beside what is behind the disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Overlay {
+    /// Whose it is: what the orders to commit and discard take.
+    pub owner: String,
+    /// What it changes.
+    pub target: String,
+    /// Bytes that were written.
+    pub bytes: u64,
+    /// Whether a domain uses it.
+    pub open: bool,
+}
+
 /// The toolstack.
 ///
 /// Names of files are those of the store; domains that a function takes exist, or it
@@ -448,6 +472,18 @@ pub trait Toolstack {
 
     /// As [`Toolstack::detach_disk`], for a network interface.
     fn detach_net(&self, domain: DomId, number: u32, force: bool) -> impl Future<Output = Done>;
+
+    /// All bridges, by name.
+    fn bridges(&self) -> Vec<Bridge>;
+
+    /// All overlays.
+    fn overlays(&self) -> Vec<Overlay>;
+
+    /// Writes what an overlay keeps to what it changes; it is kept where that fails.
+    fn commit_overlay(&self, owner: &str) -> impl Future<Output = Done>;
+
+    /// Forgets what an overlay keeps.
+    fn discard_overlay(&self, owner: &str) -> impl Future<Output = Done>;
 
     /// Stops all domains in their order, then the machine: off, or started again.
     fn power(&self, request: Request) -> impl Future<Output = Done>;

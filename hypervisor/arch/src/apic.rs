@@ -18,6 +18,8 @@ use crate::{msr, percpu};
 
 /// Vector of inter-processor interrupts: the highest priority class.
 pub(crate) const IPI_VECTOR: u8 = 0xf0;
+/// The lowest vector of the local APIC's own: devices have those below.
+pub const FIRST_LOCAL_VECTOR: u8 = TIMER_VECTOR;
 /// Vector of the local APIC's timer.
 pub const TIMER_VECTOR: u8 = 0xef;
 /// Vector of interrupts that vanished before delivery (SDM "Spurious Interrupt").

@@ -54,7 +54,7 @@ pub enum Rank {
     Frames,
     /// Free VPIDs.
     Vpids,
-    /// I/O APIC registers ([`crate::ioapic`]).
+    /// Registers of one I/O APIC ([`crate::ioapic`]).
     IoApic,
     /// Ports of PCI configuration space ([`crate::pci`]).
     PciConfig,

@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!   vectors 0x00..0x1f   exceptions, on the running stack or an IST stack
-//!           0x20..0xef   devices, through [`Handlers::interrupt`]
-//!           0xf0..0xff   local APIC: IPI, spurious (see `apic`)
+//!           0x20..0xee   devices, through [`Handlers::interrupt`]
+//!           0xef..0xff   local APIC: timer, IPI, spurious (see `apic`)
 //! ```
 
 use core::arch::global_asm;

@@ -19,6 +19,7 @@
 //! | [`cpuid`], [`msr`], [`msr_policy`] | what a domain's CPU is |
 //! | [`insn`] | instructions that touch device memory |
 //! | [`vlapic`], [`vioapic`], [`vpic`], [`vpit`], [`vpmtimer`], [`vrtc`] | models of devices |
+//! | [`passthrough`] | interrupts of the machine's devices for a virtual I/O APIC |
 //! | [`rate`], [`pvclock`], [`runstate`] | clocks, accounts of time |
 //! | [`vtimer`], [`watchdog`], [`deadlines`] | timers by hypercall, watchdogs, which is due first |
 //! | [`evtchn`], [`gnttab`] | event channels, grant tables |
@@ -57,6 +58,7 @@ pub mod msr;
 pub mod msr_policy;
 pub mod multiboot2;
 pub mod paging;
+pub mod passthrough;
 pub mod pcpu_set;
 pub mod pt_walk;
 pub mod pvclock;

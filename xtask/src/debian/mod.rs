@@ -84,6 +84,7 @@ impl Guest {
     /// start with Dom0 only `debian` is left.
     pub(crate) fn add_to(&self, files: &mut Files, cpus: u16, work: &Path) -> Result<()> {
         files.remove_folder("auto/");
+        files.put("motd", &sources().join("store/motd"));
         files.put("debian/vmlinuz", &self.kernel);
         files.put("debian/initrd", &self.initrd);
         for name in ["debian", "peer"] {

@@ -37,6 +37,7 @@ fn fetch_to(folder: &Path, wanted: &[&str]) -> Result<()> {
     );
     let work = workspace::scratch("packages")?;
     if let Err(error) = download(wanted, work.path()) {
+        process::check_interrupted()?;
         // Lists of packages that are missing or old.
         setup::refresh_package_lists().with_context(|| format!("{error:#}"))?;
         download(wanted, work.path())?;
@@ -55,7 +56,10 @@ fn download(wanted: &[&str], work: &Path) -> Result<()> {
     ask.args(["--no-replaces", "--no-enhances"]).args(wanted);
     let names = closure(&process::run_quietly(&mut ask)?, wanted);
     for name in wanted {
-        ensure!(names.contains(*name), "apt knows no package {name}");
+        ensure!(
+            names.contains(*name),
+            "apt knows no package {name}; `apt-get update` tells whether there is a network"
+        );
     }
     ui::step("Fetching", &format!("{} from Debian", names.iter().cloned().collect::<Vec<_>>().join(" ")));
     let _progress = ui::spinner("apt-get download");

@@ -43,7 +43,7 @@ pub(super) fn start(config: &Config, work: &Path, com1: &Path) -> Result<Started
     bochs.arg("-q").arg("-f").arg(&rc).arg("-rc").arg(&commands).current_dir(work).env("TERM", "xterm");
     bochs.stdin(screen.terminal()?).stdout(screen.terminal()?).stderr(screen.terminal()?);
     let mut group = Group::spawn(&mut bochs)?;
-    let debugger = Debugger { pid: group.child().id(), keyboard: debugger, answer: None };
+    let debugger = Debugger { pid: group.child().id(), keyboard: debugger, state: Asked::TooEarly };
     Ok(Started { group, output: screen.into_output()?, backend: Box::new(Bochs::new(log, debugger)) })
 }
 
@@ -189,6 +189,9 @@ impl Backend for Bochs {
         self.output.push(output);
         self.screen.drain(&self.output);
         let ticks = self.debugger.take(output).map(Sign::Ticks);
+        if self.output.text().contains("Next at t=0\n") {
+            self.debugger.begins();
+        }
         let log = fs::read(&self.log).unwrap_or_default();
         let new = log.get(self.seen..).unwrap_or_default();
         // A line still being written waits for the next time.
@@ -215,30 +218,57 @@ impl Backend for Bochs {
 struct Debugger {
     pid: u32,
     keyboard: Input,
-    /// What it has said since it was called.
-    answer: Option<String>,
+    state: Asked,
+}
+
+/// What the debugger was asked.
+enum Asked {
+    /// It is not there yet: SIGINT would end Bochs.
+    TooEarly,
+    /// The same, and the ticks were asked for: there are none yet.
+    AtTheStart,
+    Nothing,
+    /// The ticks; what it has said since.
+    Ticks(String),
 }
 
 impl Debugger {
     fn interrupt(&mut self) {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        if self.answer.is_none()
-            && let Some(pid) = pid
-            && kill_process(pid, Signal::INT).is_ok()
-        {
-            self.answer = Some(String::new());
+        self.state = match self.state {
+            Asked::TooEarly | Asked::AtTheStart => Asked::AtTheStart,
+            Asked::Nothing | Asked::Ticks(_) => {
+                let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+                // A process that has ended needs no answer: its end says the ticks.
+                let _ = pid.map(|pid| kill_process(pid, Signal::INT));
+                Asked::Ticks(String::new())
+            }
         }
     }
 
     /// Takes what Bochs wrote on its terminal; when the debugger has told the ticks, the machine goes on.
     fn take(&mut self, output: &[u8]) -> Option<u64> {
-        let answer = self.answer.as_mut()?;
-        answer.push_str(&String::from_utf8_lossy(output));
-        let ticks = ticks(answer)?;
-        self.answer = None;
-        // Should it take no input, the script's time ends.
-        drop(self.keyboard.send(b"continue\n"));
-        Some(ticks)
+        match &mut self.state {
+            Asked::AtTheStart => {
+                self.state = Asked::TooEarly;
+                Some(0)
+            }
+            Asked::Ticks(answer) => {
+                answer.push_str(&String::from_utf8_lossy(output));
+                let ticks = ticks(answer)?;
+                self.state = Asked::Nothing;
+                // Should it take no input, the script's time ends.
+                drop(self.keyboard.send(b"continue\n"));
+                Some(ticks)
+            }
+            Asked::TooEarly | Asked::Nothing => None,
+        }
+    }
+
+    /// The debugger has shown where the machine begins.
+    fn begins(&mut self) {
+        if matches!(self.state, Asked::TooEarly) {
+            self.state = Asked::Nothing;
+        }
     }
 }
 

@@ -286,6 +286,7 @@ impl Drop for Machine {
 /// `log`; `symbols` is a file of addresses and names.
 pub(crate) fn debug_in_bochs(config: &Config, symbols: &Path, log: &Path) -> Result<()> {
     setup::ensure_all(Emulator::Bochs.needs(Firmware::Bios))?;
+    let _disks = take(&config.disks)?;
     let work = workspace::scratch("debug")?;
     let (console, _input) = serial::open()?;
     let mut bochs = bochs::debugger(config, work.path(), console.path(), symbols)?;

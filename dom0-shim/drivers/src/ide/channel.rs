@@ -16,6 +16,7 @@ use core::cell::Cell;
 
 use async_lock::{Mutex, MutexGuard};
 use event_listener::Event;
+use futures_lite::future;
 use storage::SECTOR;
 
 use super::command::{Command, Direction, MOST_SECTORS, Mode, select};
@@ -208,6 +209,8 @@ impl<M: Machine> Channel<M> {
                 self.reported.notify(usize::MAX);
             }
             self.interrupt.done();
+            // A line that nobody takes back must not keep the others from running.
+            future::yield_now().await;
         }
     }
 

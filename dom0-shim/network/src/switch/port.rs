@@ -121,7 +121,7 @@ pub struct Counts {
 
 /// A port as its bridge has it.
 pub(super) struct Slot {
-    pub name: String,
+    name: RefCell<String>,
     pub role: Role,
     abilities: Cell<Abilities>,
     /// Groups that it wants; `None`: all.
@@ -141,7 +141,7 @@ struct Queue {
 impl Slot {
     pub fn new(name: &str, role: Role) -> Self {
         Self {
-            name: String::from(name),
+            name: RefCell::new(String::from(name)),
             role,
             abilities: Cell::default(),
             groups: RefCell::default(),
@@ -149,6 +149,10 @@ impl Slot {
             waiting: Cell::default(),
             counts: Cell::default(),
         }
+    }
+
+    pub fn name(&self) -> String {
+        self.name.borrow().clone()
     }
 
     /// Looks at a packet that comes in; returns its VLAN, or `None` if it may not come in.
@@ -266,8 +270,13 @@ impl Port {
 
     /// The interface's name.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.slot.name
+    pub fn name(&self) -> String {
+        self.slot.name()
+    }
+
+    /// Names the interface, where its name was not known when it was plugged in.
+    pub fn rename(&self, name: &str) {
+        *self.slot.name.borrow_mut() = String::from(name);
     }
 
     /// Who is there.

@@ -357,6 +357,23 @@ fn what_cannot_be_plugged_in() {
     assert_eq!(switch.show()[3].interfaces, ["vif1.0"], "nothing is left of what was refused");
 }
 
+/// NET-16: as a configuration says it.
+#[test]
+fn guests_interfaces() {
+    let switch = switch();
+    let port = switch.plug_guest("gextbr0.10", None, A).unwrap();
+    assert_eq!(port.role(), Role::Guest { address: A, vlan: VlanId::new(10) });
+    let other = switch.plug_guest("gextbr0", None, B).unwrap();
+    assert_eq!((port.name(), other.role()), ("".into(), guest(B)));
+    port.rename("vif1.0");
+    assert_eq!(switch.show()[0].interfaces, ["vif1.0", ""]);
+    let refused = |bridge: &str, name| switch.plug_guest(bridge, name, C).err().unwrap().to_string();
+    assert_eq!(refused("gextbr0.4095", None), "no VLAN `4095`: numbers are 1 to 4094, as in gextbr0.10");
+    assert_eq!(refused("gextbr0.", None), "no VLAN ``: numbers are 1 to 4094, as in gextbr0.10");
+    assert_eq!(refused("gextbr0", Some("vif1.0")), "there is an interface `vif1.0` already");
+    assert_eq!(refused("nobr0.5", None), "no bridge `nobr0`: there are gextbr0, gintbr0, intbr0, xenbr0");
+}
+
 /// NET-06, LIM-08.
 #[test]
 fn a_bridge_has_room_for_64_interfaces() {

@@ -1,4 +1,4 @@
-//! Devices: lists, and what is attached and detached.
+//! Devices: lists, and what is attached and detached; bridges and overlays.
 
 use alloc::format;
 use alloc::string::String;
@@ -17,6 +17,10 @@ use crate::toolstack::{DomId, Toolstack};
 /// `block-list`.
 pub(super) fn disks<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
     let domains = find_all(cx.tools, &args.positionals)?;
+    if args.has("s") {
+        cx.show(&device::disk_counts(&domains));
+        return Ok(());
+    }
     cx.say(device::disk_header());
     for domain in domains {
         for disk in cx.tools.disks(domain.id)? {
@@ -29,11 +33,33 @@ pub(super) fn disks<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args:
 /// `network-list`.
 pub(super) fn nets<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
     let domains = find_all(cx.tools, &args.positionals)?;
+    if args.has("s") {
+        cx.show(&device::net_counts(&domains));
+        return Ok(());
+    }
     cx.say(device::net_header());
     for domain in domains {
         for net in cx.tools.nets(domain.id)? {
             cx.say(device::net(&net));
         }
+    }
+    Ok(())
+}
+
+/// `brctl show` (NET-21).
+pub(super) fn bridges<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
+    if args.get(0) != "show" {
+        return Err(Problem::usage("Bridges are made when the machine starts: `brctl show` lists them."));
+    }
+    cx.show(&device::bridges(&cx.tools.bridges()));
+    Ok(())
+}
+
+/// `overlay-list`.
+pub(super) fn overlays<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>) -> Outcome {
+    cx.say(device::overlay_header());
+    for overlay in cx.tools.overlays() {
+        cx.say(device::overlay(&overlay));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! | `list` | lists of domains, names and ids, uptime |
 //! | `vcpu`, `credit`, `memory` | resources of a domain |
 //! | `console` | the console of a domain |
-//! | `device` | devices: lists, attach, detach |
+//! | `device` | devices: lists, attach, detach; bridges, overlays |
 //! | `host` | the machine: info, log, debug keys, power |
 //! | `top` | the live view |
 //! | `store` | files |
@@ -73,10 +73,14 @@ pub(crate) async fn run<T: Toolstack, M: Terminal>(
         Run::VcpuList => vcpu::list(cx, args),
         Run::VcpuPin => vcpu::pin(cx, args),
         Run::VcpuSet => vcpu::set(cx, args),
+        Run::Brctl => device::bridges(cx, args),
         Run::Cat => store::cat(cx, args),
         Run::Clear => clear(cx),
         Run::Help => help(cx, args),
         Run::Ls => store::ls(cx),
+        Run::OverlayCommit => Ok(cx.tools.commit_overlay(args.get(0)).await?),
+        Run::OverlayDiscard => Ok(cx.tools.discard_overlay(args.get(0)).await?),
+        Run::OverlayList => device::overlays(cx),
         Run::Poweroff => host::power(cx, Request::Poweroff).await,
         Run::Reset => host::power(cx, Request::Reboot).await,
         Run::VirshAttachDisk => device::virsh_attach(cx, args).await,

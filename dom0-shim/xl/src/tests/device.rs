@@ -1,7 +1,10 @@
 //! Devices that are attached and detached.
 
+use alloc::vec;
+
 use super::{fails, ok, orders, wrong};
 use crate::testing::Fake;
+use crate::toolstack::{DiskCounts, NetCounts};
 
 /// BLK-13.
 #[test]
@@ -20,8 +23,8 @@ fn disks_are_attached() {
         "disk: expected the disk's name in the guest: a disk is as /dev/vg/root,raw,xvda,rw\n"
     );
     assert!(fails(&tools, "block-attach one /dev/sda6,,disk").starts_with("disk: expected a disk's name"));
-    let noted = ok(&tools, "block-attach one /dev/sda6,raw,xvdb,w,discard");
-    assert_eq!(noted, "`discard` does nothing here\n");
+    let noted = ok(&tools, "block-attach one /dev/sda6,raw,xvdb,w,no-discard");
+    assert_eq!(noted, "`no-discard` does nothing here\n");
 }
 
 /// BLK-14.
@@ -81,4 +84,61 @@ fn virsh_attaches_and_detaches_in_its_words() {
     wrong(&tools, "attach-disk one /dev/sda6 xvdd --driver qemu");
     fails(&tools, "attach-disk one /dev/sda6 xvdd --type floppy");
     fails(&tools, "attach-disk one /dev/sda6 xvdd,format=qcow2");
+}
+
+/// NET-21, requirements 3.9.
+#[test]
+fn bridges_are_listed_as_brctl_lists_them() {
+    let tools = Fake::new();
+    assert_eq!(
+        ok(&tools, "brctl show"),
+        "bridge name\tbridge id\t\tSTP enabled\tinterfaces\n\
+         gintbr0\t\t8000.0217422f0001\tno\t\t\n\
+         xenbr0\t\t8000.0217422f0001\tno\t\tpeth0\n\
+         \t\t\t\t\t\t\tvif1.0\n"
+    );
+    assert!(wrong(&tools, "brctl addbr xenbr1").starts_with("Bridges are made when the machine starts"));
+}
+
+/// T-96.
+#[test]
+fn overlays_are_listed_committed_and_discarded() {
+    let tools = Fake::new();
+    assert_eq!(
+        ok(&tools, "overlay-list"),
+        "Owner                            Written(k) Used  Changes\n\
+         one/xvda                               5120 yes   /dev/hda1\n\
+         old/xvda                                  1 no    /dev/hda1\n"
+    );
+    orders(&tools, "overlay-commit old/xvda", &["commit old/xvda"]);
+    orders(&tools, "overlay-discard old/xvda", &["discard old/xvda"]);
+}
+
+/// BLK-24, NET-25.
+#[test]
+fn what_went_through_devices_is_listed() {
+    let tools = Fake::new();
+    tools.change(1, |domain| {
+        let disk = DiskCounts { delayed: 1, reads: 20, writes: 3, sectors_read: 160, sectors_written: 24 };
+        domain.devices.disks = vec![(51_712, disk), (51_728, DiskCounts::default())];
+        let net = NetCounts {
+            sent_bytes: 5000,
+            received_bytes: 70_000,
+            sent_packets: 50,
+            received_packets: 60,
+            dropped: 2,
+        };
+        domain.devices.nets = vec![(0, net)];
+    });
+    assert_eq!(
+        ok(&tools, "block-list -s one two"),
+        "Name                    ID      Vdev   VBD_OO   VBD_RD   VBD_WR  VBD_RSECT  VBD_WSECT\n\
+         one                      1     51712        1       20        3        160         24\n\
+         one                      1     51728        0        0        0          0          0\n"
+    );
+    assert_eq!(
+        ok(&tools, "network-list --statistics one"),
+        "Name                    ID Idx    TX(bytes)   TX(pkts)    RX(bytes)   RX(pkts) RX(drop)\n\
+         one                      1   0         5000         50        70000         60        2\n"
+    );
 }

@@ -1,6 +1,6 @@
 //! The verbs that the shell has besides those of `xl`.
 
-use super::{Family, Kind, Run, Verb};
+use super::{ANY, Family, Kind, Run, Verb};
 
 const fn verb(
     name: &'static str,
@@ -17,6 +17,28 @@ pub(super) const VERBS: &[Verb] = &[
     verb("help", "[Verb]", "List the verbs, or tell about one", (0, 1, &[Kind::Verb]), Run::Help),
     verb("ls", "", "List the files of the store", (0, 0, &[]), Run::Ls),
     verb("cat", "<File>", "Show a file of the store", (1, 1, &[Kind::File]), Run::Cat),
+    verb(
+        "brctl",
+        "show",
+        "List the bridges and what is plugged in there",
+        (1, ANY, &[Kind::Other]),
+        Run::Brctl,
+    ),
+    verb("overlay-list", "", "List what is kept of disks `overlay:...`", (0, 0, &[]), Run::OverlayList),
+    verb(
+        "overlay-commit",
+        "<Owner>",
+        "Write what an overlay keeps to what it changes",
+        (1, 1, &[Kind::Other]),
+        Run::OverlayCommit,
+    ),
+    verb(
+        "overlay-discard",
+        "<Owner>",
+        "Forget what an overlay keeps",
+        (1, 1, &[Kind::Other]),
+        Run::OverlayDiscard,
+    ),
     verb("clear", "", "Clear the screen", (0, 0, &[]), Run::Clear),
     verb("poweroff", "", "Stop all domains, then the machine", (0, 0, &[]), Run::Poweroff),
     verb("reset", "", "Stop all domains, then start the machine again", (0, 0, &[]), Run::Reset),

@@ -32,6 +32,7 @@ const NO_POOLS: &str = "all pcpus are in Pool-0: there are no other cpupools";
 const NO_SCHED: &str = "the scheduler is credit: use `sched-credit`";
 const NO_CD: &str = "there are no CD drives: they need a device model";
 
+const STATISTICS: Opt = Opt::flag("s", "statistics", "What went through each of them, instead");
 const FORCE: Opt = Opt::flag("f", "force", "At once: do not wait for the domain to let it go");
 
 pub(super) const VERBS: &[Verb] = &[
@@ -255,7 +256,7 @@ pub(super) const VERBS: &[Verb] = &[
         "<Domain ...>",
         "List disks of domains",
         (1, ANY, &[Kind::Domain]),
-        &[],
+        &[STATISTICS],
         Run::BlockList,
     ),
     verb(
@@ -263,7 +264,7 @@ pub(super) const VERBS: &[Verb] = &[
         "<Domain ...>",
         "List network interfaces of domains",
         (1, ANY, &[Kind::Domain]),
-        &[],
+        &[STATISTICS],
         Run::NetworkList,
     ),
     verb(

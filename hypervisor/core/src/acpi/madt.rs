@@ -83,12 +83,12 @@ pub struct InterruptOverride {
     /// Number of the ISA interrupt.
     pub irq: u8,
     /// Where it arrives and how.
-    pub route: IsaRoute,
+    pub route: InterruptLine,
 }
 
-/// Where an ISA interrupt arrives, and how to set up that input.
+/// An input of an I/O APIC, and how to set it up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct IsaRoute {
+pub struct InterruptLine {
     /// The global system interrupt.
     pub gsi: u32,
     /// The level that counts.
@@ -221,15 +221,21 @@ impl<'m> Madt<'m> {
         })
     }
 
+    /// The ISA interrupts that are not wired to the input of the same number, or not as the ISA
+    /// bus has it.
+    pub fn overrides(self) -> impl Iterator<Item = InterruptOverride> + use<'m> {
+        self.entries().filter_map(|entry| match entry {
+            Entry::InterruptOverride(wired) => Some(wired),
+            _ => None,
+        })
+    }
+
     /// How ISA interrupt `irq` is wired: as an entry says, or straight and as the ISA bus has it.
     #[must_use]
-    pub fn gsi_for_isa_irq(&self, irq: u8) -> IsaRoute {
-        let straight = IsaRoute { gsi: irq.into(), polarity: Polarity::ActiveHigh, trigger: Trigger::Edge };
-        let wired = self.entries().find_map(|entry| match entry {
-            Entry::InterruptOverride(wired) if wired.irq == irq => Some(wired.route),
-            _ => None,
-        });
-        wired.unwrap_or(straight)
+    pub fn gsi_for_isa_irq(&self, irq: u8) -> InterruptLine {
+        let straight =
+            InterruptLine { gsi: irq.into(), polarity: Polarity::ActiveHigh, trigger: Trigger::Edge };
+        self.overrides().find(|wired| wired.irq == irq).map_or(straight, |wired| wired.route)
     }
 }
 
@@ -439,7 +445,7 @@ impl RawInterruptOverride {
     fn decode(&self) -> Option<InterruptOverride> {
         // Bus 0 is ISA; the specification knows no other.
         let (polarity, trigger) = inti_flags(self.flags.get());
-        let route = IsaRoute { gsi: self.gsi.get(), polarity, trigger };
+        let route = InterruptLine { gsi: self.gsi.get(), polarity, trigger };
         (self.bus == 0).then_some(InterruptOverride { irq: self.source, route })
     }
 }

@@ -34,8 +34,8 @@ pub use dmar::Dmar;
 pub use fadt::{AcpiEnable, BootArch, Fadt, PmTimer, TimerWidth};
 pub use hpet::Hpet;
 pub use madt::{
-    ApicId, Cpu, CpuList, Entry, InterruptOverride, IoApic, IsaRoute, LocalNmi, Madt, NmiSource, Polarity,
-    Trigger, cpu_list,
+    ApicId, Cpu, CpuList, Entry, InterruptLine, InterruptOverride, IoApic, LocalNmi, Madt, NmiSource,
+    Polarity, Trigger, cpu_list,
 };
 pub use mcfg::{Mcfg, McfgSegment};
 pub use rsdp::Rsdp;

@@ -8,7 +8,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::vioapic::{IoApicPin, Vioapic};
+use crate::vioapic::{DEFAULT_PINS, IoApicPin, Vioapic};
 use crate::vpic::{PicPort, Vpic};
 use crate::vpit::Vpit;
 
@@ -548,7 +548,7 @@ fn registers_that_the_cpu_wrote_are_obeyed() {
 #[test]
 fn a_level_line_asks_until_it_is_served() {
     let mut apic = xapic(3);
-    let mut io = Vioapic::new(0);
+    let mut io = Vioapic::new(0, DEFAULT_PINS);
     let pin = IoApicPin::new(16).unwrap();
     for (index, value) in [(0x31, 0x0300_0000), (0x30, 0x8061)] {
         io.write(0x00, index);
