@@ -112,6 +112,20 @@ fn what_cannot_be_a_frame_is_refused() {
     assert_eq!(texts(&b), ["", ""]);
 }
 
+#[test]
+fn a_frame_is_long_enough_without_its_tag() {
+    let switch = switch();
+    let a = switch.plug("gintbr0", "a", guest(A)).unwrap();
+    let b = switch.plug("gintbr0", "b", guest(B)).unwrap();
+    let tagged = |rest: &[u8]| [&frame(B, A, "")[..12], &[0x81, 0, 0, 0], rest].concat();
+    for rest in [&[][..], &[8]] {
+        a.send(packet(tagged(rest)));
+    }
+    assert_eq!((a.counts().refused, b.try_receive()), (2, None));
+    a.send(packet(tagged(&[8, 0])));
+    assert_eq!(b.try_receive().unwrap().bytes.len(), 14);
+}
+
 /// Ports that nobody empties: all of them together take no more than there is for them, and
 /// leave something to the others.
 #[test]
