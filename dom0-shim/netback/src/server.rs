@@ -103,6 +103,9 @@ impl<'a, H: Host, L: Link> Server<'a, H, L> {
                     yield_now().await;
                 }
                 self.wait(stop).await;
+            } else {
+                // Nor do requests that come and go.
+                yield_now().await;
             }
         }
         Ok(())
