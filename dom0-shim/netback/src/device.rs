@@ -1,8 +1,8 @@
 //! One virtual interface, from its nodes to its end.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 
-use network::Link;
+use network::{Bucket, Link};
 use xen_abi::RawDomid;
 use xen_backend::{Address, Backend, Ends, Fault, Host, Nodes, Stop, Xenbus};
 
@@ -39,7 +39,7 @@ impl<H: Host, N: Nodes, L: Link> Device<H, N, L> {
     /// [`Self::run`].
     pub fn new(host: H, nodes: N, domain: RawDomid, number: u32, link: L) -> Self {
         let address = Address { kind: "vif", domain, number };
-        let vif = Vif { host, link, counts: Cell::default() };
+        let vif = Vif { host, link, bucket: RefCell::default(), counts: Cell::default() };
         Self { xenbus: Xenbus::new(nodes, address, vif) }
     }
 
@@ -71,6 +71,8 @@ impl<H: Host, N: Nodes, L: Link> Device<H, N, L> {
 struct Vif<H, L> {
     host: H,
     link: L,
+    /// Kept from one front end to the next: who starts anew has sent what it has sent.
+    bucket: RefCell<Option<Bucket>>,
     counts: Cell<Counts>,
 }
 
@@ -82,10 +84,15 @@ impl<H: Host, L: Link> Backend for Vif<H, L> {
     }
 
     fn connect<N: Nodes>(&self, ends: &Ends<N>) -> Result<Connection<H>, Fault> {
-        negotiation::connect(ends, &self.host)
+        let connection = negotiation::connect(ends, &self.host)?;
+        let mut bucket = self.bucket.borrow_mut();
+        if bucket.is_none() {
+            *bucket = negotiation::bucket(ends, self.host.now_ns())?;
+        }
+        Ok(connection)
     }
 
     async fn serve(&self, connection: Connection<H>, stop: &Stop) -> Result<(), Fault> {
-        Server::new(&self.host, &self.link, connection, &self.counts).run(stop).await
+        Server::new(&self.host, &self.link, connection, &self.bucket, &self.counts).run(stop).await
     }
 }

@@ -41,13 +41,11 @@ pub(crate) fn connect<N: Nodes, H: Host>(ends: &Ends<N>, host: &H) -> Result<Con
     if !ends.front_flag("request-rx-copy") {
         return Err(Fault::new(Errno::EOPNOTSUPP, "request-rx-copy is not 1: pages are not flipped"));
     }
-    let now = host.now_ns();
     Ok(Connection {
         domain,
         tx: ring(ends, host, "tx-ring-ref", size_of::<NetifTxSringEntry>())?,
         rx: ring(ends, host, "rx-ring-ref", size_of::<NetifRxSringEntry>())?,
         ports: ports(ends, host)?,
-        bucket: rate(ends)?.map(|rate| rate.bucket(now)),
         scattered: ends.front_flag("feature-sg"),
         abilities: abilities(ends),
         notifies: ends.front_flag("feature-rx-notify"),
@@ -133,6 +131,11 @@ impl Rate {
         let bytes = NonZeroU64::new(u64::try_from(a_second).unwrap_or(u64::MAX))?;
         Some(Self { bytes, interval: interval.saturating_mul(1000) })
     }
+}
+
+/// How much may be sent at a time, ns; `None`: as much as it likes.
+pub(crate) fn bucket<N: Nodes>(ends: &Ends<N>, now: u64) -> Result<Option<Bucket>, Fault> {
+    Ok(rate(ends)?.map(|rate| rate.bucket(now)))
 }
 
 fn rate<N: Nodes>(ends: &Ends<N>) -> Result<Option<Rate>, Fault> {

@@ -3,7 +3,7 @@
 //! A turn sends one batch and delivers one batch, each with one call of the hypervisor's, and
 //! sends one event for each port. After a turn that did something the other tasks have theirs.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::future::pending;
 
 use futures_lite::future::{or, yield_now};
@@ -22,7 +22,6 @@ pub(crate) struct Connection<H: Host> {
     pub(crate) tx: Ring<H::Memory>,
     pub(crate) rx: Ring<H::Memory>,
     pub(crate) ports: Ports<H::Port>,
-    pub(crate) bucket: Option<Bucket>,
     /// It takes packets in several slots.
     pub(crate) scattered: bool,
     pub(crate) abilities: Abilities,
@@ -75,9 +74,14 @@ pub(crate) struct Server<'a, H: Host, L: Link> {
 }
 
 impl<'a, H: Host, L: Link> Server<'a, H, L> {
-    pub(crate) fn new(host: &'a H, link: &'a L, connection: Connection<H>, counts: &'a Cell<Counts>) -> Self {
-        let Connection { domain, tx, rx, ports, bucket, scattered, abilities, notifies, filters } =
-            connection;
+    pub(crate) fn new(
+        host: &'a H,
+        link: &'a L,
+        connection: Connection<H>,
+        bucket: &'a RefCell<Option<Bucket>>,
+        counts: &'a Cell<Counts>,
+    ) -> Self {
+        let Connection { domain, tx, rx, ports, scattered, abilities, notifies, filters } = connection;
         // What came before was for nobody, or made for another front end.
         while link.try_receive().is_some() {}
         link.set_abilities(abilities);
@@ -103,6 +107,9 @@ impl<'a, H: Host, L: Link> Server<'a, H, L> {
                     yield_now().await;
                 }
                 self.wait(stop).await;
+            } else {
+                // Nor do requests that come and go.
+                yield_now().await;
             }
         }
         Ok(())

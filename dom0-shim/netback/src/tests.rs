@@ -460,6 +460,28 @@ fn a_rate_is_kept() {
     });
 }
 
+/// Whoever starts anew gets no burst by that.
+#[test]
+fn a_rate_is_kept_from_one_front_end_to_the_next() {
+    let world = World::new();
+    world.write_back("rate", "1000,1000000");
+    run(&world, async {
+        let sent = || world.link.sent.borrow().len();
+        for _ in 0..3 {
+            let mut guest = world.connect(false, &[]).await;
+            for _ in 0..3 {
+                guest.put_packet(&frame(1000, 0), PAGE, 0);
+            }
+            guest.kick();
+            settle().await;
+            assert_eq!(sent(), 2);
+            world.write_front("state", "6");
+            world.back_is("6").await;
+            world.write_front("state", "1");
+        }
+    });
+}
+
 #[test]
 fn what_waited_for_another_front_end_is_not_given_to_the_next() {
     let world = World::new();

@@ -12,7 +12,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 
 use arrayvec::ArrayVec;
 use network::{Bucket, Checksum, Link, Packet};
@@ -46,7 +46,7 @@ pub(crate) struct Transmit<'a, H: Host, L> {
     domain: RawDomid,
     ring: Ring<H::Memory>,
     groups: Groups,
-    bucket: Option<Bucket>,
+    bucket: &'a RefCell<Option<Bucket>>,
     /// How long nothing may be sent, ns.
     throttled: Option<u64>,
     batch: Batch,
@@ -87,7 +87,7 @@ impl<'a, H: Host, L: Link> Transmit<'a, H, L> {
         link: &'a L,
         domain: RawDomid,
         ring: Ring<H::Memory>,
-        bucket: Option<Bucket>,
+        bucket: &'a RefCell<Option<Bucket>>,
         filters: bool,
         counts: &'a Cell<Counts>,
     ) -> Self {
@@ -99,7 +99,7 @@ impl<'a, H: Host, L: Link> Transmit<'a, H, L> {
     /// published.
     pub(crate) fn turn(&mut self) -> Result<bool, Fault> {
         self.throttled = None;
-        let now = self.bucket.as_ref().map(|_| self.host.now_ns());
+        let now = self.bucket.borrow().as_ref().map(|_| self.host.now_ns());
         while self.batch.parts.len() <= BATCH - MOST_PARTS && self.may_send(now) {
             if !self.take(now)? {
                 break;
@@ -131,7 +131,7 @@ impl<'a, H: Host, L: Link> Transmit<'a, H, L> {
     }
 
     fn may_send(&mut self, now: Option<u64>) -> bool {
-        if let (Some(bucket), Some(now)) = (&mut self.bucket, now) {
+        if let (Some(bucket), Some(now)) = (&mut *self.bucket.borrow_mut(), now) {
             self.throttled = bucket.take(0, now).err();
         }
         self.throttled.is_none()
@@ -151,7 +151,7 @@ impl<'a, H: Host, L: Link> Transmit<'a, H, L> {
         }
         match self.take_parts(&first, flags)? {
             Some(parts) => {
-                if let (Some(bucket), Some(now)) = (&mut self.bucket, now) {
+                if let (Some(bucket), Some(now)) = (&mut *self.bucket.borrow_mut(), now) {
                     // It was asked before: there is something left.
                     let _ = bucket.take(first.size.into(), now);
                 }

@@ -85,12 +85,13 @@ pub fn complete(packet: &mut Packet) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Cuts a long packet into frames, in their order, with all checksums.
+/// Cuts a long packet into frames, in their order, with all checksums, until `each` says that
+/// there is no room for more: who has none costs no work.
 ///
 /// # Errors
 ///
 /// The packet was not admitted.
-pub fn cut(packet: &Packet, mut each: impl FnMut(Packet)) -> Result<(), Malformed> {
+pub fn cut(packet: &Packet, mut each: impl FnMut(Packet) -> bool) -> Result<(), Malformed> {
     let segments = packet.segments.ok_or(Malformed)?;
     let headers = Headers::of(&packet.bytes)?;
     let payload = packet.bytes.get(headers.payload..headers.end).unwrap_or_default();
@@ -100,7 +101,9 @@ pub fn cut(packet: &Packet, mut each: impl FnMut(Packet)) -> Result<(), Malforme
     for number in 0..count {
         let start = number.saturating_mul(size);
         let part = start..start.saturating_add(size).min(payload.len());
-        each(segment(packet, &headers, payload, part));
+        if !each(segment(packet, &headers, payload, part)) {
+            break;
+        }
     }
     Ok(())
 }
@@ -192,7 +195,11 @@ mod tests {
 
     fn pieces(packet: &Packet) -> Vec<Packet> {
         let mut frames = Vec::new();
-        cut(packet, |frame| frames.push(frame)).unwrap();
+        cut(packet, |frame| {
+            frames.push(frame);
+            true
+        })
+        .unwrap();
         frames
     }
 
@@ -279,6 +286,19 @@ mod tests {
         complete(&mut packet).unwrap();
         admit(&mut packet).unwrap();
         assert_eq!(packet, expected);
+    }
+
+    #[test]
+    fn no_frame_is_made_that_there_is_no_room_for() {
+        let mut packet = long(tcp_v4(9000), 1000, false);
+        admit(&mut packet).unwrap();
+        let mut frames = 0;
+        cut(&packet, |_| {
+            frames += 1;
+            frames < 3
+        })
+        .unwrap();
+        assert_eq!(frames, 3);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Switch {
     bridges: RefCell<BTreeMap<String, Rc<Bridge>>>,
     /// The time of the last [`Switch::advance`], s.
     now: Rc<Cell<u64>>,
+    /// Bytes that wait at all ports.
+    waiting: Rc<Cell<usize>>,
 }
 
 /// Why there is no bridge.
@@ -123,7 +125,7 @@ impl Switch {
         let bridge = self.bridge(bridge)?;
         suits(&bridge, role)?;
         self.is_free(name, role.pinned())?;
-        let slot = Rc::new(Slot::new(name, role));
+        let slot = Rc::new(Slot::new(name, role, self.waiting.clone()));
         let number = bridge.plug(slot.clone());
         Ok(Rc::new(Port::new(bridge, number, slot)))
     }

@@ -18,6 +18,10 @@ const DECLINED: u64 = 3600;
 /// could take all.
 const MOST_DECLINED: usize = 4;
 
+/// Clients that are kept, and addresses that were declined: whoever is outside could be as many
+/// as a large network has addresses.
+const MOST_CLIENTS: usize = 4096;
+
 /// A pool of addresses and what became of them.
 pub struct Leases {
     pool: RangeInclusive<u32>,
@@ -76,6 +80,7 @@ impl Leases {
             lease.until = lease.until.max(until);
             return Some(Ipv4Address::from_bits(lease.address));
         }
+        self.make_room(now)?;
         let wants = wants.map(Ipv4Address::to_bits).filter(|&address| self.is_free(address, now));
         let address = wants.or_else(|| self.first_free(client, now)).or_else(|| self.reclaim(now))?;
         self.give(client, address, until);
@@ -90,6 +95,9 @@ impl Leases {
                 return false;
             }
             self.forget(client);
+            if self.make_room(now).is_none() {
+                return false;
+            }
             self.give(client, address, until);
         }
         if let Some(lease) = self.clients.get_mut(&client) {
@@ -134,6 +142,9 @@ impl Leases {
         {
             self.declined.remove(&oldest);
         }
+        if self.declined.len() >= MOST_CLIENTS {
+            self.declined.pop_first();
+        }
         self.declined.insert(address, (now.saturating_add(DECLINED), client));
     }
 
@@ -163,6 +174,12 @@ impl Leases {
         (start..=last).chain(first..start).find(|&address| self.is_free(address, now))
     }
 
+    /// Makes room for one more client; `None` if there is none.
+    fn make_room(&mut self, now: u64) -> Option<()> {
+        let is_full = self.clients.len() >= MOST_CLIENTS;
+        if is_full { self.reclaim(now).map(drop) } else { Some(()) }
+    }
+
     /// The address whose lease ended first, if one did.
     fn reclaim(&mut self, now: u64) -> Option<u32> {
         let ended = self.clients.iter().filter(|(_, lease)| lease.until <= now);
@@ -182,5 +199,50 @@ impl Leases {
         if let Some(lease) = self.clients.remove(&client) {
             self.owners.remove(&lease.address);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smoltcp::wire::Ipv4Address;
+
+    use super::{Leases, MOST_CLIENTS};
+    use crate::packet::MacAddress;
+
+    fn client(number: usize) -> MacAddress {
+        let [.., a, b, c] = number.to_be_bytes();
+        [2, 0, 0, a, b, c]
+    }
+
+    fn leases() -> Leases {
+        Leases::new(
+            Ipv4Address::new(10, 0, 0, 1)..=Ipv4Address::new(10, 255, 255, 254),
+            Ipv4Address::new(10, 0, 0, 1),
+        )
+    }
+
+    #[test]
+    fn a_large_network_has_no_more_clients_than_there_is_room_for() {
+        let mut leases = leases();
+        for number in 0..MOST_CLIENTS {
+            assert!(leases.offer(client(number), None, 0, 60).is_some());
+        }
+        let free = Ipv4Address::new(10, 99, 0, 1);
+        assert_eq!(leases.offer(client(MOST_CLIENTS), None, 59, 120), None);
+        assert!(!leases.bind(client(MOST_CLIENTS), free, 59, 120));
+        // Offers that nobody took make room.
+        assert!(leases.bind(client(MOST_CLIENTS), free, 60, 120));
+        assert!(leases.offer(client(MOST_CLIENTS + 1), None, 60, 120).is_some());
+        assert_eq!(leases.clients.len(), MOST_CLIENTS);
+    }
+
+    #[test]
+    fn declined_addresses_are_bounded() {
+        let mut leases = leases();
+        for number in 0..MOST_CLIENTS + 10 {
+            let address = leases.offer(client(number), None, 0, 60).unwrap();
+            leases.decline(client(number), address, 0);
+        }
+        assert_eq!(leases.declined.len(), MOST_CLIENTS);
     }
 }

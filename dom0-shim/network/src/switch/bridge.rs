@@ -85,6 +85,10 @@ impl Bridge {
             _ => {}
         }
         let vlan = slot.admit(packet)?;
+        // Without its tag it may be too short.
+        if packet.bytes.len() < ETHERNET {
+            return None;
+        }
         if slot.role.pinned().is_none() {
             let learned = self.table.borrow_mut().learn(vlan, source, from, self.now.get());
             if learned == Learned::Pinned {

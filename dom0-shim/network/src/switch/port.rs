@@ -19,6 +19,9 @@ use crate::vlan::{self, Tag, VlanId};
 const MOST_PACKETS: usize = 512;
 /// Bytes of memory of these packets: 16 of the longest.
 const MOST_BYTES: usize = 1 << 20;
+/// Bytes of memory of the packets that wait at all ports of a switch. A port may fill as much as is
+/// left: those that nobody empties do not take all from the others.
+pub(super) const MOST_WAITING: usize = 16 << 20;
 /// What a packet takes beside its frame, bytes.
 const OVERHEAD: usize = 128;
 /// Groups that a port tells apart; as many as netif.h lets a front end ask for.
@@ -127,6 +130,8 @@ pub(super) struct Slot {
     /// Groups that it wants; `None`: all.
     groups: RefCell<Option<Vec<MacAddress>>>,
     queue: RefCell<Queue>,
+    /// Bytes that wait at all ports.
+    total: Rc<Cell<usize>>,
     /// Who waits for a packet; only while there is none.
     waiting: Cell<Option<Waker>>,
     counts: Cell<Counts>,
@@ -139,13 +144,14 @@ struct Queue {
 }
 
 impl Slot {
-    pub fn new(name: &str, role: Role) -> Self {
+    pub fn new(name: &str, role: Role, total: Rc<Cell<usize>>) -> Self {
         Self {
             name: RefCell::new(String::from(name)),
             role,
             abilities: Cell::default(),
             groups: RefCell::default(),
             queue: RefCell::default(),
+            total,
             waiting: Cell::default(),
             counts: Cell::default(),
         }
@@ -192,7 +198,7 @@ impl Slot {
             Work::Cut => return self.deliver_parts(&packet, tag),
         };
         match done {
-            Ok(packet) => self.enqueue(packet, tag),
+            Ok(packet) => drop(self.enqueue(packet, tag)),
             Err(Malformed) => self.drop_one(),
         }
     }
@@ -203,17 +209,20 @@ impl Slot {
         }
     }
 
-    fn enqueue(&self, mut packet: Packet, tag: Option<VlanId>) {
+    /// Whether there was room for it.
+    fn enqueue(&self, mut packet: Packet, tag: Option<VlanId>) -> bool {
         if let Some(vlan) = tag {
             vlan::push(&mut packet.bytes, vlan);
         }
         let mut queue = self.queue.borrow_mut();
         let size = packet.bytes.capacity().saturating_add(OVERHEAD);
         let total = queue.bytes.saturating_add(size);
-        if total > MOST_BYTES || queue.packets.len() >= MOST_PACKETS {
-            drop(queue);
-            return self.drop_one();
+        let room = MOST_WAITING.saturating_sub(self.total.get()).min(MOST_BYTES);
+        if total > room || queue.packets.len() >= MOST_PACKETS {
+            self.drop_one();
+            return false;
         }
+        self.total.set(self.total.get().saturating_add(size));
         self.count(|counts| {
             counts.received_packets = counts.received_packets.wrapping_add(1);
             counts.received_bytes = counts.received_bytes.wrapping_add(bytes(&packet));
@@ -224,12 +233,15 @@ impl Slot {
         if let Some(waker) = self.waiting.take() {
             waker.wake();
         }
+        true
     }
 
     fn take(&self) -> Option<Packet> {
         let mut queue = self.queue.borrow_mut();
         let packet = queue.packets.pop_front()?;
-        queue.bytes = queue.bytes.saturating_sub(packet.bytes.capacity().saturating_add(OVERHEAD));
+        let size = packet.bytes.capacity().saturating_add(OVERHEAD);
+        queue.bytes = queue.bytes.saturating_sub(size);
+        self.total.set(self.total.get().saturating_sub(size));
         Some(packet)
     }
 
@@ -241,6 +253,12 @@ impl Slot {
         let mut counts = self.counts.get();
         change(&mut counts);
         self.counts.set(counts);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.total.set(self.total.get().saturating_sub(self.queue.get_mut().bytes));
     }
 }
 

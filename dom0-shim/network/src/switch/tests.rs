@@ -1,6 +1,7 @@
 use alloc::rc::Rc;
 use core::pin::pin;
 use core::task::Poll;
+use std::format;
 use std::string::{String, ToString};
 use std::vec;
 use std::vec::Vec;
@@ -109,6 +110,43 @@ fn what_cannot_be_a_frame_is_refused() {
     a.send(packet(whole));
     send(&a, [1, 0x80, 0xc2, 0, 0, 0x10], A, "");
     assert_eq!(texts(&b), ["", ""]);
+}
+
+#[test]
+fn a_frame_is_long_enough_without_its_tag() {
+    let switch = switch();
+    let a = switch.plug("gintbr0", "a", guest(A)).unwrap();
+    let b = switch.plug("gintbr0", "b", guest(B)).unwrap();
+    let tagged = |rest: &[u8]| [&frame(B, A, "")[..12], &[0x81, 0, 0, 0], rest].concat();
+    for rest in [&[][..], &[8]] {
+        a.send(packet(tagged(rest)));
+    }
+    assert_eq!((a.counts().refused, b.try_receive()), (2, None));
+    a.send(packet(tagged(&[8, 0])));
+    assert_eq!(b.try_receive().unwrap().bytes.len(), 14);
+}
+
+/// Ports that nobody empties: all of them together take no more than there is for them, and
+/// leave something to the others.
+#[test]
+fn queues_that_nobody_empties_are_bounded_together() {
+    let switch = switch();
+    let a = switch.plug("gintbr0", "a", guest(A)).unwrap();
+    let plug =
+        |last: u8| switch.plug("gintbr0", &format!("idle{last}"), guest([2, 0, 0, 0, 9, last])).unwrap();
+    let idle: Vec<Rc<Port>> = (0..60).map(plug).collect();
+    let text = "x".repeat(8000);
+    (0..200).for_each(|_| send(&a, BROADCAST, A, &text));
+    let bytes = |port: &Rc<Port>| port.counts().received_bytes;
+    let all: u64 = idle.iter().map(bytes).sum();
+    assert!(all < 16 << 20 && idle.iter().all(|port| bytes(port) > 100_000), "{all}");
+    let late = plug(60);
+    (0..10).for_each(|_| send(&a, [2, 0, 0, 0, 9, 60], A, &text));
+    assert_eq!(texts(&late).len(), 10);
+    drop(idle);
+    let next = plug(0);
+    (0..100).for_each(|_| send(&a, [2, 0, 0, 0, 9, 0], A, &text));
+    assert_eq!(texts(&next).len(), 100, "what went takes its memory with it");
 }
 
 #[test]
