@@ -20,6 +20,10 @@ use crate::stages::Stages;
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Silence after which a machine that is still on counts as halted.
 const HALT_SILENCE: Duration = Duration::from_secs(3);
+/// Bytes that a script types without a pause: less than a UART's queue of 16.
+const TYPED_AT_ONCE: usize = 12;
+/// The pause. An emulated processor may leave the UART alone for a time slice.
+const TYPING_PAUSE: Duration = Duration::from_millis(400);
 /// How often a wait looks for signals to us.
 const POLL: Duration = Duration::from_millis(100);
 /// Console lines shown with a failure.
@@ -171,7 +175,7 @@ impl<'a, P: Peer> Session<'a, P> {
             }
             Action::Send(text) => {
                 let bytes = text.bytes(&self.values)?;
-                self.peer.send(&bytes).map_err(|error| Stop::Failed(format!("{error:#}")))
+                self.send(&bytes)
             }
             Action::Check(comparison) => Ok(comparison.check(&self.values)?),
             Action::Sleep(time) => self.sleep(*time),
@@ -187,6 +191,24 @@ impl<'a, P: Peer> Session<'a, P> {
                 self.check_nevers()
             }
         }
+    }
+
+    /// Types no faster than the machine's UART is read: a pause follows as much as surely fits,
+    /// shorter where the echo comes.
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let mut pieces = bytes.chunks(TYPED_AT_ONCE).peekable();
+        while let Some(piece) = pieces.next() {
+            self.drain();
+            let (started, echoed) = (Instant::now(), self.seen.len() + piece.len());
+            self.peer.send(piece).map_err(|error| Stop::Failed(format!("{error:#}")))?;
+            if pieces.peek().is_some() {
+                self.wait(2 * TYPING_PAUSE, |session| {
+                    let least = if session.seen.len() < echoed { TYPING_PAUSE } else { TYPING_PAUSE / 4 };
+                    Ok(session.ended.is_some() || started.elapsed() >= least)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn expect(&mut self, pattern: &Regex, within: Duration, silence: Option<Duration>) -> Result<(), Stop> {
@@ -389,6 +411,14 @@ mod tests {
         let typed =
             run("expect /^ready$/\nexpect /> /\nsend \"off\\r\"\nexpect-end poweroff", events).unwrap();
         assert_eq!(typed, b"off\r");
+    }
+
+    #[test]
+    fn long_texts_are_typed_with_pauses() {
+        let started = Instant::now();
+        let text = "abcdefghijklmnopqrstuvwxyz";
+        assert_eq!(run(&format!("send \"{text}\""), [says("a  1\n")]).unwrap(), text.as_bytes());
+        assert!(started.elapsed() >= TYPING_PAUSE, "no echo of the second piece");
     }
 
     #[test]

@@ -42,7 +42,9 @@ impl Stages {
         let ended = self.ended.unwrap_or_else(Instant::now);
         let ends = self.begun.iter().skip(1).map(|next| (next.begun, next.ticks));
         self.begun.iter().zip(ends.chain([(ended, self.last_ticks)])).map(|(stage, (end, ticks))| {
-            let ticks = ticks.zip(stage.ticks).map(|(end, begun)| end.saturating_sub(begun));
+            // None have passed where nobody told the end.
+            let ticks = ticks.zip(stage.ticks).and_then(|(end, begun)| end.checked_sub(begun));
+            let ticks = ticks.filter(|ticks| *ticks > 0);
             (stage.name.as_str(), end.saturating_duration_since(stage.begun), ticks)
         })
     }
@@ -96,5 +98,11 @@ mod tests {
         stages.end();
         assert!(stages.lines().all(|(_, _, ticks)| ticks.is_none()));
         assert!(stages.to_string().contains(" -  boot"));
+        stages.begin("end");
+        stages.tick(9_000_000);
+        assert_eq!(
+            stages.lines().last(),
+            stages.lines().find(|(name, _, ticks)| *name == "end" && ticks.is_none())
+        );
     }
 }

@@ -140,7 +140,7 @@ impl World {
         let linux = linux.into_iter().chain(["request-rx-copy", "feature-rx-notify", "feature-sg"]);
         linux.for_each(|name| self.write_front(name, "1"));
         nodes.iter().for_each(|(name, value)| self.write_front(name, value));
-        Guest { world: self, tx, rx, port, rx_port, id: 0, pages: VecDeque::new() }
+        Guest { world: self, tx, rx, port, rx_port, id: 0, pages: VecDeque::new(), raw: VecDeque::new() }
     }
 
     /// Nothing is held any more.
@@ -162,6 +162,8 @@ pub(crate) struct Guest<'a> {
     pub(crate) id: u16,
     /// Pages that are posted.
     pub(crate) pages: VecDeque<(u16, Page)>,
+    /// What was written and not answered.
+    raw: VecDeque<[u32; 3]>,
 }
 
 impl Guest<'_> {
@@ -210,6 +212,22 @@ impl Guest<'_> {
     pub(crate) fn kick(&mut self) {
         if self.tx.publish() {
             self.port.notify();
+        }
+    }
+
+    /// Writes whatever into the tx ring.
+    pub(crate) fn put_raw(&mut self, slot: [u32; 3]) {
+        self.tx.put(&slot);
+        self.raw.push_back(slot);
+    }
+
+    /// Takes answers to what [`Self::put_raw`] wrote: each in its place, and to extra info
+    /// none.
+    pub(crate) fn check_answers(&mut self) {
+        while let Some(NetifTxResponse { id, status }) = self.tx.take() {
+            let [.., last] = self.raw.pop_front().expect("no more answers than requests");
+            assert!((-1..=1).contains(&status));
+            assert!(status == 1 || u32::from(id) == last & 0xffff, "another one's answer");
         }
     }
 

@@ -60,6 +60,8 @@ fn arguments(config: &Config, com1: &Path, log: &Path) -> Vec<String> {
         ("-cpu", cpu.to_owned()),
         ("-smp", config.cpus.to_string()),
         ("-m", config.memory_mib.to_string()),
+        // Not a disk that looks as if it could be booted.
+        ("-boot", "order=d".to_owned()),
         ("-cdrom", config.iso.display().to_string()),
         ("-chardev", format!("serial,id=com1,path={}", com1.display())),
         ("-serial", "chardev:com1".to_owned()),
@@ -190,7 +192,7 @@ mod tests {
             "-cpu max",
             "-smp 2",
             "-m 256",
-            "-cdrom x.iso",
+            "-boot order=d -cdrom x.iso",
             "path=/dev/pts/3",
             "-S -gdb unix:/w/gdb",
         ] {
