@@ -24,7 +24,9 @@ use xen_abi::sched::ShutdownReason;
 use crate::sched::Claim;
 use crate::vcpu::{Activity, State, Vcpu};
 use crate::work::Work;
-use crate::{control, cpuid, hypercall, init, input, interrupts, io, mmio, msr, pcpu, sched, timers, vcpu};
+use crate::{
+    console, control, cpuid, hypercall, init, input, interrupts, io, mmio, msr, pcpu, sched, timers, vcpu,
+};
 
 /// What a handler wants done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -272,7 +274,8 @@ fn is_active(
     } else if *activity == Activity::Halted && !interrupts::are_enabled(cpu) {
         // As Xen has it: nothing but a reset or an NMI brings it back.
         if vcpu.is_up() {
-            log::debug!("{vcpu} halts with interrupts off at rip {:016x}", cpu.read(vmcs::GUEST_RIP));
+            let rip = cpu.read(vmcs::GUEST_RIP);
+            log::debug!(target: console::GUEST, "{vcpu} halts with interrupts off at rip {rip:016x}");
         }
         vcpu.set_up(false);
         vcpu.domain().end_if_all_down();

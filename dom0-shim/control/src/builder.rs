@@ -150,7 +150,7 @@ pub async fn build_in_slices<H: Host>(
     pause: impl AsyncFn(),
 ) -> Result<Built, Error> {
     // A kernel that cannot be loaded costs no domain.
-    let mut kernel = Kernel::open(config.kernel)?;
+    let mut kernel = Kernel::open(config.kernel, &pause).await?;
     let layout = Layout::new(config.pages);
     check_room(&kernel, config, &layout)?;
     let unfinished = create(window, config)?;

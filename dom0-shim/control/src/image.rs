@@ -114,20 +114,18 @@ pub struct Kernel<'a> {
 }
 
 impl<'a> Kernel<'a> {
-    /// Reads as much of a file as says what is to be loaded, believing nothing in it.
+    /// Reads as much of a file as says what is to be loaded, believing nothing in it. Others run whenever `pause` is
+    /// awaited.
     ///
     /// # Errors
     ///
     /// [`ImageError`].
-    pub fn open(file: &'a [u8]) -> Result<Self, ImageError> {
+    pub async fn open(file: &'a [u8], pause: impl AsyncFn()) -> Result<Self, ImageError> {
         let mut stream = Stream::open(file)?;
         let mut start = Vec::new();
         while headers::missing(&start)? {
-            let piece = stream.next_piece()?;
-            if piece.is_empty() {
-                return Err(ImageError::Truncated);
-            }
-            start.extend_from_slice(piece);
+            start.extend_from_slice(stream.next_piece()?.ok_or(ImageError::Truncated)?);
+            pause().await;
         }
         let mut headers = Headers::parse(&start)?;
         if let Some(elf) = stream.bare() {
@@ -147,7 +145,7 @@ impl<'a> Kernel<'a> {
         self.headers.end()
     }
 
-    /// The next piece of the file; `None` when all have been given.
+    /// The next piece of the file, which may be empty; `None` when all have been given.
     ///
     /// # Errors
     ///
@@ -156,13 +154,13 @@ impl<'a> Kernel<'a> {
         let at = self.position;
         let complete = at >= self.headers.end_in_file();
         let bytes = match at {
-            0 => &self.start,
-            _ if complete && self.stream.bare().is_some() => return Ok(None),
+            0 => Some(self.start.as_slice()),
+            _ if complete && self.stream.bare().is_some() => None,
             _ => self.stream.next_piece()?,
         };
-        if bytes.is_empty() {
+        let Some(bytes) = bytes else {
             return if complete { Ok(None) } else { Err(ImageError::Truncated) };
-        }
+        };
         self.position = at.saturating_add(bytes.len() as u64);
         self.headers.take_notes(at, bytes);
         Ok(Some(Piece { loads: self.headers.loads(), at, bytes }))

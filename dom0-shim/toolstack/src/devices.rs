@@ -222,10 +222,15 @@ impl<E: Environment> Manager<E> {
         self.take_away(id).await
     }
 
-    /// Ends a device, and leaves nothing of it.
+    /// Ends a device, and leaves nothing of it. Who was slower than another such order leaves
+    /// the place alone: it may be taken again.
     async fn take_away(&self, id: DeviceId) -> Done {
         self.end_device(id).await;
-        self.with_record(id.domain, |record| record.devices.retain(|device| device.id != id));
+        let ended = |device: &Attached| device.id == id && device.served;
+        if self.device_ids(id.domain, ended).is_empty() {
+            return Ok(());
+        }
+        self.with_record(id.domain, |record| record.devices.retain(|device| !ended(device)));
         nodes::remove(self.env.registry(), id)
     }
 
@@ -817,6 +822,21 @@ mod tests {
             block_on(manager.destroy(id)).unwrap();
             assert_eq!(block_on(attach).unwrap_err().0, "domain 1 does not exist");
             world.assert_empty("after an attach that was too late");
+        });
+    }
+
+    /// The slower of two orders to detach comes when the place is taken again.
+    #[test]
+    fn a_late_detach_does_not_take_the_next_ones_place() {
+        with_domain(|world, manager, id| {
+            let mut attach = pin!(manager.attach_disk(id, disk("/dev/sda2", "xvdb")));
+            assert!(attach.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            let late = DeviceId { domain: id, kind: DeviceKind::Disk, number: XVDB };
+            block_on(manager.take_away(late)).unwrap();
+            block_on(attach).unwrap();
+            assert_eq!(manager.disks(id).unwrap().len(), 2);
+            block_on(manager.destroy(id)).unwrap();
+            world.assert_empty("after a late detach");
         });
     }
 

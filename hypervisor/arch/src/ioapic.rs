@@ -62,6 +62,8 @@ impl Unit {
         registers.entries = (0..pins).map(|_| Entry { low: MASKED, high: 0 }).collect();
         for pin in 0..pins {
             registers.write(low_half(pin), MASKED);
+            // The firmware's destination stands there.
+            registers.write(low_half(pin) + 1, 0);
         }
         let place = Place { id: io_apic.id, address: io_apic.addr, gsi_base: io_apic.gsi_base, pins };
         Some(Self { place, registers: Lock::new(Rank::IoApic, registers) })

@@ -74,14 +74,17 @@ impl<'a> Gzip<'a> {
 }
 
 impl Decoder for Gzip<'_> {
-    fn advance(&mut self) -> Result<(), ImageError> {
+    fn advance(&mut self) -> Result<bool, ImageError> {
         let start = self.piece.1 % TINFL_LZ_DICT_SIZE;
         self.piece = (start, start);
         if self.done {
-            return Ok(());
+            return Ok(false);
         }
         self.inflate(start)?;
-        if self.done { self.check_trailer() } else { Ok(()) }
+        if self.done {
+            self.check_trailer()?;
+        }
+        Ok(true)
     }
 
     fn piece(&self) -> &[u8] {

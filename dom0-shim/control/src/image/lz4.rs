@@ -196,7 +196,7 @@ impl<'a> Lz4<'a> {
 }
 
 impl Decoder for Lz4<'_> {
-    fn advance(&mut self) -> Result<(), ImageError> {
+    fn advance(&mut self) -> Result<bool, ImageError> {
         if let Some(old) = self.end.checked_sub(HISTORY) {
             self.window.copy_within(old..self.end, 0);
             self.end = HISTORY;
@@ -204,7 +204,8 @@ impl Decoder for Lz4<'_> {
         self.start = self.end;
         self.fill()?;
         let piece = self.window.get(self.start..self.end).unwrap_or_default();
-        self.blocks.check(piece)
+        self.blocks.check(piece)?;
+        Ok(!piece.is_empty())
     }
 
     fn piece(&self) -> &[u8] {

@@ -53,9 +53,10 @@ const UNSUPPORTED: [(&[u8], &str); 3] = [(b"\x89LZO", "lzop"), (b"BZh", "bzip2")
 
 /// Something that unpacks.
 pub(super) trait Decoder {
-    /// Unpacks the next bytes, which are [`Self::piece`] until the next call; none at the end, after all checks. It
-    /// takes a few milliseconds of a CPU: others run between two pieces.
-    fn advance(&mut self) -> Result<(), ImageError>;
+    /// Unpacks the next bytes, which are [`Self::piece`] until the next call; `false` at the end, after all checks.
+    /// It takes a few milliseconds of a CPU: others run between two calls. A piece may be empty where what was
+    /// unpacked has to be kept for what follows.
+    fn advance(&mut self) -> Result<bool, ImageError>;
 
     /// What was unpacked last.
     fn piece(&self) -> &[u8];
@@ -117,26 +118,26 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// The next bytes; none at the end.
-    pub(super) fn next_piece(&mut self) -> Result<&[u8], ImageError> {
+    /// The next bytes, of which there may be none yet; `None` at the end.
+    pub(super) fn next_piece(&mut self) -> Result<Option<&[u8]>, ImageError> {
         match &mut self.source {
             Source::Bare { elf } => {
                 let start = usize::try_from(self.given).unwrap_or(usize::MAX);
                 let rest = elf.get(start..).unwrap_or_default();
                 let piece = rest.get(..PIECE).unwrap_or(rest);
                 self.given += piece.len() as u64;
-                Ok(piece)
+                Ok((!piece.is_empty()).then_some(piece))
             }
             Source::Packed(format, decoder) => {
-                decoder.advance()?;
+                if !decoder.advance()? {
+                    check_end(*format, self.given, self.size, decoder.rest())?;
+                    return Ok(None);
+                }
                 self.given += decoder.piece().len() as u64;
                 if self.given > MOST_BYTES {
                     return Err(ImageError::Damaged(*format));
                 }
-                if decoder.piece().is_empty() {
-                    check_end(*format, self.given, self.size, decoder.rest())?;
-                }
-                Ok(decoder.piece())
+                Ok(Some(decoder.piece()))
             }
         }
     }

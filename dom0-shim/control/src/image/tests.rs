@@ -7,6 +7,7 @@ use std::vec::Vec;
 
 extern crate std;
 
+use pollster::block_on;
 use proptest::prelude::*;
 
 use super::stream::{Stream, require};
@@ -44,14 +45,11 @@ fn plain() -> Vec<u8> {
 /// Unpacks a file; also says how long the longest piece was.
 fn unpack(mut stream: Stream<'_>) -> Result<(Vec<u8>, usize), ImageError> {
     let (mut bytes, mut longest) = (Vec::new(), 0);
-    loop {
-        let piece = stream.next_piece()?;
-        if piece.is_empty() {
-            return Ok((bytes, longest));
-        }
+    while let Some(piece) = stream.next_piece()? {
         longest = longest.max(piece.len());
         bytes.extend_from_slice(piece);
     }
+    Ok((bytes, longest))
 }
 
 fn unpack_file(file: &[u8]) -> Result<Vec<u8>, ImageError> {
@@ -93,9 +91,13 @@ fn lz4_of(bytes: &[u8]) -> Vec<u8> {
 /// Bytes that follow each other, and their address.
 type Part = (u64, Vec<u8>);
 
+fn open(file: &[u8]) -> Result<Kernel<'_>, ImageError> {
+    block_on(Kernel::open(file, async || {}))
+}
+
 /// All that a kernel loads, piece after piece, and its entry point.
 fn load(file: &[u8]) -> Result<(Vec<Part>, u32), ImageError> {
-    let mut kernel = Kernel::open(file)?;
+    let mut kernel = open(file)?;
     let mut parts: Vec<Part> = Vec::new();
     while let Some(piece) = kernel.next_piece()? {
         for (address, bytes) in piece.parts() {
@@ -184,7 +186,7 @@ fn memory_that_is_not_there_is_named() {
 #[test]
 fn a_kernel_is_read() {
     let file = kernel(0x20_0000, b"code", 0x3000, 0x20_0001);
-    assert_eq!(Kernel::open(&file).unwrap().end(), 0x20_3000);
+    assert_eq!(open(&file).unwrap().end(), 0x20_3000);
     assert_eq!(load(&file), Ok((vec![(0x20_0000, b"code".to_vec())], 0x20_0001)));
 }
 

@@ -64,12 +64,13 @@ impl<'a> Xz<'a> {
 }
 
 impl Decoder for Xz<'_> {
-    fn advance(&mut self) -> Result<(), ImageError> {
+    fn advance(&mut self) -> Result<bool, ImageError> {
         self.filled = 0;
-        while self.filled == 0 && !self.done {
-            self.filled = self.process()?;
+        if self.done {
+            return Ok(false);
         }
-        Ok(())
+        self.filled = self.process()?;
+        Ok(true)
     }
 
     fn piece(&self) -> &[u8] {

@@ -51,6 +51,14 @@ impl<'a> Zstd<'a> {
         Ok(Self { rest: source.rest, decoder, buffer: vec![0; PIECE], filled: 0 })
     }
 
+    fn unpack_block(&mut self) -> Result<(), ImageError> {
+        let mut source = Frame { head: &[], rest: self.rest };
+        let result = self.decoder.decode_blocks(&mut source, BlockDecodingStrategy::UptoBlocks(1));
+        self.rest = source.rest;
+        result.map_err(|_| if self.rest.is_empty() { ImageError::Truncated } else { DAMAGED })?;
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), ImageError> {
         let stated = self.decoder.get_checksum_from_data();
         if stated.is_none() || stated == self.decoder.get_calculated_checksum() {
@@ -62,16 +70,17 @@ impl<'a> Zstd<'a> {
 }
 
 impl Decoder for Zstd<'_> {
-    fn advance(&mut self) -> Result<(), ImageError> {
+    /// Unpacks a block at most: nothing is given out before the window is full, which may be at the end.
+    fn advance(&mut self) -> Result<bool, ImageError> {
         self.filled = 0;
-        while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-            let mut source = Frame { head: &[], rest: self.rest };
-            let result = self.decoder.decode_blocks(&mut source, BlockDecodingStrategy::UptoBlocks(1));
-            self.rest = source.rest;
-            result.map_err(|_| if self.rest.is_empty() { ImageError::Truncated } else { DAMAGED })?;
+        if self.decoder.can_collect() == 0 {
+            if self.decoder.is_finished() {
+                return self.check().map(|()| false);
+            }
+            self.unpack_block()?;
         }
         self.filled = self.decoder.read(&mut self.buffer).map_err(|_| DAMAGED)?;
-        if self.filled == 0 { self.check() } else { Ok(()) }
+        Ok(true)
     }
 
     fn piece(&self) -> &[u8] {
@@ -124,6 +133,20 @@ fn shrink_window(head: &mut [u8; HEAD], size: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn others_run_between_two_blocks() {
+        // All of it fits in the window.
+        let mut zstd = Zstd::new(include_bytes!("samples/large-window.zst"), None).unwrap();
+        let (mut turns, mut first) = (0, None);
+        while zstd.advance().unwrap() {
+            turns += 1;
+            if first.is_none() && !zstd.piece().is_empty() {
+                first = Some(turns);
+            }
+        }
+        assert_eq!(first, Some(3), "the sample has three blocks");
+    }
 
     #[test]
     fn a_window_is_no_larger_than_what_is_unpacked() {
