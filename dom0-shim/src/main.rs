@@ -9,7 +9,6 @@
 //!
 //! | module | |
 //! |---|---|
-//! | [`no_devices`] | what stands for back ends |
 //! | [`devices`] | domains' disks and network interfaces |
 //! | [`nodes`] | XenStore, for back ends |
 //! | [`platform`] | time, events, chance for the toolstack |
