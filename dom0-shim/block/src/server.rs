@@ -181,11 +181,14 @@ impl<'a, H: Host, D: Disk> Server<'a, H, D> {
             match next {
                 Taken::Nothing => break,
                 Taken::Refused => {}
-                Taken::Request(place) if self.may_begin(place) => *begun |= 1 << place,
-                Taken::Request(place) => {
-                    self.held = Some(place);
-                    break;
-                }
+                Taken::Request(place) => match self.may_begin(place) {
+                    Begin::Now => *begun |= 1 << place,
+                    Begin::Later => {
+                        self.held = Some(place);
+                        break;
+                    }
+                    Begin::Never => self.end(place, BlkifStatus::Error),
+                },
             }
             taken = true;
         }
@@ -216,24 +219,27 @@ impl<'a, H: Host, D: Disk> Server<'a, H, D> {
     }
 
     /// Begins a request if it can: it has a buffer then.
-    fn may_begin(&mut self, place: usize) -> bool {
+    fn may_begin(&mut self, place: usize) -> Begin {
         let request = &mut self.requests[place];
         let is_barrier = request.kind == Kind::Barrier;
         if self.barrier || (is_barrier && self.running != 0) {
-            return false;
+            return Begin::Later;
         }
         let bytes = request.data_bytes();
         if bytes > 0 {
-            let Some(buffer) = self.buffers.take(bytes) else {
-                self.delay();
-                return false;
-            };
-            request.buffer = buffer;
+            match self.buffers.take(bytes) {
+                Ok(Some(buffer)) => request.buffer = buffer,
+                Ok(None) => {
+                    self.delay();
+                    return Begin::Later;
+                }
+                Err(_) => return Begin::Never,
+            }
         }
         self.barrier = is_barrier;
         self.delayed = false;
         self.running |= 1 << place;
-        true
+        Begin::Now
     }
 
     fn start(&mut self, desk: &Desk, place: usize) {
@@ -327,6 +333,15 @@ impl<'a, H: Host, D: Disk> Server<'a, H, D> {
         change(&mut counts);
         self.counts.set(counts);
     }
+}
+
+/// Whether a request begins.
+enum Begin {
+    Now,
+    /// It has to wait for others.
+    Later,
+    /// There is no memory for it.
+    Never,
 }
 
 /// What came out of the ring.

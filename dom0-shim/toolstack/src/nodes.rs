@@ -172,10 +172,10 @@ fn net_values(device: DeviceId, vif: &Vif) -> Vec<(&'static str, String)> {
     values
 }
 
-/// A rate in bytes a second as bytes of an interval and the interval, us.
+/// A rate in bytes a second as bytes of an interval, at least one, and the interval, us.
 fn rate(bytes_per_second: u64) -> (&'static str, String) {
     let bytes = u128::from(bytes_per_second) * u128::from(RATE_INTERVAL_US) / 1_000_000;
-    ("rate", format!("{bytes},{RATE_INTERVAL_US}"))
+    ("rate", format!("{},{RATE_INTERVAL_US}", bytes.max(1)))
 }
 
 fn mac(vif: &Vif) -> String {
