@@ -470,7 +470,9 @@ impl Loaded<'_> {
 
     /// Sets the guest's CR2: what the #PF that is about to be injected tells.
     pub fn set_page_fault_address(&mut self, address: u64) {
-        self.vcpu.cr2 = address;
+        // SAFETY: the guest's CR2 is the CPU's while it is loaded; the hypervisor reads it in
+        // fatal reports only.
+        unsafe { asm!("mov cr2, {}", in(reg) address, options(nomem, nostack)) };
     }
 
     /// Makes of an intercepted #DB what its delivery would: DR6 has the `conditions`, and

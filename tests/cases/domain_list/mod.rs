@@ -28,7 +28,7 @@ fn control(controller: &Controller) -> Check {
     ensure_eq!(ids, [0, first.id(), second.id()], "numbers");
     let info = second.info()?;
     ensure_eq!(info.max_vcpu_id, 2, "highest vcpu");
-    ensure_eq!(info.tot_pages, (12 << 8) + 8, "pages");
+    ensure_eq!(info.tot_pages, (12 << 8) + 9, "pages");
     ensure!(info.max_pages >= info.tot_pages, "limit {}", info.max_pages);
     let flags = DomainFlags::from_bits_truncate(info.flags);
     ensure!(flags.contains(DomainFlags::HVM_GUEST | DomainFlags::PAUSED), "flags {flags:?}");
