@@ -193,19 +193,13 @@ impl<'a, P: Peer> Session<'a, P> {
         }
     }
 
-    /// Types no faster than the machine's UART is read: a pause follows as much as surely fits,
-    /// shorter where the echo comes.
+    /// Types no faster than the machine's UART is read: a pause follows as much as surely fits.
     fn send(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut pieces = bytes.chunks(TYPED_AT_ONCE).peekable();
         while let Some(piece) = pieces.next() {
-            self.drain();
-            let (started, echoed) = (Instant::now(), self.seen.len() + piece.len());
             self.peer.send(piece).map_err(|error| Stop::Failed(format!("{error:#}")))?;
             if pieces.peek().is_some() {
-                self.wait(2 * TYPING_PAUSE, |session| {
-                    let least = if session.seen.len() < echoed { TYPING_PAUSE } else { TYPING_PAUSE / 4 };
-                    Ok(session.ended.is_some() || started.elapsed() >= least)
-                })?;
+                self.sleep(TYPING_PAUSE)?;
             }
         }
         Ok(())
@@ -418,7 +412,7 @@ mod tests {
         let started = Instant::now();
         let text = "abcdefghijklmnopqrstuvwxyz";
         assert_eq!(run(&format!("send \"{text}\""), [says("a  1\n")]).unwrap(), text.as_bytes());
-        assert!(started.elapsed() >= TYPING_PAUSE, "no echo of the second piece");
+        assert!(started.elapsed() >= 2 * TYPING_PAUSE, "two pauses");
     }
 
     #[test]
