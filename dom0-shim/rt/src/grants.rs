@@ -72,9 +72,9 @@ impl xen_backend::Host for Grants {
                 ..GnttabMapGrantRef::new_zeroed()
             })
             .collect();
-        hypercall::grant_table_op(GrantTableOp::MapGrantRef, &mut operations)
-            .map_err(|_| GrantResult::GeneralError)?;
-        // Those that were mapped are unmapped with the others' refusal.
+        // Judged one by one, even where the call fails in the middle: those that were mapped are
+        // unmapped with the others' refusal.
+        let _ = hypercall::grant_table_op(GrantTableOp::MapGrantRef, &mut operations);
         for (operation, &frame) in operations.iter().zip(&pages.frames) {
             if operation.status == GrantResult::Okay.get() {
                 pages.handles.push((frame, operation.handle));
