@@ -5,7 +5,7 @@ use hv_arch::vcpu::Loaded;
 use hv_core::exit::{Direction, IoAccess, Size};
 use hv_core::gpr::Gpr;
 
-use hv_arch::pci::Place;
+use hv_arch::pci::{self, Place};
 use xen_abi::arch_x86::HVM_DEBUGCONS_IOPORT;
 
 use crate::exit::Outcome;
@@ -55,23 +55,21 @@ fn read(vcpu: &Vcpu, access: IoAccess) -> u32 {
 }
 
 /// PCI configuration space: an address, data.
-const PCI_PORTS: core::ops::RangeInclusive<u16> = PCI_ADDRESS..=PCI_DATA + 3;
-const PCI_ADDRESS: u16 = 0xcf8;
-const PCI_DATA: u16 = 0xcfc;
+const PCI_PORTS: core::ops::RangeInclusive<u16> = pci::ADDRESS..=pci::DATA + 3;
 /// Of the address: the data port reaches configuration space.
 const PCI_ENABLE: u32 = 1 << 31;
 
 /// Dom0 finds and sets up the machine's devices. Narrow accesses to the address's port reach
 /// other registers, of which the one that resets the machine is not Dom0's.
 fn read_pci(vcpu: &Vcpu, access: IoAccess) -> u32 {
-    if (access.port, access.size) == (PCI_ADDRESS, Size::Dword) {
+    if (access.port, access.size) == (pci::ADDRESS, Size::Dword) {
         return vcpu.domain().devices().pci_address();
     }
     pci_place(vcpu, access).map_or(u32::MAX, Place::read)
 }
 
 fn write_pci(vcpu: &Vcpu, access: IoAccess, value: u32) {
-    if (access.port, access.size) == (PCI_ADDRESS, Size::Dword) {
+    if (access.port, access.size) == (pci::ADDRESS, Size::Dword) {
         vcpu.domain().devices().set_pci_address(value);
     } else if let Some(place) = pci_place(vcpu, access) {
         place.write(value);
@@ -80,7 +78,7 @@ fn write_pci(vcpu: &Vcpu, access: IoAccess, value: u32) {
 
 fn pci_place(vcpu: &Vcpu, access: IoAccess) -> Option<Place> {
     let address = vcpu.domain().devices().pci_address();
-    let offset = u8::try_from(access.port.checked_sub(PCI_DATA)?).ok()?;
+    let offset = u8::try_from(access.port.checked_sub(pci::DATA)?).ok()?;
     let place = Place::new(address, offset, access.size.bytes())?;
     (address & PCI_ENABLE != 0).then_some(place)
 }

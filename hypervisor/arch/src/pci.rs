@@ -8,8 +8,10 @@ use x86_64::instructions::port::Port;
 
 use crate::sync::{Lock, Rank};
 
-const ADDRESS: u16 = 0xcf8;
-const DATA: u16 = 0xcfc;
+/// Port of the address.
+pub const ADDRESS: u16 = 0xcf8;
+/// First of the four ports of the data.
+pub const DATA: u16 = 0xcfc;
 /// Bits of the address that there are: enable, bus, device, function, doubleword.
 const ADDRESS_BITS: u32 = 0x80ff_fffc;
 

@@ -29,6 +29,8 @@ struct Run {
     count: u64,
     /// Whether no other follows.
     last: bool,
+    /// Whether addresses go down.
+    falling: bool,
 }
 
 /// Handles INS and OUTS.
@@ -58,20 +60,19 @@ pub(super) fn handle(cpu: &mut Loaded<'_>, vcpu: &Vcpu, access: IoAccess) -> Out
 impl Run {
     /// Elements of one page and in rising order, or a single one. `None`: none is left.
     fn new(cpu: &Loaded<'_>, operand: &StringIo, access: IoAccess, left: u64) -> Option<Self> {
-        let size = to_usize(u64::from(access.size.bytes()));
+        let size = usize::from(access.size.bytes());
         let at = operand.linear_address;
         let room = to_usize(PAGE_SIZE - at % PAGE_SIZE).min(MOST) / size;
         let falling = cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_DF != 0;
         let most = if falling { 1 } else { room.max(1) };
         let count = left.min(most as u64);
-        (count > 0).then(|| Self { at, bytes: to_usize(count) * size, count, last: count == left })
+        (count > 0).then(|| Self { at, bytes: to_usize(count) * size, count, last: count == left, falling })
     }
 }
 
 /// Moves the registers behind the elements, each as wide as the instruction's addresses.
 fn advance(cpu: &mut Loaded<'_>, operand: &StringIo, access: IoAccess, run: &Run) {
-    let falling = cpu.read(vmcs::GUEST_RFLAGS) & RFLAGS_DF != 0;
-    let distance = if falling { (run.bytes as u64).wrapping_neg() } else { run.bytes as u64 };
+    let distance = if run.falling { (run.bytes as u64).wrapping_neg() } else { run.bytes as u64 };
     let mask = operand.address_mask;
     let registers = cpu.registers_mut();
     let mut add = |gpr, addend: u64| {
