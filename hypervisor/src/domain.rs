@@ -16,6 +16,7 @@ use hv_arch::confines::Confines;
 use hv_arch::sync::{Guard, Lock, Rank};
 use hv_core::addr::PAGE_SIZE;
 use hv_core::cpuid;
+use hv_core::credit::Share;
 use hv_core::frame::OutOfFrames;
 use hv_core::guest_line::GuestLine;
 use hv_core::id::DomId;
@@ -25,7 +26,7 @@ use hv_core::watchdog::Watchdogs;
 use spin::{Once, RwLock, RwLockReadGuard};
 use xen_abi::arch_x86::{ArchDomainConfig, Emulation, MiscFlags};
 use xen_abi::domctl::{
-    CreateFlags, DomainFlags, GetDomainInfo, INVALID_MAX_VCPU_ID, SHUTDOWN_SHIFT, SchedCredit, TscInfo,
+    CreateFlags, DomainFlags, GetDomainInfo, INVALID_MAX_VCPU_ID, SHUTDOWN_SHIFT, TscInfo,
 };
 use xen_abi::hvm_params::{HvmParam, NR_PARAMS};
 use xen_abi::sched::ShutdownReason;
@@ -50,8 +51,6 @@ const RUNNING: u32 = u32::MAX;
 const MOST_PAUSES: u32 = 255;
 /// No shared information page stands anywhere.
 const NO_FRAME: u64 = u64::MAX;
-/// Share of a domain for which none was set.
-const DEFAULT_WEIGHT: u16 = 256;
 
 /// What stays as it was when the domain was created.
 #[derive(Clone, Copy, Debug)]
@@ -115,8 +114,6 @@ pub struct Settings {
     pub time_offset: i64,
     /// Its TSC, as the toolstack wants it.
     pub tsc: TscInfo,
-    /// Its share in the pcpus.
-    pub share: SchedCredit,
     /// Whom it is the device model of: that domain, not a later one of its number.
     pub target: Option<Weak<Domain>>,
     /// Memory that its page tables may take beside what goes with its own memory, in bytes.
@@ -150,6 +147,8 @@ pub struct Domain {
     devices: Devices,
     events: Events,
     grants: Grants,
+    /// Its share in the pcpus.
+    share: Arc<Share>,
     /// Emptied when the domain is destroyed: they refer to it.
     vcpus: RwLock<Vec<Arc<Vcpu>>>,
     /// Reasons why none of its vcpus may run: pauses that were not undone yet.
@@ -191,14 +190,8 @@ impl Domain {
         frames: u64,
         cpuid: cpuid::Policy,
     ) -> Result<Arc<Self>, OutOfFrames> {
-        let settings = Settings {
-            handle,
-            time_offset: 0,
-            tsc: TscInfo::new_zeroed(),
-            share: SchedCredit { weight: DEFAULT_WEIGHT, cap: 0 },
-            target: None,
-            paging_pool: 0,
-        };
+        let settings =
+            Settings { handle, time_offset: 0, tsc: TscInfo::new_zeroed(), target: None, paging_pool: 0 };
         let mut params = [const { AtomicU64::new(0) }; NR_PARAMS as usize];
         // As Xen's: a guest that faults three times is started again.
         if let Some(reason) = params.get_mut(HvmParam::TripleFaultReason as usize) {
@@ -219,6 +212,7 @@ impl Domain {
             devices: Devices::new(id == DomId::DOM0),
             events: Events::new(config.max_vcpus, config.max_event_port)?,
             grants: Grants::new(id, config.grant_frames, config.maptrack_frames)?,
+            share: Arc::default(),
             vcpus: RwLock::new(Vec::new()),
             pauses: AtomicU32::new(paused),
             controller_pauses: AtomicU32::new(paused),
@@ -363,6 +357,11 @@ impl Domain {
     /// Its vcpu `id`.
     pub fn vcpu(&self, id: u32) -> Option<Arc<Vcpu>> {
         self.vcpus.read().get(usize::try_from(id).ok()?).cloned()
+    }
+
+    /// Its share in the pcpus.
+    pub fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 
     /// Its devices.

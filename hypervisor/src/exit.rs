@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use hv_arch::vcpu::Loaded;
 use hv_arch::{cpu, percpu, trap};
+use hv_core::credit::Verdict;
 use hv_core::event::{Exception, PendingEvents};
 use hv_core::exit::{
     BasicReason, EntryFailure, Event, EventKind, ExceptionExit, Exit, ExitReason, Interruptibility,
@@ -21,11 +22,11 @@ use hv_core::vlapic::Signal;
 use hv_core::vmcs;
 use xen_abi::sched::ShutdownReason;
 
-use crate::sched::Claim;
 use crate::vcpu::{Activity, State, Vcpu};
 use crate::work::Work;
 use crate::{
-    console, control, cpuid, hypercall, init, input, interrupts, io, mmio, msr, pcpu, sched, timers, vcpu,
+    clock, console, control, cpuid, hypercall, init, input, interrupts, io, mmio, msr, pcpu, sched, timers,
+    vcpu,
 };
 
 /// What a handler wants done.
@@ -85,6 +86,8 @@ pub enum Stop {
     Blocked,
     /// It could go on; others run first.
     Runnable,
+    /// It could go on, but lets others go first.
+    Yielded,
     /// It could go on, as soon as the pcpu has done something else.
     Interrupted,
     /// It may not run, or not here.
@@ -105,9 +108,7 @@ const WRMSR: ExitReason = ExitReason::new(BasicReason::Wrmsr as u32);
 /// One stay of a vcpu on a pcpu.
 struct Turn {
     pcpu: PcpuId,
-    /// When it began, in ticks of the time stamp counter.
-    start: u64,
-    /// When others may take over, in ticks of the time stamp counter.
+    /// When the scheduler looks again whether it stays, in ticks of the time stamp counter.
     end: u64,
     /// VM exits until the clock is read.
     exits: u32,
@@ -152,8 +153,7 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
 
 impl Turn {
     fn new() -> Self {
-        let start = cpu::rdtsc();
-        Self { pcpu: percpu::this().id(), start, end: start.saturating_add(init::time_slice()), exits: 1 }
+        Self { pcpu: percpu::this().id(), end: sched::wakes_at().unwrap_or(u64::MAX), exits: 1 }
     }
 
     /// Has the guest exit at the next time at which something is to be done.
@@ -166,26 +166,19 @@ impl Turn {
 
     /// Does what is due on this pcpu; says whether the vcpu is to make room.
     fn tick(&mut self) -> Option<Stop> {
-        let now = cpu::rdtsc();
         self.exits = 1;
-        timers::expire(self.pcpu, now);
+        timers::expire(self.pcpu, cpu::rdtsc());
         input::tell_of_log();
         if pcpu::is_called(self.pcpu) {
             return Some(Stop::Interrupted);
         }
-        match sched::claim_on(self.pcpu) {
-            Claim::None => self.end = self.end.max(now.saturating_add(init::time_slice())),
-            Claim::Turn if now >= self.end => return Some(Stop::Runnable),
-            Claim::Turn => {}
-            Claim::Wakeup => {
-                let earliest = self.start.saturating_add(init::rate_limit());
-                if now >= earliest {
-                    return Some(Stop::Runnable);
-                }
-                self.end = self.end.min(earliest);
+        match sched::tick() {
+            Verdict::Leave => Some(Stop::Runnable),
+            Verdict::Stay(until) => {
+                self.end = if until == u64::MAX { u64::MAX } else { clock::tsc_at(until) };
+                None
             }
         }
-        None
     }
 }
 
@@ -231,7 +224,7 @@ fn attend(
     }
     let stop = match owed {
         _ if ticks => turn.tick(),
-        _ if owed.contains(Work::YIELD) && sched::has_work(turn.pcpu) => Some(Stop::Runnable),
+        _ if owed.contains(Work::YIELD) && sched::has_work(turn.pcpu) => Some(Stop::Yielded),
         _ => None,
     };
     if owed.contains(Work::DOWN) {

@@ -17,6 +17,7 @@ use hv_core::acpi::{AcpiError, CpuList, Fadt, Hpet, Madt, Rsdp, Tables, cpu_list
 use hv_core::addr::PAGE_SIZE;
 use hv_core::boot_info::BootInfo;
 use hv_core::cmdline::{self, Options};
+use hv_core::credit::Parameters;
 use hv_core::id::{MAX_PCPUS, PcpuId};
 use hv_core::insn;
 use hv_core::log::Level;
@@ -71,19 +72,19 @@ pub fn maptrack_frames() -> u32 {
     machine().options.gnttab_max_maptrack_frames
 }
 
-/// A time slice in ticks of the time stamp counter.
-pub fn time_slice() -> u64 {
-    SLICE.load(Ordering::Relaxed)
+/// What the scheduler goes by.
+pub fn parameters() -> Parameters {
+    Parameters {
+        slice: SLICE.load(Ordering::Relaxed),
+        rate_limit: RATE_LIMIT.load(Ordering::Relaxed),
+        migration_delay: MIGRATION_DELAY.load(Ordering::Relaxed),
+    }
 }
 
-/// How long a vcpu runs at least before one that wakes up takes its place, in ticks
-/// of the time stamp counter.
-pub fn rate_limit() -> u64 {
-    RATE_LIMIT.load(Ordering::Relaxed)
-}
-
-static SLICE: AtomicU64 = AtomicU64::new(u64::MAX);
-static RATE_LIMIT: AtomicU64 = AtomicU64::new(0);
+/// The same in ns, for who reads it without a lock.
+static SLICE: AtomicU64 = AtomicU64::new(Parameters::DEFAULT.slice);
+static RATE_LIMIT: AtomicU64 = AtomicU64::new(Parameters::DEFAULT.rate_limit);
+static MIGRATION_DELAY: AtomicU64 = AtomicU64::new(Parameters::DEFAULT.migration_delay);
 
 /// Parameters of the scheduler as the toolstack sees them.
 static SLICES: Lock<CreditSchedule> =
@@ -91,8 +92,9 @@ static SLICES: Lock<CreditSchedule> =
 
 /// Sets the scheduler's parameters.
 pub fn set_slices(slices: CreditSchedule) {
-    SLICE.store(time::ticks_from_us(u64::from(slices.tslice_ms) * 1_000), Ordering::Relaxed);
-    RATE_LIMIT.store(time::ticks_from_us(u64::from(slices.ratelimit_us)), Ordering::Relaxed);
+    SLICE.store(u64::from(slices.tslice_ms) * 1_000_000, Ordering::Relaxed);
+    RATE_LIMIT.store(u64::from(slices.ratelimit_us) * 1_000, Ordering::Relaxed);
+    MIGRATION_DELAY.store(u64::from(slices.vcpu_migr_delay_us) * 1_000, Ordering::Relaxed);
     *SLICES.lock() = slices;
 }
 

@@ -4,11 +4,13 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use alloc::sync::Arc;
 use hv_arch::frames;
 use hv_arch::sync::{Lock, Rank};
 use hv_arch::{apic, cpu, ipi, percpu, time};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
+use crate::vcpu::Vcpu;
 use crate::{console, exit, init, input, sched, timers};
 
 type Call = Lock<Option<fn()>>;
@@ -35,22 +37,28 @@ pub fn idle() -> ! {
         input::tell_of_log();
         timers::expire(me, cpu::rdtsc());
         if let Some(vcpu) = sched::pick() {
-            let stop = exit::run(&vcpu);
-            sched::put_back(&vcpu, stop);
-            // A guest that gives its turn back again and again with interrupts off has none of
-            // the exits that take them in on Bochs (docs/testing.md).
+            run(&vcpu);
+        } else if polled || frames::scrub_some() {
             hv_arch::take_interrupts();
-            if let Some(code) = vcpu.domain().shutdown_code() {
-                vcpu.domain().tell_stopped();
-                init::domain_ended(vcpu.domain(), code);
-            }
-            continue;
-        }
-        if polled || frames::scrub_some() {
-            hv_arch::take_interrupts();
+        } else if let Some(vcpu) = sched::pick_or_idle() {
+            run(&vcpu);
         } else {
             wait(me);
+            sched::set_busy();
         }
+    }
+}
+
+/// Runs `vcpu` as long as it is its turn.
+fn run(vcpu: &Arc<Vcpu>) {
+    let stop = exit::run(vcpu);
+    sched::put_back(vcpu, stop);
+    // A guest that gives its turn back again and again with interrupts off has none of
+    // the exits that take them in on Bochs (docs/testing.md).
+    hv_arch::take_interrupts();
+    if let Some(code) = vcpu.domain().shutdown_code() {
+        vcpu.domain().tell_stopped();
+        init::domain_ended(vcpu.domain(), code);
     }
 }
 
@@ -62,15 +70,13 @@ fn tend_console() -> bool {
 
 /// Waits for an interrupt: of another pcpu, a device, or the timer.
 fn wait(me: PcpuId) {
-    sched::set_idle(true);
-    let deadline = timers::earliest(me);
+    let deadline = [timers::earliest(me), sched::wakes_at()].into_iter().flatten().min();
     if let Some(deadline) = deadline {
         apic::set_timer(deadline);
     }
     let start = cpu::rdtsc();
     hv_arch::idle(|| has_work(me) || deadline.is_some_and(|at| at <= cpu::rdtsc()));
     IDLE[me.index()].fetch_add(cpu::rdtsc().saturating_sub(start), Ordering::Relaxed);
-    sched::set_idle(false);
     if deadline.is_some() {
         apic::stop_timer();
     }

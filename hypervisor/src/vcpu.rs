@@ -16,6 +16,7 @@ use hv_arch::cpu;
 use hv_arch::sync::{Lock, Rank};
 use hv_arch::vcpu::{Loaded, Masked, Parked, Vcpu as Cpu};
 use hv_core::acpi::ApicId;
+use hv_core::credit::Tag;
 use hv_core::event::PendingEvents;
 use hv_core::frame::OutOfFrames;
 use hv_core::gpr::{Gpr, Gprs};
@@ -63,6 +64,7 @@ pub struct Vcpu {
     state: Lock<State>,
     lapic: Lock<Vlapic<VirtualApicPage>>,
     schedule: Lock<Schedule>,
+    tag: Tag,
 }
 
 /// What only the pcpu that runs the vcpu touches.
@@ -115,6 +117,7 @@ impl Vcpu {
             state: Lock::new(Rank::Vcpu, state),
             lapic: Lock::new(Rank::Lapic, lapic),
             schedule: Lock::new(Rank::Schedule, Schedule::new(sched::home())),
+            tag: Tag::new(Arc::clone(domain.share())),
         }))
     }
 
@@ -146,6 +149,11 @@ impl Vcpu {
     /// Its place in the schedule.
     pub fn schedule(&self) -> &Lock<Schedule> {
         &self.schedule
+    }
+
+    /// What pcpus read of it that look for one to run.
+    pub fn tag(&self) -> &Tag {
+        &self.tag
     }
 
     /// Its place among the deadlines of a pcpu.
@@ -241,7 +249,9 @@ impl Vcpu {
         if up {
             self.initialised.store(true, Ordering::SeqCst);
         }
-        self.up.store(up, Ordering::SeqCst);
+        if self.up.swap(up, Ordering::SeqCst) != up {
+            self.domain.share().note_up(up);
+        }
     }
 
     /// The next of its own deadlines, in ticks of the time stamp counter.

@@ -7,7 +7,7 @@
 //! ```
 
 use core::hint;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -20,6 +20,7 @@ use hv_core::frame::OutOfFrames;
 use hv_core::id::{MAX_PCPUS, PcpuId};
 use hv_core::memmap::MemoryMap;
 use hv_core::paging::MapError;
+use hv_core::pcpu_set::{AtomicPcpuSet, PcpuSet};
 use spin::Once;
 use x86_64::VirtAddr;
 
@@ -41,6 +42,8 @@ const LEFT_OUT: u32 = apic::LARGEST_X2APIC_ID + 1;
 static AREAS: [AtomicPtr<Pcpu>; MAX_PCPUS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_PCPUS];
 /// APIC ids of online pcpus.
 static ONLINE: [AtomicU32; MAX_PCPUS] = [const { AtomicU32::new(OFFLINE) }; MAX_PCPUS];
+/// The pcpus that are online.
+static ONLINE_SET: AtomicPcpuSet = AtomicPcpuSet::new(PcpuSet::NONE);
 /// Where pcpus other than the boot CPU go on.
 static MAIN: Once<fn() -> !> = Once::new();
 
@@ -151,7 +154,7 @@ unsafe fn switch_stack(top: u64, main: fn() -> !) -> ! {
 /// Counts the boot CPU as online, under the APIC id that it has.
 pub fn boot_cpu_online() {
     ONLINE[0].store(percpu::this().apic_id().get(), Ordering::Release);
-    HIGHEST.fetch_max(1, Ordering::AcqRel);
+    ONLINE_SET.insert(PcpuId::BOOT);
 }
 
 /// Starts `others` (all CPUs but this one, in the order of their numbers from 1)
@@ -259,15 +262,14 @@ fn finish(others: &[ApicId], prepared: Prepared) -> Vec<PcpuId> {
     missing
 }
 
-/// Above all pcpus that are online.
-static HIGHEST: AtomicUsize = AtomicUsize::new(0);
-
 /// Sets the state of a pcpu that is not online; `false` if it has been set before.
 fn claim(id: PcpuId, state: u32) -> bool {
-    if state < LEFT_OUT {
-        HIGHEST.fetch_max(id.index() + 1, Ordering::AcqRel);
+    let claimed =
+        ONLINE[id.index()].compare_exchange(OFFLINE, state, Ordering::AcqRel, Ordering::Acquire).is_ok();
+    if claimed && state < LEFT_OUT {
+        ONLINE_SET.insert(id);
     }
-    ONLINE[id.index()].compare_exchange(OFFLINE, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    claimed
 }
 
 /// Entry point of a started CPU, on its own stack, with the trampoline's tables.
@@ -301,5 +303,11 @@ pub fn is_online(pcpu: PcpuId) -> bool {
 
 /// Every pcpu that is online.
 pub fn online() -> impl Iterator<Item = PcpuId> {
-    (0..HIGHEST.load(Ordering::Acquire)).filter_map(PcpuId::new).filter(|&id| apic_id(id).is_some())
+    online_set().iter()
+}
+
+/// The pcpus that are online.
+#[must_use]
+pub fn online_set() -> PcpuSet {
+    ONLINE_SET.load()
 }

@@ -53,9 +53,13 @@ impl Share {
         self.cap.store(cap.into(), Ordering::Relaxed);
     }
 
-    /// Sets among how many vcpus the cap is divided.
-    pub fn set_vcpus(&self, vcpus: u32) {
-        self.vcpus.store(vcpus, Ordering::Relaxed);
+    /// One of its vcpus is up, or is not any more: the cap is divided among those that are.
+    pub fn note_up(&self, up: bool) {
+        if up {
+            self.vcpus.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.vcpus.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// How many of its vcpus want to run.

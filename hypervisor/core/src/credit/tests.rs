@@ -126,7 +126,7 @@ impl Simulation {
         let share = Arc::new(Share::default());
         share.set_weight(weight);
         share.set_cap(cap);
-        share.set_vcpus(u32::try_from(behaviours.len()).unwrap());
+        behaviours.iter().for_each(|_| share.note_up(true));
         let vcpus = behaviours.iter().map(|&(behaviour, cpus)| {
             let home = pcpu(self.vcpus.len() % self.running.len());
             let vcpu = TestVcpu(Rc::new(Guest {

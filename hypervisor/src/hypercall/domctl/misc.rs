@@ -34,21 +34,21 @@ pub fn share(request: &Request<'_, '_, '_>) -> Reply {
     if argument.sched_id != Scheduler::Credit.get() {
         return Err(Errno::EINVAL);
     }
-    let share = match SchedulerCmd::new(argument.cmd) {
-        Some(SchedulerCmd::GetInfo) => request.domain.settings().lock().share,
+    let share = request.domain.share();
+    match SchedulerCmd::new(argument.cmd) {
+        Some(SchedulerCmd::GetInfo) => {}
         Some(SchedulerCmd::PutInfo) => {
             let wanted = argument.u.view::<SchedCredit>();
-            let mut settings = request.domain.settings().lock();
             if wanted.weight != KEEP_WEIGHT {
-                settings.share.weight = wanted.weight;
+                share.set_weight(wanted.weight);
             }
             if wanted.cap != KEEP_CAP {
-                settings.share.cap = wanted.cap;
+                share.set_cap(wanted.cap);
             }
-            settings.share
         }
         _ => return Err(Errno::EINVAL),
-    };
+    }
+    let share = SchedCredit { weight: share.weight(), cap: share.cap() };
     argument.u = SchedulerArgs::of(&share);
     request.answer(&argument)
 }

@@ -73,10 +73,8 @@ pub fn set_affinity(request: &Request<'_, '_, '_>) -> Reply {
         bitmap::write(request.call, &argument.cpumap_hard, &hard.intersection(&online).to_bytes())?;
     }
     if let Some(soft) = soft {
-        let mut schedule = vcpu.schedule().lock();
-        schedule.set_preferred(soft);
-        let effective = soft.intersection(&online).intersection(&schedule.affinity());
-        drop(schedule);
+        sched::set_preferred(&vcpu, soft);
+        let effective = soft.intersection(&online).intersection(&vcpu.schedule().lock().affinity());
         bitmap::write(request.call, &argument.cpumap_soft, &effective.to_bytes())?;
     }
     DONE
