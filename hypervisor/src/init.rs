@@ -1,5 +1,6 @@
 //! From the boot CPU's first Rust code to every pcpu in VMX root operation.
 
+use core::iter;
 use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -156,7 +157,7 @@ fn report_idle_options(options: &Options<'_>) {
         ($($option:ident)*) => { [$((stringify!($option), options.$option != default.$option)),*] };
     }
     let idle = idle! {
-        dom0_vcpus_pin dom0_verbose dom0_args
+        dom0_verbose dom0_args
         vpid
     };
     for (name, _) in idle.into_iter().filter(|&(_, given)| given) {
@@ -223,13 +224,16 @@ fn go_on() -> ! {
     set_slices(CreditSchedule {
         tslice_ms: options.sched_credit_tslice_ms,
         ratelimit_us: options.sched_ratelimit_us,
-        vcpu_migr_delay_us: 0,
+        vcpu_migr_delay_us: options.vcpu_migration_delay,
     });
     clock::init();
     let pcpus = u32::try_from(smp::online().count()).unwrap_or(1);
     let vcpus = options.dom0_max_vcpus.on(pcpus).min(MAX_VCPUS);
     match dom0::build(machine.info, &machine.layout, vcpus, vmx_config(), &own_ports(options)) {
         Ok(dom0) => {
+            if options.dom0_vcpus_pin {
+                pin(&dom0);
+            }
             irq::pass_to(&dom0);
             console::dom0_boots(options.conswitch);
             dom0.vcpus().iter().take(1).for_each(sched::wake);
@@ -237,6 +241,19 @@ fn go_on() -> ! {
         Err(error) => crash::refuse(format_args!("{error}")),
     }
     pcpu::idle();
+}
+
+/// Lets each vcpu of Dom0 run on the pcpu of its number only (`dom0_vcpus_pin`); of more vcpus
+/// than pcpus the rest goes round again.
+fn pin(dom0: &Domain) {
+    let pcpus: Vec<_> = smp::online().collect();
+    for (vcpu, &pcpu) in dom0.vcpus().iter().zip(pcpus.iter().cycle()) {
+        sched::set_affinity(vcpu, iter::once(pcpu).collect());
+    }
+    log::info!(
+        "Dom0's vcpus are pinned by dom0_vcpus_pin, guests are not: `xl vcpu-pin` and cpus= of a \
+         configuration change that"
+    );
 }
 
 /// I/O ports that Dom0 does not get.

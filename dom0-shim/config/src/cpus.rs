@@ -1,4 +1,6 @@
 //! Lists of pcpus: `0-3,5,^1`, `all`, as `cpus=` and `xl vcpu-pin` have them.
+//!
+//! There is one NUMA node, with all pcpus: `node:0` is another word for `all`.
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
@@ -8,9 +10,10 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::domain::{Affinity, PcpuSpec};
+use crate::placement::matched;
 
 /// Pcpus of the largest machine of Xen's (`NR_CPUS`).
-const MAX_PCPUS: u32 = 4096;
+pub(crate) const MAX_PCPUS: u32 = 4096;
 /// What `all` stands for.
 const ALL: (bool, u32, u32) = (true, 0, u32::MAX);
 
@@ -21,9 +24,9 @@ pub enum PcpuError {
     Item(String),
     /// A range that ends before it begins.
     Backwards(String),
-    /// `^all`, which would leave none.
-    NotAll,
-    /// NUMA nodes by number.
+    /// `^all` or `^node:0`, which would leave none.
+    NotAll(String),
+    /// A NUMA node that is not there.
     Node(String),
     /// No pcpu is left.
     Empty,
@@ -41,8 +44,8 @@ impl fmt::Display for PcpuError {
         match self {
             Self::Item(item) => write!(f, "expected pcpus as in 0-3,5,^1 or all, found `{item}`"),
             Self::Backwards(item) => write!(f, "the range `{item}` ends before it begins"),
-            Self::NotAll => f.write_str("`^all` leaves no pcpu"),
-            Self::Node(item) => write!(f, "pcpus are not chosen by NUMA node: name those of `{item}`"),
+            Self::NotAll(item) => write!(f, "`{item}` leaves no pcpu"),
+            Self::Node(item) => write!(f, "there is one NUMA node, node:0, with all pcpus; found `{item}`"),
             Self::Empty => {
                 f.write_str("no pcpu is left; `^1` takes away from what stands before it, as in all,^1")
             }
@@ -96,11 +99,6 @@ impl PcpuSpec {
             (0..online).zip(chosen).filter(|&(_, chosen)| chosen).map(|(pcpu, _)| pcpu).collect();
         if numbers.is_empty() { Err(PcpuError::Empty) } else { Ok(numbers) }
     }
-
-    /// Most pcpus that these can be.
-    pub(crate) fn most(&self) -> usize {
-        self.resolve(MAX_PCPUS).map_or(0, |pcpus| pcpus.len())
-    }
 }
 
 impl Affinity {
@@ -117,6 +115,24 @@ impl Affinity {
         };
         spec.map_or_else(|| PcpuSpec::all().resolve(online), |spec| spec.resolve(online))
     }
+
+    /// How many of a domain's first `vcpus` vcpus can run at the same time on a machine with
+    /// `online` pcpus, each on a pcpu of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`PcpuSpec::resolve`].
+    pub fn at_once(&self, vcpus: u32, online: u32) -> Result<usize, PcpuError> {
+        let places = (0..vcpus).map(|vcpu| self.resolve(vcpu, online));
+        Ok(matched(&places.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// Whether the list itself names too few pcpus for `vcpus` vcpus, whatever the machine (T-31).
+    pub fn is_too_narrow(&self, vcpus: u32) -> bool {
+        // The largest machine has more pcpus than any domain vcpus.
+        let at_once = self.at_once(vcpus, MAX_PCPUS).ok();
+        at_once.and_then(|count| u32::try_from(count).ok()).is_some_and(|count| count < vcpus)
+    }
 }
 
 impl FromStr for PcpuSpec {
@@ -132,11 +148,13 @@ impl FromStr for PcpuSpec {
 
 fn range(item: &str) -> Result<(bool, u32, u32), PcpuError> {
     let (add, body) = item.strip_prefix('^').map_or((true, item), |body| (false, body));
-    if body == "all" {
-        return if add { Ok(ALL) } else { Err(PcpuError::NotAll) };
-    }
-    if body.starts_with("node:") || body.starts_with("nodes:") {
-        return Err(PcpuError::Node(item.to_string()));
+    let node = body.strip_prefix("node:").or_else(|| body.strip_prefix("nodes:"));
+    match node {
+        _ if body == "all" || matches!(node, Some("0" | "0-0" | "all")) => {
+            return if add { Ok(ALL) } else { Err(PcpuError::NotAll(item.to_string())) };
+        }
+        Some(_) => return Err(PcpuError::Node(item.to_string())),
+        None => {}
     }
     let (first, last) = body.split_once('-').unwrap_or((body, body));
     let (Some(first), Some(last)) = (pcpu(first), pcpu(last)) else {
@@ -204,11 +222,36 @@ mod tests {
         assert_eq!(pcpus("4096", 4), item("4096"));
         assert_eq!(pcpus("99999999999", 4), item("99999999999"));
         assert_eq!(pcpus("3-1", 4), Err(PcpuError::Backwards("3-1".into())));
-        assert_eq!(pcpus("^all", 4), Err(PcpuError::NotAll));
+        assert_eq!(pcpus("^all", 4), Err(PcpuError::NotAll("^all".into())));
+        assert_eq!(pcpus("0-3,^node:0", 4), Err(PcpuError::NotAll("^node:0".into())));
         assert_eq!(pcpus("^1", 4), Err(PcpuError::Empty));
         assert_eq!(pcpus("1,^1", 4), Err(PcpuError::Empty));
         assert_eq!(pcpus("nodes:0-1", 4), Err(PcpuError::Node("nodes:0-1".into())));
         assert_eq!(pcpus("^node:1", 4), Err(PcpuError::Node("^node:1".into())));
+    }
+
+    #[test]
+    fn the_one_node_is_all_pcpus() {
+        for text in ["node:0", "nodes:0", "nodes:0-0", "nodes:all", "1,node:0"] {
+            assert_eq!(pcpus(text, 2), Ok(vec![0, 1]), "{text}");
+        }
+        assert_eq!(pcpus("node:0,^1", 3), Ok(vec![0, 2]));
+    }
+
+    /// T-31.
+    #[test]
+    fn a_list_may_be_too_narrow() {
+        let spec = |text: &str| text.parse::<PcpuSpec>().unwrap();
+        let all = |text: &str| Affinity::All(spec(text));
+        assert!(all("1").is_too_narrow(2) && !all("1").is_too_narrow(1));
+        assert!(!all("1-3").is_too_narrow(3) && all("1-3").is_too_narrow(4));
+        assert!(!Affinity::Any.is_too_narrow(32));
+        let each = |texts: &[&str]| Affinity::Each(texts.iter().map(|text| spec(text)).collect());
+        // Two vcpus on one pcpu; the third may be anywhere.
+        assert!(each(&["1", "1"]).is_too_narrow(3));
+        assert!(!each(&["0-1", "0-1"]).is_too_narrow(3));
+        assert_eq!(each(&["0-1", "0", "1"]).at_once(3, 4), Ok(2));
+        assert_eq!(each(&["0-1", "0"]).at_once(2, 4), Ok(2));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | [`diagnostic`] | what is wrong with a file, with line and column |
 //! | [`admission`] | whether a domain can be beside those that there are |
 //! | [`cpus`] | lists of pcpus |
+//! | [`placement`] | whether domains get in each other's way on the pcpus |
 //! | [`mod@disk`], [`vif`], [`spec`] | one disk, one network interface |
 //! | [`name`], [`mac`], [`uuid`], [`vdev`] | names and addresses |
 //! | [`mod@write`] | a domain as a file |
@@ -31,6 +32,7 @@ pub mod mac;
 pub mod name;
 mod number;
 mod parameters;
+pub mod placement;
 mod report;
 mod rules;
 mod settings;

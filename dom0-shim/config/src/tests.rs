@@ -328,9 +328,10 @@ fn affinities() {
     assert_eq!(good("cpus = []").cpus, Affinity::Any);
     assert_eq!(good("vcpus = 2\ncpus_soft = '1'").cpus_soft, Affinity::All(spec("1")));
     assert_eq!(warned("vcpus = 2\ncpus = '1'").1, ["2 vcpus share 1 of the machine's pcpus"]);
+    assert_eq!(warned("vcpus = 2\ncpus = ['3', '3']").1, ["2 vcpus share 1 of the machine's pcpus"]);
     let (config, warnings) = warned("vcpus = 1\ncpus = ['1', '2']");
     assert_eq!((config.cpus, warnings.len()), (Affinity::Each(vec![spec("1")]), 1));
-    assert_eq!(refused("cpus = 'nodes:0'").len(), 1);
+    assert_eq!(refused("cpus = 'nodes:1'").len(), 1);
     assert_eq!(refused("vcpus=2\ncpus = ['x', 'y']").len(), 2);
 }
 

@@ -18,8 +18,8 @@ use xen_abi::hvm_params::HvmParam;
 use xen_abi::memory::{E820Entry, ForeignMemoryMap, MemoryDomain, MemoryMap, MemoryOp, MemoryReservation};
 use xen_abi::sched::{SchedOp, SchedShutdown, ShutdownReason};
 use xen_abi::sysctl::{
-    self, CpuTopo, CpuTopoInfo, CreditSchedule, DebugKeys, GetDomainInfoList, MemInfo, NumaInfo, PhysInfo,
-    ReadConsole, SchedId, SysctlArgs, SysctlOp, XenSysctl,
+    self, CpuTopo, CpuTopoInfo, CpupoolCmd, CpupoolOp, CreditSchedule, DebugKeys, GetDomainInfoList, MemInfo,
+    NumaInfo, PhysInfo, ReadConsole, SchedId, SysctlArgs, SysctlOp, XenSysctl,
 };
 use xen_abi::union::MemberOf;
 use xen_abi::version::{BuildId, VersionOp};
@@ -435,6 +435,61 @@ fn scheduler_op(
     sysctl(host, SysctlOp::SchedulerOp, &mut argument)
         .map_err(|errno| Error::Refused("scheduler_op", errno))?;
     Ok(argument.u.view())
+}
+
+/// A CPU pool.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cpupool {
+    /// Its number.
+    pub id: u32,
+    /// Number of its scheduler (`XEN_SCHEDULER_*`).
+    pub scheduler: u32,
+    /// How many domains are in it.
+    pub domains: u32,
+    /// Its pcpus, by number.
+    pub pcpus: Vec<u32>,
+}
+
+/// The CPU pools, by number.
+///
+/// # Errors
+///
+/// [`Error::Refused`]; [`Error::BadAnswer`] for pools that are not in the order of their numbers.
+pub fn cpupools(host: &impl Host) -> Result<Vec<Cpupool>, Error> {
+    let mut pools = Vec::new();
+    let mut next = Some(0);
+    while let Some(lowest) = next {
+        let Some(pool) = cpupool(host, lowest)? else { break };
+        if pool.id < lowest {
+            return Err(Error::BadAnswer("cpupool_op"));
+        }
+        next = pool.id.checked_add(1);
+        pools.push(pool);
+    }
+    Ok(pools)
+}
+
+/// The pool of the lowest number from `lowest` on.
+fn cpupool(host: &impl Host, lowest: u32) -> Result<Option<Cpupool>, Error> {
+    /// Pcpus that a hypervisor can have (Xen's `NR_CPUS`).
+    const MOST_PCPUS: u32 = 4096;
+    let mut map = [0_u8; MOST_PCPUS as usize / 8];
+    let cpumap = XenctlBitmap {
+        bitmap: GuestHandle::new(address(&mut map)),
+        nr_bits: MOST_PCPUS,
+        ..XenctlBitmap::new_zeroed()
+    };
+    let mut argument =
+        CpupoolOp { op: CpupoolCmd::Info.get(), cpupool_id: lowest, cpumap, ..CpupoolOp::new_zeroed() };
+    match sysctl(host, SysctlOp::CpupoolOp, &mut argument) {
+        Ok(()) => {}
+        Err(Errno::ENOENT) => return Ok(None),
+        Err(errno) => return Err(Error::Refused("cpupool_op", errno)),
+    }
+    let CpupoolOp { cpupool_id: id, sched_id: scheduler, n_dom: domains, .. } = argument;
+    let bits = map.iter().flat_map(|byte| (0..u8::BITS).map(move |bit| byte >> bit & 1 != 0));
+    let pcpus = (0..).zip(bits).filter(|&(_, set)| set).map(|(pcpu, _)| pcpu).collect();
+    Ok(Some(Cpupool { id, scheduler, domains, pcpus }))
 }
 
 /// Reads the hypervisor's log into `to`: from byte `index` on, or from the oldest one.

@@ -57,6 +57,9 @@ impl<E: Environment> Manager<E> {
             load(name, &text).map_err(|error| Failure(error.to_string()))?
         };
         let domain_name = config.name.clone();
+        for advice in self.advise_before_start(&config) {
+            self.env.platform().log(format_args!("autostart: {domain_name}: {advice}"));
+        }
         let domain = self.start(config, false, History::default()).await?;
         Ok((domain, domain_name))
     }

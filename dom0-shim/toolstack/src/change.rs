@@ -274,7 +274,7 @@ mod tests {
     use core::task::{Context, Waker};
 
     use pollster::block_on;
-    use xl::toolstack::Toolstack;
+    use xl::toolstack::{Slices, Toolstack};
 
     use super::*;
     use crate::testing::{World, config, run};
@@ -371,8 +371,9 @@ mod tests {
             assert!(manager.set_share(id, None, Some(201)).is_err(), "two vcpus use 200 % at most");
             let share = manager.share(id).unwrap();
             assert_eq!((share.weight, share.cap), (65535, 200));
-            manager.set_slices(Some(10), None).unwrap();
-            assert!(world.logged("slices 10 1000"));
+            let slices = manager.slices().unwrap();
+            manager.set_slices(Slices { tslice_ms: 10, migration_delay_us: 500, ..slices }).unwrap();
+            assert!(world.logged("slices 10 1000 500"));
         });
     }
 

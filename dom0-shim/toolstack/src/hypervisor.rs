@@ -13,6 +13,7 @@ use xen_abi::version::{
 };
 use xen_abi::xen::DomainHandle;
 use xen_control::builder::{self, Built, Config};
+use xen_control::calls::Cpupool;
 use xen_control::console::Console;
 use xen_control::foreign::Window;
 use xen_control::{Error, Host, calls};
@@ -205,6 +206,8 @@ hypervisor! {
     alloc_unbound(domain: DomId, remote: DomId) -> RawPort;
     /// The machine.
     physinfo() -> PhysInfo;
+    /// The CPU pools, by number.
+    cpupools() -> Vec<Cpupool>;
     /// Number of the scheduler.
     scheduler() -> u32;
     /// Memory of the NUMA nodes, and their distances, one row after the other.

@@ -9,7 +9,8 @@ use xen_abi::domctl::{
 };
 use xen_abi::sched::ShutdownReason;
 use xen_abi::sysctl::{CpuTopo, INVALID_CORE_ID, PhysCap, PhysInfo};
-use xl::toolstack::{Device, DomId, Domain, Done, Host, Node, Pcpu, Reason, Topology, Vcpu};
+use xen_control::calls::Cpupool;
+use xl::toolstack::{Device, DomId, Domain, Done, Host, Node, Pcpu, Pool, Reason, Topology, Vcpu};
 
 use crate::environment::{DeviceId, DeviceKind, Environment, Platform, Registry};
 use crate::hypervisor::{About, Hypervisor};
@@ -112,6 +113,18 @@ impl<E: Environment> Manager<E> {
         Ok(Topology { pcpus: online.map(pcpu).collect(), nodes: nodes.collect() })
     }
 
+    pub(crate) fn describe_pools(&self) -> Done<Vec<Pool>> {
+        let pools = self.hypervisor().cpupools().map_err(failed)?;
+        let describe = |pool: Cpupool| Pool {
+            // As libxl names them that have no name of their own.
+            name: format!("Pool-{}", pool.id),
+            scheduler: String::from(scheduler_name(pool.scheduler)),
+            domains: pool.domains,
+            pcpus: pool.pcpus,
+        };
+        Ok(pools.into_iter().map(describe).collect())
+    }
+
     pub(crate) fn read_log(&self, clear: bool) -> Done<Vec<u8>> {
         const CHUNK: usize = 4096;
         // Messages that come meanwhile must not keep us here.
@@ -202,7 +215,7 @@ fn numeric<T: core::str::FromStr>(registry: &impl Registry, path: &str) -> Optio
 }
 
 /// The numbers of the bits that are set.
-fn numbers(bits: u64) -> Vec<u32> {
+pub(crate) fn numbers(bits: u64) -> Vec<u32> {
     (0..u64::BITS).filter(|bit| bits >> bit & 1 != 0).collect()
 }
 
@@ -295,6 +308,15 @@ mod tests {
         assert_eq!((host.version, host.extra_version.as_str()), ((4, 20), ".0-k"));
         assert_eq!((host.virt_caps.as_str(), host.scheduler.as_str()), ("hvm hvm_directio", "credit"));
         assert_eq!((host.total_kib, host.build_id.as_str()), (4 << 20, "ab01"));
+    }
+
+    #[test]
+    fn the_pool_has_all_that_there_is() {
+        let world = World::new();
+        let pools = Manager::new(&world).unwrap().pools().unwrap();
+        let scheduler = String::from("credit");
+        let pool = Pool { name: String::from("Pool-0"), scheduler, domains: 1, pcpus: vec![0, 1, 2, 3] };
+        assert_eq!(pools, [pool]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`manager`] | [`Manager`]: what there is, and all that [`xl::toolstack::Toolstack`] orders |
 //! | `create`, `tree`, `limits` | how a domain starts, its nodes in XenStore, what there may be |
+//! | `placement` | what is said about domains that get in each other's way on the pcpus |
 //! | `destroy`, `lifecycle` | how it ends, and what follows |
 //! | `devices`, `nodes` | its disks and network interfaces, their nodes in XenStore |
 //! | `change`, `inspect` | what is changed, what is told |
@@ -34,6 +35,7 @@ mod lifecycle;
 mod limits;
 pub mod manager;
 mod nodes;
+mod placement;
 pub mod tar;
 #[cfg(test)]
 mod testing;

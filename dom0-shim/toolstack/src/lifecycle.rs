@@ -323,6 +323,7 @@ fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use xl::toolstack::Toolstack;
+    use xl_config::domain::Affinity;
 
     use super::*;
     use crate::testing::{World, config, run, turns};
@@ -375,6 +376,45 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// T-19, T-26, CPU-10, CPU-13: what was changed while it ran ends with the domain, whether it
+    /// reboots or is made again; what its configuration says stays.
+    #[test]
+    fn shares_and_pins_of_a_running_domain_end_with_it() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let wanted = || DomainConfig {
+            weight: 512,
+            cap: 150,
+            cpus: Affinity::All("1-3".parse().unwrap()),
+            ..acting(Action::Restart)
+        };
+        let is_as_configured = |id| {
+            world.guest(id, |guest| {
+                assert_eq!(guest.share, (512, 150), "domain {id}");
+                assert_eq!(guest.hard, [(0, 0b1110), (1, 0b1110)].into(), "domain {id}");
+                assert!(guest.soft.is_empty(), "domain {id}");
+            });
+        };
+        let change = |id| {
+            is_as_configured(id);
+            manager.set_share(id, Some(1), Some(50)).unwrap();
+            manager.set_affinity(id, Some(0), Some(&[1, 3]), Some(&[1])).unwrap();
+            world.guest(id, |guest| {
+                assert_eq!((guest.share, guest.hard.get(&0)), ((1, 50), Some(&0b1010)));
+            });
+        };
+        run(&manager, async {
+            let id = manager.create(wanted(), false).await.unwrap();
+            change(id);
+            world.stop(id, 1);
+            turns(RESTART).await;
+            let rebooted = id + 1;
+            change(rebooted);
+            manager.destroy(rebooted).await.unwrap();
+            is_as_configured(manager.create(wanted(), false).await.unwrap());
+        });
     }
 
     /// LIF-23: the clock of a test stands still within one minute.

@@ -9,12 +9,13 @@ use core::fmt::Display;
 
 use event_listener::Event;
 use xen_abi::domctl::GetDomainInfo;
+use xen_abi::sysctl::CreditSchedule;
 use xen_control::Error;
 use xl::toolstack::{
-    Bridge, Button, Device, DomId, Domain, Done, Failure, Host, Overlay, Reason, Request, Share, Slices,
-    Toolstack, Topology, Vcpu,
+    Bridge, Button, Device, DomId, Domain, Done, Failure, Host, Overlay, Pool, Reason, Request, Share,
+    Slices, Toolstack, Topology, Vcpu,
 };
-use xl_config::domain::{Disk, DomainConfig, Vif};
+use xl_config::domain::{Disk, DomainConfig, PcpuSpec, Vif};
 
 use crate::consoles::Consoles;
 use crate::create::History;
@@ -41,6 +42,8 @@ pub struct Manager<E: Environment> {
     pub(crate) changed: Event,
     /// The machine is about to stop: no domain starts any more.
     pub(crate) stopping: Cell<bool>,
+    /// Where the vcpus of domains that did not run are to run from their next start on, by name.
+    pub(crate) pins: RefCell<BTreeMap<String, PcpuSpec>>,
     /// Why the last domains stopped, the newest last.
     reasons: RefCell<VecDeque<(DomId, Reason)>>,
 }
@@ -85,6 +88,7 @@ impl<E: Environment> Manager<E> {
             consoles: Consoles::default(),
             changed: Event::new(),
             stopping: Cell::new(false),
+            pins: RefCell::default(),
             reasons: RefCell::default(),
         };
         manager.write_dom0()?;
@@ -160,6 +164,10 @@ impl<E: Environment> Toolstack for Manager<E> {
         self.describe_topology()
     }
 
+    fn pools(&self) -> Done<Vec<Pool>> {
+        self.describe_pools()
+    }
+
     fn files(&self) -> Vec<(String, u64)> {
         self.env.files().list()
     }
@@ -216,6 +224,22 @@ impl<E: Environment> Toolstack for Manager<E> {
         self.pin(domain, vcpu, hard, soft)
     }
 
+    fn pin_stopped(&self, name: &str, pcpus: &PcpuSpec) {
+        self.pins.borrow_mut().insert(name.to_string(), pcpus.clone());
+    }
+
+    fn pins_of_stopped(&self, name: &str) -> Option<PcpuSpec> {
+        self.pins.borrow().get(name).cloned()
+    }
+
+    fn advice(&self, config: &DomainConfig) -> Vec<String> {
+        self.advise_before_start(config)
+    }
+
+    fn advice_of(&self, domain: DomId) -> Vec<String> {
+        self.advise(domain)
+    }
+
     fn set_vcpus(&self, domain: DomId, count: u32) -> Done {
         self.bring_up(domain, count)
     }
@@ -238,10 +262,9 @@ impl<E: Environment> Toolstack for Manager<E> {
         })
     }
 
-    fn set_slices(&self, tslice_ms: Option<u32>, ratelimit_us: Option<u32>) -> Done {
-        let mut slices = self.hypervisor().slices().map_err(failed)?;
-        slices.tslice_ms = tslice_ms.unwrap_or(slices.tslice_ms);
-        slices.ratelimit_us = ratelimit_us.unwrap_or(slices.ratelimit_us);
+    fn set_slices(&self, slices: Slices) -> Done {
+        let Slices { tslice_ms, ratelimit_us, migration_delay_us } = slices;
+        let slices = CreditSchedule { tslice_ms, ratelimit_us, vcpu_migr_delay_us: migration_delay_us };
         self.hypervisor().set_slices(slices).map_err(failed)
     }
 

@@ -25,6 +25,7 @@ use xen_abi::version::CompileInfo;
 use xen_abi::xen::DomainHandle;
 use xen_control::Error;
 use xen_control::builder::{Built, Config};
+use xen_control::calls::Cpupool;
 use xl::toolstack::{Bridge, DiskCounts, DomId, Done, Failure, NetCounts, Overlay};
 use xl_config::domain::{Action, Affinity, Disk, DiskFormat, DomainConfig, Vif};
 use zerocopy::FromZeros;
@@ -579,6 +580,12 @@ impl Hypervisor for World {
         })
     }
 
+    fn cpupools(&self) -> Result<Vec<Cpupool>, Error> {
+        self.step("cpupool_op")?;
+        let domains = u32::try_from(self.guests.borrow().len()).unwrap();
+        Ok(vec![Cpupool { id: 0, scheduler: 5, domains, pcpus: (0..PCPUS).collect() }])
+    }
+
     fn scheduler(&self) -> Result<u32, Error> {
         self.step("sched_id").map(|()| 5)
     }
@@ -601,7 +608,8 @@ impl Hypervisor for World {
     }
 
     fn set_slices(&self, slices: CreditSchedule) -> Result<(), Error> {
-        self.log.borrow_mut().push(format!("slices {} {}", slices.tslice_ms, slices.ratelimit_us));
+        let CreditSchedule { tslice_ms, ratelimit_us, vcpu_migr_delay_us } = slices;
+        self.log.borrow_mut().push(format!("slices {tslice_ms} {ratelimit_us} {vcpu_migr_delay_us}"));
         self.step("slices")
     }
 

@@ -62,6 +62,12 @@ impl<T, M: Terminal> Context<'_, T, M> {
         future::or(async { Some(work.await) }, self.interrupt()).await
     }
 
+    /// Keeps bytes for later that were typed while a command waited, before those that came since.
+    pub(crate) fn keep(&mut self, typed: VecDeque<u8>) {
+        let room = MAX_AHEAD.saturating_sub(self.ahead.len());
+        typed.into_iter().take(room).rev().for_each(|byte| self.ahead.push_front(byte));
+    }
+
     async fn interrupt<R>(&mut self) -> Option<R> {
         loop {
             match self.terminal.read().await {

@@ -12,13 +12,13 @@ use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll};
 
-use xl_config::domain::{Action, Affinity, Disk, DomainConfig, Vif};
+use xl_config::domain::{Action, Affinity, Disk, DomainConfig, PcpuSpec, Vif};
 
 use crate::shell::Shell;
 use crate::terminal::Terminal;
 use crate::toolstack::{
-    Bridge, Button, Device, DeviceCounts, DomId, Domain, Done, Failure, Host, Node, Overlay, Pcpu, Reason,
-    Request, Share, Slices, Toolstack, Topology, Vcpu,
+    Bridge, Button, Device, DeviceCounts, DomId, Domain, Done, Failure, Host, Node, Overlay, Pcpu, Pool,
+    Reason, Request, Share, Slices, Toolstack, Topology, Vcpu,
 };
 
 /// A domain of 256 MiB and two vcpus.
@@ -131,6 +131,9 @@ pub(crate) struct Fake {
     /// What consoles show, piece by piece; `None` is the domain's end.
     pub(crate) consoles: RefCell<BTreeMap<DomId, VecDeque<Option<&'static [u8]>>>>,
     pub(crate) now_ns: Cell<u64>,
+    /// What is said about each place on the pcpus.
+    pub(crate) advice: RefCell<Vec<String>>,
+    pub(crate) pins: RefCell<BTreeMap<String, PcpuSpec>>,
 }
 
 impl Fake {
@@ -157,6 +160,8 @@ impl Fake {
             stops: RefCell::default(),
             consoles: RefCell::default(),
             now_ns: Cell::new(host().uptime_ns),
+            advice: RefCell::default(),
+            pins: RefCell::default(),
         }
     }
 
@@ -200,6 +205,12 @@ impl Toolstack for Fake {
             pcpus,
             nodes: vec![Node { number: 0, total_kib: 1024, free_kib: 0, distances: vec![10] }],
         })
+    }
+
+    fn pools(&self) -> Done<Vec<Pool>> {
+        let domains = u32::try_from(self.domains.borrow().len()).unwrap_or_default();
+        let pool = Pool { name: "Pool-0".into(), scheduler: "credit".into(), domains, pcpus: vec![0, 1, 3] };
+        Ok(vec![pool])
     }
 
     fn files(&self) -> Vec<(String, u64)> {
@@ -270,6 +281,22 @@ impl Toolstack for Fake {
         self.order(format!("affinity {domain} {vcpu:?} {hard:?} {soft:?}"))
     }
 
+    fn pin_stopped(&self, name: &str, pcpus: &PcpuSpec) {
+        self.pins.borrow_mut().insert(name.into(), pcpus.clone());
+    }
+
+    fn pins_of_stopped(&self, name: &str) -> Option<PcpuSpec> {
+        self.pins.borrow().get(name).cloned()
+    }
+
+    fn advice(&self, _: &DomainConfig) -> Vec<String> {
+        self.advice.borrow().clone()
+    }
+
+    fn advice_of(&self, _: DomId) -> Vec<String> {
+        self.advice.borrow().clone()
+    }
+
     fn set_vcpus(&self, domain: DomId, count: u32) -> Done {
         self.order(format!("vcpus {domain} {count}"))
     }
@@ -286,8 +313,9 @@ impl Toolstack for Fake {
         Ok(Slices { tslice_ms: 30, ratelimit_us: 1000, migration_delay_us: 0 })
     }
 
-    fn set_slices(&self, tslice_ms: Option<u32>, ratelimit_us: Option<u32>) -> Done {
-        self.order(format!("slices {tslice_ms:?} {ratelimit_us:?}"))
+    fn set_slices(&self, slices: Slices) -> Done {
+        let Slices { tslice_ms, ratelimit_us, migration_delay_us } = slices;
+        self.order(format!("slices {tslice_ms} {ratelimit_us} {migration_delay_us}"))
     }
 
     fn set_memory(&self, domain: DomId, kib: u64) -> Done {

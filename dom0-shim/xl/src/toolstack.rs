@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use xl_config::domain::{Disk, DomainConfig, Vif};
+use xl_config::domain::{Disk, DomainConfig, PcpuSpec, Vif};
 
 /// A domain's number.
 pub type DomId = u16;
@@ -178,6 +178,19 @@ pub struct Slices {
     pub ratelimit_us: u32,
     /// Delay before a vcpu may migrate, us.
     pub migration_delay_us: u32,
+}
+
+/// A CPU pool.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Its scheduler.
+    pub scheduler: String,
+    /// How many domains are in it.
+    pub domains: u32,
+    /// Its pcpus, by number.
+    pub pcpus: Vec<u32>,
 }
 
 /// What is known of the machine.
@@ -364,6 +377,9 @@ pub trait Toolstack {
         Err(Failure("the toolstack does not know the host's topology".into()))
     }
 
+    /// The CPU pools, by number.
+    fn pools(&self) -> Done<Vec<Pool>>;
+
     /// The names of all files that can be read, with their sizes.
     fn files(&self) -> Vec<(String, u64)>;
 
@@ -407,6 +423,20 @@ pub trait Toolstack {
         soft: Option<&[u32]>,
     ) -> Done;
 
+    /// Lets all vcpus of a domain that does not run be on these pcpus only, from its next start
+    /// by name on.
+    fn pin_stopped(&self, name: &str, pcpus: &PcpuSpec);
+
+    /// What [`Toolstack::pin_stopped`] was told last.
+    fn pins_of_stopped(&self, name: &str) -> Option<PcpuSpec>;
+
+    /// What is to be said about the place on the pcpus that a domain of this configuration would
+    /// have beside those that there are, one line each.
+    fn advice(&self, config: &DomainConfig) -> Vec<String>;
+
+    /// The same of a domain that there is.
+    fn advice_of(&self, domain: DomId) -> Vec<String>;
+
     /// Brings vcpus up and down: `count` are to be online.
     fn set_vcpus(&self, domain: DomId, count: u32) -> Done;
 
@@ -419,8 +449,8 @@ pub trait Toolstack {
     /// What holds for all.
     fn slices(&self) -> Done<Slices>;
 
-    /// Changes it; `None` keeps what is.
-    fn set_slices(&self, tslice_ms: Option<u32>, ratelimit_us: Option<u32>) -> Done;
+    /// Changes it.
+    fn set_slices(&self, slices: Slices) -> Done;
 
     /// Tells the guest to have this much memory.
     fn set_memory(&self, domain: DomId, kib: u64) -> Done;

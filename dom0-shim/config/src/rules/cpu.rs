@@ -7,6 +7,7 @@ use core::ops::RangeInclusive;
 use core::str::FromStr;
 
 use super::reader::Reader;
+use crate::cpus::MAX_PCPUS;
 use crate::domain::{Affinity, PcpuSpec};
 use crate::source::Span;
 use crate::syntax::Kind;
@@ -39,17 +40,15 @@ pub fn pool(reader: &mut Reader<'_>) {
     }
 }
 
-/// Where the vcpus may run. Fewer pcpus than vcpus are worth a warning (T-31).
+/// Where the vcpus may run. Fewer pcpus than vcpus are worth a warning (CPU-20, T-31).
 pub fn hard(reader: &mut Reader<'_>, vcpus: u32, max_vcpus: u32) -> Affinity {
     let affinity = affinity(reader, "cpus", max_vcpus);
-    if let Affinity::All(spec) = &affinity
+    if affinity.is_too_narrow(vcpus)
         && let Some(span) = reader.span("cpus")
     {
-        let pcpus = spec.most();
-        if u32::try_from(pcpus).is_ok_and(|pcpus| pcpus < vcpus) {
-            let message = format!("{vcpus} vcpus share {pcpus} of the machine's pcpus");
-            reader.report.warning(span, message).help("name as many pcpus as `vcpus` says, or more");
-        }
+        let pcpus = affinity.at_once(vcpus, MAX_PCPUS).unwrap_or_default();
+        let message = format!("{vcpus} vcpus share {pcpus} of the machine's pcpus");
+        reader.report.warning(span, message).help("name as many pcpus as `vcpus` says, or more");
     }
     affinity
 }

@@ -1,6 +1,6 @@
 //! Making domains from configuration files.
 
-use xl_config::domain::DomainConfig;
+use xl_config::domain::{Affinity, DomainConfig};
 
 use super::{console, life};
 use crate::args::Args;
@@ -62,8 +62,12 @@ pub(super) async fn start<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>,
     let Some(file) = configs::file_of(cx.tools, word) else {
         return Err(Problem::Failed(format!("No file of the store is {word} or describes a domain {word}.")));
     };
-    let (config, warnings) = configs::load(cx.tools, &file, &[])?;
+    let (mut config, warnings) = configs::load(cx.tools, &file, &[])?;
     cx.show(&warnings);
+    // What `vcpupin` was told while it did not run (T-25).
+    if let Some(pcpus) = cx.tools.pins_of_stopped(&config.name) {
+        config.cpus = Affinity::All(pcpus);
+    }
     if cx.tools.domains()?.iter().any(|domain| domain.name == config.name) {
         return Err(Problem::Failed(format!("Domain {} is already active", config.name)));
     }
@@ -75,11 +79,14 @@ pub(super) async fn start<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>,
     Ok(())
 }
 
-async fn make<T: Toolstack, M>(
+async fn make<T: Toolstack, M: Terminal>(
     cx: &mut Context<'_, T, M>,
     config: DomainConfig,
     paused: bool,
 ) -> Outcome<Domain> {
+    for advice in cx.tools.advice(&config) {
+        cx.say(format_args!("warning: {}: {advice}", config.name));
+    }
     let id = cx.tools.create(config, paused).await?;
     pick(cx.tools.domains()?, &format!("{id}"))
 }

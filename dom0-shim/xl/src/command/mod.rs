@@ -6,6 +6,7 @@
 //! | `life` | pause, shut down, reboot, destroy, rename, buttons |
 //! | `list` | lists of domains, names and ids, uptime |
 //! | `vcpu`, `credit`, `memory` | resources of a domain |
+//! | `cpupool`, `cpu_use` | the pcpus: pools, who uses them |
 //! | `console` | the console of a domain |
 //! | `device` | devices: lists, attach, detach; bridges, overlays |
 //! | `host` | the machine: info, log, debug keys, power |
@@ -14,6 +15,8 @@
 //! | `virsh` | what `virsh` says otherwise |
 
 mod console;
+mod cpu_use;
+mod cpupool;
 mod create;
 mod credit;
 mod device;
@@ -48,6 +51,7 @@ pub(crate) async fn run<T: Toolstack, M: Terminal>(
         Run::Console => console::attach(cx, args).await,
         Run::Create => create::create(cx, args).await,
         Run::ConfigUpdate => create::update(cx, args),
+        Run::CpupoolList => cpupool::list(cx, args),
         Run::DebugKeys => host::debug_keys(cx, args),
         Run::Destroy => life::destroy(cx, args).await,
         Run::Dmesg => host::dmesg(cx, args),
@@ -76,6 +80,7 @@ pub(crate) async fn run<T: Toolstack, M: Terminal>(
         Run::Brctl => device::bridges(cx, args),
         Run::Cat => store::cat(cx, args),
         Run::Clear => clear(cx),
+        Run::CpuUse => cpu_use::run(cx, args).await,
         Run::Help => help(cx, args),
         Run::Ls => store::ls(cx),
         Run::OverlayCommit => Ok(cx.tools.commit_overlay(args.get(0)).await?),
@@ -101,7 +106,7 @@ pub(crate) async fn run<T: Toolstack, M: Terminal>(
         Run::VirshSuspend => virsh::suspend(cx, args),
         Run::VirshUndefine => virsh::undefine(cx, args),
         Run::VirshVcpuinfo => virsh::vcpuinfo(cx, args),
-        Run::VirshVcpupin => vcpu::virsh_pin(cx, args),
+        Run::VirshVcpupin => virsh::vcpupin(cx, args),
         Run::Missing(why) => Err(Problem::failed(why)),
     }
 }

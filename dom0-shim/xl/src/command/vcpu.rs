@@ -7,7 +7,7 @@ use xl_config::domain::PcpuSpec;
 
 use crate::args::{Args, number};
 use crate::context::Context;
-use crate::find::{find, find_all};
+use crate::find::{find, find_all, name};
 use crate::format::vcpu_list::{header, row};
 use crate::problem::{Outcome, Problem};
 use crate::terminal::Terminal;
@@ -32,7 +32,7 @@ pub(super) fn list<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: 
 }
 
 /// `vcpu-pin`.
-pub(super) fn pin<T: Toolstack, M>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
+pub(super) fn pin<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
     let domain = find(cx.tools, args.get(0))?;
     let vcpu = match args.get(1) {
         "all" if args.has("f") => {
@@ -41,21 +41,30 @@ pub(super) fn pin<T: Toolstack, M>(cx: &mut Context<'_, T, M>, args: &Args<'_>) 
         "all" => None,
         word => Some(vcpu(&domain, word)?),
     };
-    let hard = pcpus(cx.tools, args.get(2))?;
-    let soft = args.optional(3).map_or(Ok(None), |word| pcpus(cx.tools, word))?;
-    Ok(cx.tools.set_affinity(domain.id, vcpu, hard.as_deref(), soft.as_deref())?)
+    let online = cx.tools.host()?.max_pcpu.saturating_add(1);
+    let read = |word: &str| if word == "-" { Ok(None) } else { pcpus(word, online).map(Some) };
+    let hard = read(args.get(2))?;
+    let soft = args.optional(3).map_or(Ok(None), read)?;
+    if hard.is_none() && soft.is_none() {
+        return Err(Problem::usage("'-' leaves an affinity as it is: one of both is to be changed."));
+    }
+    cx.tools.set_affinity(domain.id, vcpu, hard.as_deref(), soft.as_deref())?;
+    advise(cx, &domain);
+    Ok(())
 }
 
-/// `virsh vcpupin` (T-24, T-27).
-pub(super) fn virsh_pin<T: Toolstack, M>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
-    let domain = find(cx.tools, args.get(0))?;
-    let vcpu = vcpu(&domain, args.get(1))?;
-    let hard = pcpus(cx.tools, args.get(2))?;
-    Ok(cx.tools.set_affinity(domain.id, Some(vcpu), hard.as_deref(), None)?)
+/// Says what is worth a word about where a domain may run (CPU-20, CPU-22, CPU-23).
+pub(super) fn advise<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, domain: &Domain) {
+    for advice in cx.tools.advice_of(domain.id) {
+        cx.say(format_args!("warning: {}: {advice}", name(domain)));
+    }
 }
 
-fn vcpu(domain: &Domain, word: &str) -> Outcome<u32> {
-    let vcpu: u32 = number(word, "VCPU")?;
+/// A vcpu of the domain's.
+pub(super) fn vcpu(domain: &Domain, word: &str) -> Outcome<u32> {
+    let number = number(word, "VCPU");
+    let vcpu: u32 =
+        number.map_err(|_| Problem::Failed(format!("Error: Invalid argument {word} as VCPU.")))?;
     if vcpu > domain.max_vcpu {
         let words = format!("Domain {} has no vcpu {vcpu}: its last one is {}.", domain.id, domain.max_vcpu);
         return Err(Problem::Failed(words));
@@ -63,15 +72,10 @@ fn vcpu(domain: &Domain, word: &str) -> Outcome<u32> {
     Ok(vcpu)
 }
 
-/// Pcpus as they are written; `-` leaves them as they are.
-fn pcpus(tools: &impl Toolstack, word: &str) -> Outcome<Option<Vec<u32>>> {
-    if word == "-" {
-        return Ok(None);
-    }
-    let wrong = |why: &dyn core::fmt::Display| Problem::Failed(format!("Invalid pcpus '{word}': {why}"));
-    let spec: PcpuSpec = word.parse().map_err(|error| wrong(&error))?;
-    let online = tools.host()?.max_pcpu.saturating_add(1);
-    spec.resolve(online).map(Some).map_err(|error| wrong(&error))
+/// Pcpus as they are written, on a machine of `online`.
+pub(super) fn pcpus(word: &str, online: u32) -> Outcome<Vec<u32>> {
+    let resolved = word.parse().and_then(|spec: PcpuSpec| spec.resolve(online));
+    resolved.map_err(|error| Problem::Failed(format!("Invalid pcpu range: {word}: {error}.")))
 }
 
 /// `vcpu-set`, and `virsh setvcpus`.

@@ -2,10 +2,11 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use xl_config::domain::DomainConfig;
+use xl_config::domain::{Affinity, DomainConfig, PcpuSpec};
 
-use super::{credit, life};
+use super::{credit, life, vcpu};
 use crate::args::Args;
 use crate::configs;
 use crate::context::Context;
@@ -18,7 +19,7 @@ use crate::toolstack::{Domain, Request, Toolstack};
 /// `list`.
 pub(super) fn list<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
     let domains = cx.tools.domains()?;
-    let mut rows: alloc::vec::Vec<_> = domains.iter().map(virsh::row).collect();
+    let mut rows: Vec<_> = domains.iter().map(virsh::row).collect();
     if args.has("all") {
         let stored = configs::stored(cx.tools).into_iter().map(|(_, config)| config.name);
         let stopped = stored.filter(|name| domains.iter().all(|domain| domain.name != *name));
@@ -82,6 +83,61 @@ pub(super) fn schedinfo<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, a
     let share = cx.tools.share(domain.id)?;
     let scheduler = cx.tools.host()?.scheduler;
     cx.show(&virsh::schedinfo(&scheduler, share));
+    Ok(())
+}
+
+/// `vcpupin`: shows all vcpus or one, or pins one (T-24, T-27). Of a domain that does not run all
+/// vcpus are pinned, whichever is named (CPU-18, T-25).
+pub(super) fn vcpupin<T: Toolstack, M: Terminal>(cx: &mut Context<'_, T, M>, args: &Args<'_>) -> Outcome {
+    let online = cx.tools.host()?.max_pcpu.saturating_add(1);
+    match known(cx.tools, args.get(0))? {
+        Known::Running(domain) => pin_running(cx, args, &domain, online),
+        Known::Stopped(file, config) => pin_stopped(cx, args, &file, &config, online),
+    }
+}
+
+fn pin_running<T: Toolstack, M: Terminal>(
+    cx: &mut Context<'_, T, M>,
+    args: &Args<'_>,
+    domain: &Domain,
+    online: u32,
+) -> Outcome {
+    let number = args.optional(1).map(|word| vcpu::vcpu(domain, word)).transpose()?;
+    let Some(word) = args.optional(2) else {
+        let mut vcpus = cx.tools.vcpus(domain.id)?;
+        vcpus.retain(|vcpu| number.is_none_or(|number| vcpu.number == number));
+        let rows: Vec<_> = vcpus.into_iter().map(|vcpu| (vcpu.number, vcpu.hard)).collect();
+        cx.show(&virsh::vcpupin(&rows, online));
+        return Ok(());
+    };
+    let pcpus = vcpu::pcpus(word, online)?;
+    cx.tools.set_affinity(domain.id, number, Some(&pcpus), None)?;
+    vcpu::advise(cx, domain);
+    Ok(())
+}
+
+fn pin_stopped<T: Toolstack, M: Terminal>(
+    cx: &mut Context<'_, T, M>,
+    args: &Args<'_>,
+    file: &str,
+    config: &DomainConfig,
+    online: u32,
+) -> Outcome {
+    let name = &config.name;
+    let Some(word) = args.optional(2) else {
+        let pins = cx.tools.pins_of_stopped(name).map(Affinity::All);
+        let affinity = pins.as_ref().unwrap_or(&config.cpus);
+        let row = |vcpu| affinity.resolve(vcpu, online).map(|pcpus| (vcpu, pcpus));
+        let rows = (0..config.max_vcpus).map(row).collect::<Result<Vec<_>, _>>().map_err(Problem::failed)?;
+        cx.show(&virsh::vcpupin(&rows, online));
+        return Ok(());
+    };
+    let spec = PcpuSpec::from_pcpus(&vcpu::pcpus(word, online)?);
+    cx.tools.pin_stopped(name, &spec);
+    cx.say(format_args!(
+        "Domain {name} does not run: all its vcpus are on {spec} from the next `start {name}` on. \
+         Write cpus = \"{spec}\" into {file} for `create`, and for when this machine has been started again."
+    ));
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Output as pure functions of plain data, byte for byte as `xl`, `xentop` and `virsh` print it.
 
 pub(crate) mod config;
+pub(crate) mod cpu_use;
+pub(crate) mod cpupool;
 pub(crate) mod credit;
 pub(crate) mod device;
 pub(crate) mod info;

@@ -4,6 +4,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use xl_config::domain::PcpuSpec;
+
 use super::number::seconds;
 use super::uuid;
 use crate::find::name;
@@ -102,6 +104,18 @@ fn vcpu_block(vcpu: &Vcpu, pcpus: u32) -> String {
         "{:<15} {number}\n{:<15} {pcpu}\n{:<15} {state}\n{:<15} {time}s\n{:<15} {affinity}\n",
         "VCPU:", "CPU:", "State:", "CPU time:", "CPU Affinity:"
     )
+}
+
+/// `vcpupin`: vcpus and where they may run, on a host of `pcpus`.
+pub(crate) fn vcpupin(vcpus: &[(u32, Vec<u32>)], pcpus: u32) -> String {
+    let mut text = String::from(" VCPU   CPU Affinity\n----------------------\n");
+    for (vcpu, affinity) in vcpus {
+        // All of them as their range: `virsh` has no word for that.
+        let affinity =
+            PcpuSpec::from_pcpus(&affinity.iter().copied().filter(|pcpu| *pcpu < pcpus).collect::<Vec<_>>());
+        text += &format!(" {vcpu:<6} {affinity}\n");
+    }
+    text
 }
 
 /// `schedinfo`, by requirements 3.5.

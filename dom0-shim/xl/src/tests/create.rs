@@ -18,6 +18,18 @@ fn domains_are_made_from_files() {
     wrong(&tools, "create -q -f guest.cfg guest.cfg");
 }
 
+/// CPU-05, CPU-20, CPU-23: a domain that gets in others' way starts all the same.
+#[test]
+fn what_is_worth_a_word_is_said_before_the_start() {
+    let warnings = "warning: guest: too many\nwarning: guest: too near\n";
+    for (line, rest) in [("create -q guest.cfg", ""), ("start guest", "Domain guest started\n")] {
+        let tools = Fake::new();
+        *tools.advice.borrow_mut() = alloc::vec!["too many".into(), "too near".into()];
+        assert_eq!(ok(&tools, line), alloc::format!("{warnings}{rest}"));
+        assert_eq!(tools.taken_orders().len(), 1);
+    }
+}
+
 #[test]
 fn a_dry_run_shows_what_would_be() {
     let tools = Fake::new();

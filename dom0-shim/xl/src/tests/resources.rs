@@ -1,5 +1,9 @@
 //! Vcpus, shares and memory of domains.
 
+use alloc::vec;
+
+use xl_config::domain::{Affinity, PcpuSpec};
+
 use super::{fails, ok, orders, wrong};
 use crate::testing::Fake;
 
@@ -17,16 +21,32 @@ fn vcpus_are_pinned() {
     // T-27.
     orders(&tools, "vcpu-pin Domain-0 0 0", &["affinity 0 Some(0) Some([0]) None"]);
     wrong(&tools, "vcpu-pin -f one all all");
+    orders(&tools, "vcpu-pin one 0 node:0,^0", &["affinity 1 Some(0) Some([1, 2, 3]) None"]);
+    let nothing = wrong(&tools, "vcpu-pin one 0 - -");
+    assert!(nothing.starts_with("'-' leaves an affinity as it is"), "{nothing}");
+    wrong(&tools, "vcpu-pin one 0 -");
     assert_eq!(fails(&tools, "vcpu-pin one 2 all"), "Domain 1 has no vcpu 2: its last one is 1.\n");
-    for line in [
-        "vcpu-pin one x all",
-        "vcpu-pin one 0 4",
-        "vcpu-pin one 0 3-1",
-        "vcpu-pin one 0 ''",
-        "vcpu-pin one 0 node:0",
-    ] {
-        fails(&tools, line);
+    assert_eq!(fails(&tools, "vcpu-pin one x all"), "Error: Invalid argument x as VCPU.\n");
+    assert_eq!(
+        fails(&tools, "vcpu-pin one 0 3-1"),
+        "Invalid pcpu range: 3-1: the range `3-1` ends before it begins.\n"
+    );
+    for line in ["vcpu-pin one 0 4", "vcpu-pin one 0 ''", "vcpu-pin one 0 node:1", "vcpu-pin one 0 all ^all"]
+    {
+        assert!(fails(&tools, line).starts_with("Invalid pcpu range: "), "{line}");
     }
+}
+
+/// CPU-20, CPU-22.
+#[test]
+fn pins_that_get_in_the_way_are_followed_with_a_warning() {
+    let tools = Fake::new();
+    *tools.advice.borrow_mut() = vec!["that is narrow".into()];
+    for line in ["vcpu-pin one all 1", "vcpupin one 0 1"] {
+        assert_eq!(ok(&tools, line), "warning: one: that is narrow\n");
+        assert_eq!(tools.taken_orders().len(), 1);
+    }
+    fails(&tools, "vcpu-pin one all 9");
 }
 
 /// T-24, T-27.
@@ -37,6 +57,32 @@ fn virsh_pins_vcpus() {
     orders(&tools, "virsh vcpupin Domain-0 1 0", &["affinity 0 Some(1) Some([0]) None"]);
     fails(&tools, "vcpupin one all 1");
     fails(&tools, "vcpupin one 0 9");
+    let table = " VCPU   CPU Affinity\n----------------------\n 0      0-3\n 1      1-2\n";
+    assert_eq!(ok(&tools, "vcpupin one"), table);
+    assert_eq!(ok(&tools, "vcpupin one 1"), table.replace(" 0      0-3\n", ""));
+}
+
+/// CPU-18, T-25, T-26: all vcpus of a domain that does not run, whichever is named; what holds
+/// after its start is that, not what a running one was told.
+#[test]
+fn virsh_pins_domains_that_do_not_run() {
+    let tools = Fake::new();
+    let cpus = || tools.configs.borrow().get(&3).map(|config| config.cpus.clone());
+    ok(&tools, "start guest");
+    assert_eq!(cpus(), Some(Affinity::Any));
+    tools.domains.borrow_mut().retain(|domain| domain.id != 3);
+    tools.taken_orders();
+    assert!(ok(&tools, "vcpupin guest").ends_with(" 0      0-3\n 1      0-3\n"));
+    assert_eq!(
+        ok(&tools, "virsh vcpupin guest 7 3,1-2"),
+        "Domain guest does not run: all its vcpus are on 1-3 from the next `start guest` on. \
+         Write cpus = \"1-3\" into guest.cfg for `create`, and for when this machine has been started again.\n"
+    );
+    assert!(ok(&tools, "vcpupin guest").ends_with(" 0      1-3\n 1      1-3\n"));
+    assert!(fails(&tools, "vcpupin guest 0 9").starts_with("Invalid pcpu range: 9"));
+    fails(&tools, "vcpupin nobody 0 1");
+    ok(&tools, "start guest");
+    assert_eq!(cpus(), Some(Affinity::All(PcpuSpec::from_pcpus(&[1, 2, 3]))));
 }
 
 #[test]
@@ -100,7 +146,7 @@ fn shares_are_changed() {
     for cap in ["201", "-1", "x"] {
         assert_eq!(
             fails(&tools, &alloc::format!("schedinfo one --cap={cap}")),
-            "Cpu cap out of range, valid values are within range from 0 to 200\n"
+            "Cpu cap out of range, valid range is from 0 to 200 for specified number of vcpus\n"
         );
     }
     // Neither of two is taken when one is wrong.
@@ -110,15 +156,34 @@ fn shares_are_changed() {
 #[test]
 fn the_schedulers_parameters_are_changed() {
     let tools = Fake::new();
-    orders(&tools, "sched-credit -s -t 10", &["slices Some(10) None"]);
-    orders(&tools, "sched-credit -s -t 5 -r 0", &["slices Some(5) Some(0)"]);
-    for line in ["-t 0", "-t 1001", "-r 99", "-r 500001", "-r 30001", "-t x", "-r -5"] {
+    orders(&tools, "sched-credit -s -t 10", &["slices 10 1000 0"]);
+    orders(&tools, "sched-credit -s -t 5 -r 0", &["slices 5 0 0"]);
+    orders(&tools, "sched-credit -p Pool-0 -s -m 100000", &["slices 30 1000 100000"]);
+    assert_eq!(
+        fails(&tools, "sched-credit -s -m 100001"),
+        "vcpu migration delay should be >= 0 and <= 100000us\n"
+    );
+    for line in ["-t 0", "-t 1001", "-r 99", "-r 500001", "-r 30001", "-t x", "-r -5", "-m -1", "-m 1ms"] {
         fails(&tools, &alloc::format!("sched-credit -s {line}"));
     }
-    for line in ["-t 5", "-r 100", "-w 5", "-c 5", "-s -d one", "-p Pool-0 -d one", "-p Pool-0 -w 4"] {
+    for line in
+        ["-t 5", "-r 100", "-m 100", "-w 5", "-c 5", "-s -d one", "-p Pool-0 -d one", "-p Pool-0 -w 4"]
+    {
         wrong(&tools, &alloc::format!("sched-credit {line}"));
     }
     assert_eq!(fails(&tools, "sched-credit -p other"), "unknown cpupool 'other'\n");
+}
+
+#[test]
+fn pools_are_listed() {
+    let tools = Fake::new();
+    let list = "Name               CPUs   Sched     Active   Domain count\n\
+                Pool-0               3    credit       y          3\n";
+    assert_eq!(ok(&tools, "cpupool-list"), list);
+    assert_eq!(ok(&tools, "cpupool-list Pool-0"), list);
+    assert_eq!(ok(&tools, "cpupool-list -c"), "Name               CPU list\nPool-0             0,1,3\n");
+    assert_eq!(fails(&tools, "cpupool-list other"), "Pool 'other' does not exist\n");
+    wrong(&tools, "cpupool-list Pool-0 other");
 }
 
 /// T-43, T-44, T-48.

@@ -16,6 +16,25 @@ fn batch(tools: &Fake, options: &str, updates: usize) -> alloc::string::String {
     screen.text()
 }
 
+/// CPU-24, CPU-26.
+#[test]
+fn the_use_of_pcpus_is_told_after_a_second() {
+    let tools = Fake::new();
+    let mut screen = Screen::new(&tools, b"a").then(Typed::Nothing);
+    assert_eq!(run_on(&tools, &mut screen, "cpu-use"), Some(0));
+    let text = screen.text();
+    assert_eq!(text.lines().count(), 5, "{text}");
+    let sum: Vec<&str> = text.lines().last().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(sum, ["(all)", "0.0", "0.0"]);
+    assert_eq!(tools.now_ns.get(), 101_000_000_000);
+    let mut screen = Screen::new(&tools, b"").then(Typed::Nothing);
+    assert_eq!(run_on(&tools, &mut screen, "cpu-use -d 3 one"), Some(0));
+    assert_eq!(screen.text().lines().count(), 3);
+    let mut screen = Screen::new(&tools, b"\x03");
+    assert_eq!((run_on(&tools, &mut screen, "cpu-use"), screen.text().as_str()), (Some(0), ""));
+    assert!(fails(&tools, "cpu-use -d 0").starts_with("The delay is 1 to 3600 seconds, not 0."));
+}
+
 /// Keys at a terminal, one by one.
 fn keys(tools: &Fake, keys: &[u8]) -> alloc::string::String {
     let mut screen = Screen::new(tools, keys);

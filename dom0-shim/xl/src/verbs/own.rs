@@ -1,6 +1,6 @@
 //! The verbs that the shell has besides those of `xl`.
 
-use super::{ANY, Family, Kind, Run, Verb};
+use super::{ANY, Family, Kind, Opt, Run, Verb};
 
 const fn verb(
     name: &'static str,
@@ -39,6 +39,16 @@ pub(super) const VERBS: &[Verb] = &[
         (1, 1, &[Kind::Other]),
         Run::OverlayDiscard,
     ),
+    Verb {
+        options: &[Opt::value("d", "delay", "SECONDS", "For how long to look (1)")],
+        ..verb(
+            "cpu-use",
+            "[-d Seconds] [Domain ...]",
+            "Tell how much of the pcpus all or some domains use",
+            (0, ANY, &[Kind::Domain]),
+            Run::CpuUse,
+        )
+    },
     verb("clear", "", "Clear the screen", (0, 0, &[]), Run::Clear),
     verb("poweroff", "", "Stop all domains, then the machine", (0, 0, &[]), Run::Poweroff),
     verb("reset", "", "Stop all domains, then start the machine again", (0, 0, &[]), Run::Reset),

@@ -50,9 +50,9 @@ pub(super) const VERBS: &[Verb] = &[
     ),
     verb(
         "vcpupin",
-        "<Domain> <VCPU> <Pcpus>",
-        "Say which pcpus a vcpu may run on",
-        (3, 3, &[Kind::Domain, Kind::Other]),
+        "<Domain> [<VCPU> [Pcpus]]",
+        "Tell which pcpus vcpus may run on, or say on which a vcpu may, or all of a stopped domain",
+        (1, 3, &[Kind::Domain, Kind::Other]),
         &[],
         Run::VirshVcpupin,
     ),

@@ -71,6 +71,8 @@ pub struct Options<'a> {
     /// `sched_ratelimit_us=`: how long a vcpu runs at least; zero, or 100 us
     /// up to the time slice.
     pub sched_ratelimit_us: u32,
+    /// `vcpu_migration_delay=`: how long a vcpu stays where it ran last, 0 to 100000 us.
+    pub vcpu_migration_delay: u32,
     /// `vpid`: tag TLB entries with the vcpu.
     pub vpid: bool,
     /// `apicv`: let the CPU virtualize its APIC.
@@ -129,6 +131,7 @@ impl Default for Options<'_> {
             nosmp: false,
             sched_credit_tslice_ms: 30,
             sched_ratelimit_us: 1_000,
+            vcpu_migration_delay: 0,
             vpid: true,
             apicv: true,
             x2apic: true,
@@ -249,6 +252,7 @@ fn set_named<'a>(options: &mut Options<'a>, name: &str, given: Option<&'a str>) 
         "sched" => sched(text)?,
         "sched_credit_tslice_ms" => options.sched_credit_tslice_ms = tslice_ms(text)?,
         "sched_ratelimit_us" => options.sched_ratelimit_us = ratelimit_us(text)?,
+        "vcpu_migration_delay" => options.vcpu_migration_delay = migration_delay_us(text)?,
         "vpid" => options.vpid = flag(given)?,
         "apicv" => options.apicv = flag(given)?,
         "x2apic" => options.x2apic = flag(given)?,
@@ -306,6 +310,11 @@ fn ratelimit_us(text: &str) -> Result<u32, Problem> {
     }
 }
 
+/// At most `XEN_SYSCTL_CSCHED_MGR_DLY_MAX_US` of `sysctl.h`.
+fn migration_delay_us(text: &str) -> Result<u32, Problem> {
+    value::integer(text, 0..=100_000, "0 to 100000 microseconds")
+}
+
 fn always_on(given: Option<&str>, why_not: &'static str) -> Result<(), Problem> {
     if value::flag(given)? { Ok(()) } else { Err(Problem::Unsupported(why_not)) }
 }
@@ -347,8 +356,8 @@ const WITHOUT_EFFECT: &str = "\
     pv-linear-pt pv-shim rcu-idle-timer-period-ms rmrr ro-hpet sched-gran sched_credit2_max_cpus_runqueue \
     sched_credit2_migrate_resist sched_smt_power_savings \
     scrub-domheap serial_tx_buffer shim_mem smap smep smt snb_igd_quirk spec-ctrl ssidref tboot tbuf_size \
-    tdt tevt_mask tickle_one_idle_cpu timer_slop tsc tsx ucode unrestricted_guest vcpu_migration_delay \
-    vesa-map vesa-mtrr vesa-ram vga viridian-spinlock-retry-count viridian-version vm-notify-window vpmu \
+    tdt tevt_mask tickle_one_idle_cpu timer_slop tsc tsx ucode unrestricted_guest vesa-map \
+    vesa-mtrr vesa-ram vga viridian-spinlock-retry-count viridian-version vm-notify-window vpmu \
     wallclock watchdog watchdog_timeout x2apic-mode x2apic_phys xpti xsave xsm";
 
 fn is_without_effect(name: &str) -> bool {
@@ -449,7 +458,8 @@ mod tests {
         let options = good(
             "console_timestamps=boot console_to_ring conring_size=1M conswitch=bx loglvl=all guest_loglvl=error/all \
              dom0=pvh,verbose reboot=kbd maxcpus=4 sched=credit sched_credit_tslice_ms=5 sched_ratelimit_us=500 \
-             no-vpid no-apicv x2apic=0 gnttab_max_frames=128 gnttab_max_maptrack_frames=0 iommu=off",
+             vcpu_migration_delay=1000 no-vpid no-apicv x2apic=0 gnttab_max_frames=128 \
+             gnttab_max_maptrack_frames=0 iommu=off",
         );
         assert_eq!(options.console_timestamps, Timestamps::Boot);
         assert!(options.console_to_ring && options.dom0_verbose);
@@ -460,6 +470,7 @@ mod tests {
         assert_eq!(options.reboot, Some(RebootMethod::Keyboard));
         assert_eq!(options.max_pcpus(), 4);
         assert_eq!((options.sched_credit_tslice_ms, options.sched_ratelimit_us), (5, 500));
+        assert_eq!(options.vcpu_migration_delay, 1_000);
         assert!(!options.vpid && !options.apicv && !options.x2apic);
         assert_eq!((options.gnttab_max_frames, options.gnttab_max_maptrack_frames), (128, 0));
     }
@@ -520,7 +531,8 @@ mod tests {
             "frobnicate com1 com1=pci com2=9600,8n1,pci console console=pv,dbgp console_timestamps=now conring_size=x \
              conswitch=7 guest_loglvl=1 dom0_mem=1024MB dom0_max_vcpus=many dom0_vcpus_pin=maybe dom0=pv reboot=efi \
              maxcpus=x nosmp=2 sched=credit2 sched=fair sched_credit_tslice_ms=0 sched_credit_tslice_ms=1001 \
-             sched_ratelimit_us=99 sched_ratelimit_us=500001 iommu=force iommu no-com1 no-noreboot=1 x2apic=phys \
+             sched_ratelimit_us=99 sched_ratelimit_us=500001 vcpu_migration_delay=100001 iommu=force iommu \
+             no-com1 no-noreboot=1 x2apic=phys \
              gnttab_max_frames=0 watchdog no-watchdog no-real-mode ucode=scan vga=gfx-1024x768x32 Noreboot -",
         );
     }
@@ -558,7 +570,8 @@ mod tests {
                     prop::sample::select(&[
                         "com1", "no-com2", "console", "console_timestamps", "conring_size", "conswitch", "loglvl",
                         "dom0_mem", "dom0_max_vcpus", "dom0", "reboot", "maxcpus", "nosmp", "sched",
-                        "sched_credit_tslice_ms", "sched_ratelimit_us", "gnttab_max_frames", "selftest", "--",
+                        "sched_credit_tslice_ms", "sched_ratelimit_us", "vcpu_migration_delay",
+                        "gnttab_max_frames", "selftest", "--",
                     ][..]),
                     "(=[0-9a-zA-Z,/%:+\"é. -]{0,12})?",
                 ),

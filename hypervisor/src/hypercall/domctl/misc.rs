@@ -21,12 +21,13 @@ const PORTS: u32 = 1 << 16;
 const MIB: u64 = 1 << 20;
 
 /// `scheduler_op`: the domain's share in the pcpus. Weight 0 and cap 65535 keep what was.
+/// Credit has no parameters of single vcpus.
 ///
 /// | | |
 /// |---|---|
 /// | In | scheduler; whether to set weight and cap; weight and cap |
 /// | Out | weight and cap |
-/// | Errors | `EINVAL` for another scheduler or command |
+/// | Errors | `EINVAL` for another scheduler or command, or a cap of more than 100 for each vcpu |
 pub fn share(request: &Request<'_, '_, '_>) -> Reply {
     const KEEP_WEIGHT: u16 = 0;
     const KEEP_CAP: u16 = u16::MAX;
@@ -39,6 +40,10 @@ pub fn share(request: &Request<'_, '_, '_>) -> Reply {
         Some(SchedulerCmd::GetInfo) => {}
         Some(SchedulerCmd::PutInfo) => {
             let wanted = argument.u.view::<SchedCredit>();
+            let most = request.domain.config().max_vcpus.saturating_mul(100);
+            if wanted.cap != KEEP_CAP && u32::from(wanted.cap) > most {
+                return Err(Errno::EINVAL);
+            }
             if wanted.weight != KEEP_WEIGHT {
                 share.set_weight(wanted.weight);
             }
