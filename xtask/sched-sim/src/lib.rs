@@ -2,8 +2,12 @@
 //!
 //! | module | |
 //! |---|---|
-//! | [`ideal`] | fair rates of vcpus that could run |
+//! | [`scenario`] | what is simulated, and the files that say it |
+//! | [`ideal`], [`expected`] | fair rates of vcpus that could run; those of a scenario |
 
 #![forbid(unsafe_code)]
 
+pub mod expected;
 pub mod ideal;
+mod plan;
+pub mod scenario;
