@@ -218,7 +218,7 @@ impl Simulation<'_> {
             Step::Pause(domain) => self.change_domain(domain, |domain| domain.paused = true),
             Step::Unpause(domain) => self.change_domain(domain, |domain| domain.paused = false),
             Step::Weight(domain, weight) => self.domains[domain].share.set_weight(weight),
-            Step::Cap(domain, cap) => self.domains[domain].share.set_cap(cap),
+            Step::Cap(domain, cap) => self.set_cap(domain, cap),
             Step::Hard(vcpu, set) => self.set_affinity(vcpu, Some(set), None),
             Step::Soft(vcpu, set) => self.set_affinity(vcpu, None, Some(set)),
         }
@@ -302,6 +302,19 @@ impl Simulation<'_> {
             credit::set_affinity(&self.machine, &handle, entity, hard, soft, self.now)
         });
         if let Some(pcpu) = pcpu {
+            self.take_off(pcpu, Some(Ready::Back));
+            self.machine_kick(pcpu);
+        }
+    }
+
+    /// What a vcpu may use is counted out when its stay begins: those that run begin anew.
+    fn set_cap(&mut self, domain: usize, cap: u16) {
+        self.domains[domain].share.set_cap(cap);
+        let runs = |pcpu: &usize| {
+            self.pcpus[*pcpu].running.is_some_and(|running| self.vcpus[running.vcpu].domain == domain)
+        };
+        let pcpus: Vec<usize> = (0..self.pcpus.len()).filter(runs).collect();
+        for pcpu in pcpus.into_iter().map(pcpu_id) {
             self.take_off(pcpu, Some(Ready::Back));
             self.machine_kick(pcpu);
         }
