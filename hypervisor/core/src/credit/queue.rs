@@ -10,6 +10,8 @@ use super::{LONGEST_WAIT, Parameters, Vcpu};
 
 /// How many of those that wait a pcpu looks at that has work of its own.
 const GLANCES: usize = 16;
+/// Spreads what is multiplied by it: 2^64 by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// A time that does not come.
 pub const NEVER: u64 = u64::MAX;
 
@@ -281,10 +283,12 @@ impl<T: Vcpu> Queue<T> {
         let contested = self.has_waiting();
         let length = self.stay_length(parameters);
         let Some(stay) = &mut self.stay else { return false };
+        // Pcpus with the same load would for ever look at each other at the same points of their rounds.
+        let uneven = |length: u64| length - length / 32 * (now.wrapping_mul(SPREAD) >> 61);
         stay.end = if contested {
-            now + length
+            now + uneven(length)
         } else if elsewhere {
-            now + parameters.glance()
+            now + uneven(parameters.glance())
         } else {
             NEVER
         };
