@@ -104,6 +104,7 @@ mod pv_clock_of_all_vcpus;
 mod runstate;
 mod sched_affinity;
 mod sched_caps;
+mod sched_extreme_weights;
 mod sched_op;
 mod sched_share_settings;
 mod sched_shares_of_table_4_1;
@@ -239,6 +240,7 @@ pub const ALL: &[Test] = &[
     sched_op::TEST,
     sched_affinity::TEST,
     sched_caps::TEST,
+    sched_extreme_weights::TEST,
     sched_share_settings::TEST,
     sched_shares_of_table_4_1::TEST,
     sched_steal_time::TEST,

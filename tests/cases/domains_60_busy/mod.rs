@@ -31,7 +31,10 @@ fn control(controller: &Controller) -> Check {
         (0..DOMAINS).map(|_| Load::new(controller, TEST.name, &[PCPUS; 2])).collect::<Check<Vec<_>>>()?;
     for load in &mut loads {
         load.start()?;
+        // Those that are ready do not hold up the others.
+        load.toggle()?;
     }
+    loads.iter().try_for_each(Load::toggle)?;
     let listed = calls::list(controller.host()?, 0, 100)?;
     ensure_eq!(listed.len(), DOMAINS + 1, "domains listed");
     ensure_eq!(listed.iter().skip(1).map(|info| info.nr_online_vcpus).sum::<u32>(), 120, "vcpus that are up");
