@@ -17,7 +17,7 @@ use core::hint::black_box;
 
 use guest_rt::smp::{self, Start};
 use guest_rt::window::Window as Kernel;
-use guest_rt::{clock, cpu, println, trap};
+use guest_rt::{clock, println, trap};
 use xen_abi::domctl::{SchedCredit, Trigger};
 use xen_abi::sysctl::CreditSchedule;
 use xen_control::calls;
@@ -280,7 +280,8 @@ fn work(vcpus: u64) -> ! {
         while !asleep(vcpus) {
             count();
         }
-        cpu::halt_once();
+        // With interrupts off it would be down, and with all its vcpus down the domain ends.
+        trap::wait();
     }
 }
 
