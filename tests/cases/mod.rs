@@ -32,6 +32,7 @@ mod domain_triple_fault;
 mod domains_4_by_4;
 mod domains_500_cycles;
 mod domains_60;
+mod domains_60_busy;
 mod domctl_refuses;
 mod evtchn_alloc_unbound;
 mod evtchn_bind_vcpu;
@@ -101,7 +102,19 @@ mod ports_of_the_hypervisor;
 mod pv_clock;
 mod pv_clock_of_all_vcpus;
 mod runstate;
+mod sched_affinity;
+mod sched_caps;
+mod sched_extreme_weights;
 mod sched_op;
+mod sched_share_settings;
+mod sched_shares_of_table_4_1;
+mod sched_steal_time;
+mod sched_waker_takes_its_share_only;
+mod sched_wakeup_latency;
+mod sched_weights;
+mod sched_weights_default_slice;
+mod sched_weights_under_pinning;
+mod sched_work_conserving;
 mod single_step;
 mod smp_by_hypercall;
 mod smp_init_again;
@@ -154,6 +167,7 @@ pub const ALL: &[Test] = &[
     domains_4_by_4::TEST,
     domains_500_cycles::TEST,
     domains_60::TEST,
+    domains_60_busy::TEST,
     domctl_refuses::TEST,
     evtchn_alloc_unbound::TEST,
     evtchn_bind_vcpu::TEST,
@@ -224,6 +238,18 @@ pub const ALL: &[Test] = &[
     pv_clock_of_all_vcpus::TEST,
     runstate::TEST,
     sched_op::TEST,
+    sched_affinity::TEST,
+    sched_caps::TEST,
+    sched_extreme_weights::TEST,
+    sched_share_settings::TEST,
+    sched_shares_of_table_4_1::TEST,
+    sched_steal_time::TEST,
+    sched_waker_takes_its_share_only::TEST,
+    sched_wakeup_latency::TEST,
+    sched_weights::TEST,
+    sched_weights_default_slice::TEST,
+    sched_weights_under_pinning::TEST,
+    sched_work_conserving::TEST,
     single_step::TEST,
     smp_by_hypercall::TEST,
     smp_init_again::TEST,

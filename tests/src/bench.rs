@@ -17,12 +17,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use guest_rt::boot::Boot;
-use guest_rt::{catch, clock, hypercall, measure, println};
-use xen_abi::handle::GuestHandle;
-use xen_abi::sched::{SchedOp, SchedPoll, ShutdownReason};
+use guest_rt::{catch, hypercall, measure, println};
+use xen_abi::sched::ShutdownReason;
 use xen_control::calls;
 
 use crate::controller::Controller;
+use crate::timing::sleep_ms;
 use crate::verdict::{Check, Line, Problem};
 
 /// Rounds of an operation that changes nothing.
@@ -100,15 +100,6 @@ fn settle(controller: &Controller) -> Check {
         }
     }
     fail!("after {MOST_MS} ms there is still memory to scrub")
-}
-
-/// Leaves the pcpu alone: it may run idle.
-fn sleep_ms(ms: u64) -> Check {
-    clock::map_shared_info()?;
-    let timeout = clock::pv_ns(0) + ms * 1_000_000;
-    let mut poll = SchedPoll { ports: GuestHandle::new(0), nr_ports: 0, _pad: 0, timeout };
-    hypercall::sched_op(SchedOp::Poll, &mut poll)?;
-    Ok(())
 }
 
 /// What was measured.

@@ -35,6 +35,7 @@ mod grants;
 mod guest;
 mod pin;
 mod random;
+mod sched;
 mod test;
 mod timing;
 

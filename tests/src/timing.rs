@@ -1,14 +1,18 @@
-//! Timers against the PV clock.
+//! Timers against the PV clock, and waits for a time.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use guest_rt::apic::{self, Apic, Mode, Register, TimerMode};
 use guest_rt::{clock, cpu, trap};
 
+use crate::evtchn;
 use crate::verdict::Check;
 
 /// Vector of the timer's interrupt.
 pub const VECTOR: u8 = 0x70;
+
+/// Nanoseconds of a millisecond.
+pub const MS: u64 = 1_000_000;
 
 /// PV clock at the last interrupt.
 static FIRED: AtomicU64 = AtomicU64::new(0);
@@ -80,4 +84,27 @@ pub fn within_a_percent(what: &str, expected: u64, mut measure: impl FnMut() -> 
         }
     }
     fail!("{what}: {best} ns, expected {expected}")
+}
+
+/// Leaves the pcpu alone for `ms` milliseconds: it may run idle.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn sleep_ms(ms: u64) -> Check {
+    clock::map_shared_info()?;
+    sleep_until(clock::pv_ns(0) + ms * MS)
+}
+
+/// Leaves the pcpu alone until the PV clock, which is mapped, shows `ns`.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn sleep_until(ns: u64) -> Check {
+    // An event that nobody took would end the wait.
+    while clock::pv_ns(0) < ns {
+        evtchn::poll(&[], ns)?;
+    }
+    Ok(())
 }

@@ -83,16 +83,23 @@ pub(crate) fn load(index: u32) {
     let pointer = Pointer::to(&tables.gdt);
     debug_assert!(stack_base().is_multiple_of(STACK_SIZE as u64), "vcpu {index}");
     // SAFETY: the tables live for ever; code and data descriptors are those that are
-    // in use already.
+    // in use already. A vcpu that a hypercall started has selectors of 0, to which no
+    // interrupt returns.
     unsafe {
         asm!(
             "lgdt [{pointer}]",
             "ltr {tss:x}",
             "mov {tmp:e}, {data}",
             "mov ss, {tmp:e}",
+            "push {code}",
+            "lea {tmp}, [rip + 2f]",
+            "push {tmp}",
+            "retfq",
+            "2:",
             pointer = in(reg) &raw const pointer,
             tss = in(reg) TSS,
             data = const KERNEL_DATA,
+            code = const KERNEL_CODE,
             tmp = out(reg) _,
         );
     }

@@ -7,8 +7,9 @@ use xen_abi::version::{FeatureInfo, VersionOp};
 use xen_abi::xen::{ConsoleIo, Hypercall, MulticallEntry};
 use zerocopy::FromZeros;
 
-use super::{ROUNDS, Samples, expect, sleep_ms};
+use super::{ROUNDS, Samples, expect};
 use crate::controller::Controller;
+use crate::timing::sleep_ms;
 use crate::verdict::Check;
 
 /// Mask of the primary PIC.
