@@ -175,13 +175,6 @@ impl<M: Machine> IdeDisk<M> {
         let error = failed.map_or_else(String::new, |error| error.to_string());
         Err(Failure::Medium(format!("sector {first}: {error}")))
     }
-
-    /// Whether the disk has these sectors.
-    fn check(&self, first: u64, bytes: usize) -> Result<(), Failure> {
-        let sectors = u64::try_from(bytes / SECTOR).unwrap_or(u64::MAX);
-        let end = first.checked_add(sectors).filter(|end| *end <= self.identity.sectors);
-        if bytes.is_multiple_of(SECTOR) && end.is_some() { Ok(()) } else { Err(Failure::OutOfRange) }
-    }
 }
 
 impl<M: Machine> storage::Disk for IdeDisk<M> {
@@ -191,7 +184,7 @@ impl<M: Machine> storage::Disk for IdeDisk<M> {
     }
 
     async fn read(&self, first: u64, to: &mut [u8]) -> Result<(), Failure> {
-        self.check(first, to.len())?;
+        self.properties().range(first, to.len())?;
         for (first, part) in (first..).step_by(MOST_SECTORS.into()).zip(to.chunks_mut(LONGEST)) {
             self.transfer(first, Data::In(part)).await?;
         }
@@ -199,7 +192,7 @@ impl<M: Machine> storage::Disk for IdeDisk<M> {
     }
 
     async fn write(&self, first: u64, from: &[u8]) -> Result<(), Failure> {
-        self.check(first, from.len())?;
+        self.properties().writable(first, from.len())?;
         for (first, part) in (first..).step_by(MOST_SECTORS.into()).zip(from.chunks(LONGEST)) {
             self.transfer(first, Data::Out(part)).await?;
         }

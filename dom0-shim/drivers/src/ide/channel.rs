@@ -16,14 +16,13 @@ use core::cell::Cell;
 
 use async_lock::{Mutex, MutexGuard};
 use event_listener::Event;
-use futures_lite::future;
 use storage::SECTOR;
 
 use super::command::{Command, Direction, MOST_SECTORS, Mode, select};
 use super::error::Error;
 use super::identify::WORDS;
-use crate::wait::{MILLISECOND, SECOND, until, within};
-use crate::{Dma, Interrupt, Machine};
+use crate::wait::{self, MILLISECOND, SECOND, until, when_within};
+use crate::{Dma, Machine};
 
 /// Memory for a transfer. It does not cross a multiple of 64 KiB, which a region must not.
 const BUFFER: usize = MOST_SECTORS as usize * SECTOR;
@@ -80,8 +79,6 @@ const RESET: u64 = 31 * SECOND;
 const TRANSFER: u64 = 10 * SECOND;
 /// How long writing the cache to the medium may take.
 const FLUSH: u64 = 60 * SECOND;
-/// When no interrupt comes for so long, somebody looks.
-const LOOK: u64 = 200 * MILLISECOND;
 
 /// Where a channel's registers are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -202,16 +199,7 @@ impl<M: Machine> Channel<M> {
 
     /// Answers the drives' interrupts, for ever.
     pub(super) async fn serve(&self) {
-        loop {
-            self.interrupt.raised().await;
-            if let Some(report) = self.look(true) {
-                self.report.set(Some(report));
-                self.reported.notify(usize::MAX);
-            }
-            self.interrupt.done();
-            // A line that nobody takes back must not keep the others from running.
-            future::yield_now().await;
-        }
+        wait::serve(&self.interrupt, || self.look(true)).await;
     }
 
     /// Whether transfers can go by the bus master.
@@ -384,27 +372,22 @@ impl<M: Machine> Channel<M> {
 
     /// Waits until the drive has done what it can do without us.
     async fn ended(&self, limit: u64) -> Result<u8, Error> {
-        let deadline = self.machine.now_ns().saturating_add(limit);
-        loop {
-            let reported = self.reported.listen();
-            if let Some(report) = self.report.take() {
-                return self.check(report);
-            }
-            let late = self.machine.now_ns() >= deadline;
-            if within(&*self.machine, LOOK, reported).await.is_none()
-                && let Some(report) = self.look(false)
-            {
-                return self.check(report);
-            }
-            if late {
-                return Err(Error::Timeout);
-            }
+        let report = || self.report.take();
+        let ended = when_within(&*self.machine, limit, &self.reported, report, || self.look(false)).await;
+        self.check(ended.ok_or(Error::Timeout)?)
+    }
+
+    /// Tells of the command's end, if it is there.
+    fn look(&self, interrupted: bool) {
+        if let Some(report) = self.answer(interrupted) {
+            self.report.set(Some(report));
+            self.reported.notify(usize::MAX);
         }
     }
 
     /// Answers the interrupt if drive, and bus master if it has a part in it, are at an end. An
     /// interrupt may have been another device's, or got lost.
-    fn look(&self, interrupted: bool) -> Option<Report> {
+    fn answer(&self, interrupted: bool) -> Option<Report> {
         let master = self.master_status();
         if self.by_master.get() {
             let lost = !interrupted && master & master::ACTIVE == 0;
