@@ -10,7 +10,8 @@ use core::cell::{RefCell, RefMut};
 use futures_lite::future;
 use storage::{Disk, Failure};
 
-use super::{Found, IdeDisk, probe};
+use super::{IdeDisk, probe};
+use crate::ata::Found;
 use crate::pci::{Address, functions};
 use crate::testing::{Config, Device, Fake, Memory};
 use crate::{Machine, Task};
@@ -276,7 +277,7 @@ impl Device for Ide {
 /// A machine, its disks, and what runs for them.
 struct Setup {
     machine: Rc<Fake<Ide>>,
-    disks: Vec<IdeDisk<Fake<Ide>>>,
+    disks: Vec<(usize, IdeDisk<Fake<Ide>>)>,
     tasks: RefCell<Vec<Task>>,
     problems: Vec<String>,
 }
@@ -305,7 +306,7 @@ impl Setup {
     }
 
     fn disk(&self) -> &IdeDisk<Fake<Ide>> {
-        &self.disks[0]
+        &self.disks[0].1
     }
 
     fn model(&self) -> RefMut<'_, Ide> {
@@ -361,7 +362,7 @@ fn lost_interrupts_cost_time_only() {
 #[test]
 fn both_drives_are_found_and_cdroms_left_alone() {
     let setup = Setup::one([Some(Model { packet: true, ..Model::new(8) }), Some(Model::new(64))]);
-    assert_eq!((setup.disk().number(), setup.disk().properties().sectors), (1, 64));
+    assert_eq!((setup.disks[0].0, setup.disk().properties().sectors), (1, 64));
     setup.run(setup.disk().write(3, &pattern(512))).unwrap();
     assert_eq!(setup.sectors(1, 3, 512), pattern(512));
     assert_eq!(*setup.machine.interrupts.borrow(), [(14, false)]);
@@ -460,7 +461,7 @@ fn a_request_that_is_dropped_is_ended_before_the_next() {
 #[test]
 fn several_requests_take_turns() {
     let setup = Setup::new([Some(Model::new(64)), Some(Model::new(32))], true);
-    let [first, second] = &setup.disks[..] else { panic!("two disks") };
+    let [(_, first), (_, second)] = &setup.disks[..] else { panic!("two disks") };
     let (a, b) = (pattern(4096), [7; 4096]);
     let both = setup.run(future::zip(first.write(8, &a), second.write(16, &b)));
     assert_eq!(both, (Ok(()), Ok(())));
