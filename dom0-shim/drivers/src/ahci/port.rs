@@ -171,7 +171,7 @@ impl<M: Machine> Port<M> {
             port.registers.write(register + 4, u32::from_le_bytes([e, f, g, h]));
         }
         port.registers.set_cmd(0, cmd::RECEIVE);
-        port.ready(READY).await.map_err(|_| "the drive does not get ready")?;
+        port.first_message().await.map_err(|_| "the drive does not get ready")?;
         port.check_signature()?;
         port.run();
         port.registers.write(register::IE, cause::ALL);
@@ -299,7 +299,12 @@ impl<M: Machine> Port<M> {
         self.registers.write(register::SCTL, LINK_STAYS_ON);
         let link = || self.registers.has_link().then_some(());
         until(&*self.machine, LINK, link).await.ok_or(Error::Gone)?;
-        // Before this the drive's first message is not taken.
+        self.first_message().await
+    }
+
+    /// Waits for what a drive says of itself as it comes up.
+    async fn first_message(&self) -> Result<(), Error> {
+        // As long as it says that the link is new, the message is not taken.
         self.registers.write(register::SERR, u32::MAX);
         self.ready(READY).await
     }

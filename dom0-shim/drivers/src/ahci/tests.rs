@@ -195,7 +195,7 @@ impl Hba {
     fn reset(&mut self) {
         for port in &mut self.ports {
             let drive = port.drive.take();
-            *port = Port { drive, tfd: 0x7f, stuck: port.stuck, ..Port::default() };
+            *port = Port { drive, tfd: 0x7f, serr: 1 << 26, stuck: port.stuck, ..Port::default() };
         }
         (self.ghc, self.is) = (if self.broken { 1 } else { 0 }, 0);
     }
@@ -230,8 +230,7 @@ impl Hba {
             0x2c => {
                 if port.sctl & 15 == 1 && value & 15 == 0 {
                     assert_eq!(port.cmd & START, 0, "the link is reset while the port runs");
-                    port.tfd = 0x7f;
-                    port.come_up();
+                    (port.tfd, port.serr) = (0x7f, port.serr | 1 << 26);
                     self.link_resets += 1;
                 }
                 port.sctl = value;
