@@ -5,6 +5,7 @@
 //! that a test can tell that nothing is left: [`Host::mapped`], [`Host::bound`],
 //! [`Nodes::watches`].
 
+mod bench;
 mod front;
 mod grants;
 mod nodes;
@@ -22,6 +23,7 @@ use xen_abi::{RawDomid, RawGrantRef, RawPort};
 use crate::host::{self, Piece};
 use crate::quota::Use;
 
+pub use bench::Bench;
 pub use front::FrontRing;
 pub use grants::{Memory, Page};
 pub use nodes::{Nodes, Watch};

@@ -12,6 +12,8 @@ mod command;
 mod disk;
 mod error;
 mod identify;
+#[cfg(test)]
+pub(crate) mod testing;
 mod turns;
 
 use alloc::string::String;

@@ -12,6 +12,7 @@ use storage::{Disk, Failure};
 
 use super::{AhciDisk, probe};
 use crate::ata::Found;
+use crate::ata::testing::{Fault, Model, pattern};
 use crate::pci::{Address, Function, functions};
 use crate::testing::{Config, Device, Fake, Memory};
 use crate::{Machine, Task};
@@ -25,38 +26,6 @@ const START: u32 = 1;
 const RECEIVE: u32 = 1 << 4;
 const RUNS: u32 = 1 << 15;
 const RECEIVES: u32 = 1 << 14;
-
-/// A drive.
-#[derive(Clone)]
-struct Model {
-    sectors: Vec<u8>,
-    identify: [u16; 256],
-    signature: u32,
-    /// Writes that are not on the medium yet.
-    cached: bool,
-}
-
-impl Model {
-    fn new(sectors: usize) -> Self {
-        let mut identify = [0; 256];
-        identify[10] = 0x4b31;
-        identify[49] = 1 << 9 | 1 << 8;
-        identify[60] = u16::try_from(sectors).unwrap();
-        identify[83] = 1 << 14 | 1 << 12;
-        Self { sectors: vec![0; sectors * 512], identify, signature: DISK, cached: false }
-    }
-}
-
-/// What a drive does wrong with the next commands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// It reports an uncorrectable error.
-    Bad,
-    /// It never ends.
-    Hang,
-    /// The controller cannot reach memory.
-    Bus,
-}
 
 #[derive(Default)]
 struct Port {
@@ -99,7 +68,7 @@ impl Port {
             0x18 => self.cmd,
             0x20 if self.stuck => BUSY,
             0x20 => self.tfd,
-            0x24 => self.drive.as_ref().map_or(u32::MAX, |drive| drive.signature),
+            0x24 => self.drive.as_ref().map_or(u32::MAX, |drive| if drive.packet { CDROM } else { DISK }),
             0x28 if self.drive.is_some() && self.sctl & 15 == 0 => 0x123,
             0x28 => 0,
             0x2c => self.sctl,
@@ -364,10 +333,6 @@ impl Setup {
     }
 }
 
-fn pattern(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect()
-}
-
 fn medium(words: &str) -> Failure {
     Failure::Medium(words.into())
 }
@@ -400,7 +365,7 @@ fn lost_interrupts_cost_time_only() {
 
 #[test]
 fn disks_are_driven_and_other_drives_left_with_a_word() {
-    let cdrom = Model { signature: CDROM, ..Model::new(8) };
+    let cdrom = Model { packet: true, ..Model::new(8) };
     let setup = Setup::new([Some(cdrom), None, Some(Model::new(64)), Some(Model::new(32))]);
     assert_eq!(setup.disks.iter().map(|disk| disk.properties().sectors).collect::<Vec<_>>(), [64, 32]);
     let words = "AHCI 00:04.0 [8086:2922]: port 0: \
@@ -523,7 +488,7 @@ fn a_drive_is_not_taken_for_another_one() {
     setup.drive(0).sectors[..512].fill(1);
     let before = setup.drive(0).clone();
     let mut other = Model::new(64);
-    other.identify[10] = 0x4b32;
+    other.identify[10] += 1;
     setup.model().ports[0].plug(None);
     assert_eq!(setup.read(0), Err(medium("sector 0: the drive does not answer in time")));
     setup.model().ports[0].plug(Some(other));

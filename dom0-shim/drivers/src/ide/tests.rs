@@ -12,6 +12,7 @@ use storage::{Disk, Failure};
 
 use super::{IdeDisk, probe};
 use crate::ata::Found;
+use crate::ata::testing::{Fault, Model, pattern};
 use crate::pci::{Address, functions};
 use crate::testing::{Config, Device, Fake, Memory};
 use crate::{Machine, Task};
@@ -21,36 +22,6 @@ const READY: u8 = 0x40;
 const DATA: u8 = 0x08;
 const ERROR: u8 = 0x01;
 const MASTER: u16 = 0xc000;
-
-/// A drive.
-struct Model {
-    sectors: Vec<u8>,
-    identify: [u16; 256],
-    packet: bool,
-    /// Writes that are not on the medium yet.
-    cached: bool,
-}
-
-impl Model {
-    fn new(sectors: usize) -> Self {
-        let mut identify = [0; 256];
-        identify[49] = 1 << 9 | 1 << 8;
-        identify[60] = u16::try_from(sectors).unwrap();
-        identify[83] = 1 << 14 | 1 << 12;
-        Self { sectors: vec![0; sectors * 512], identify, packet: false, cached: false }
-    }
-}
-
-/// What a drive does wrong with the next transfers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// It reports an uncorrectable error.
-    Bad,
-    /// It never ends.
-    Hang,
-    /// The bus master reports an error.
-    Bus,
-}
 
 #[derive(Default)]
 struct Ide {
@@ -320,10 +291,6 @@ impl Setup {
 
 fn small() -> [Option<Model>; 2] {
     [Some(Model::new(64)), None]
-}
-
-fn pattern(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect()
 }
 
 fn round_trip(setup: &Setup) {
