@@ -19,7 +19,9 @@ pub trait Host {
     ///
     /// # Errors
     ///
-    /// What the hypervisor says of the first one that it refuses.
+    /// What the hypervisor says of the first one that it refuses, and
+    /// [`GrantResult::NoSpace`] where the domain would have more than its share
+    /// ([`crate::quota`]).
     fn map(
         &self,
         domain: RawDomid,
@@ -27,8 +29,15 @@ pub trait Host {
         writable: bool,
     ) -> Result<Self::Memory, GrantResult>;
 
-    /// Pages that can be mapped still, by all back ends together.
-    fn room(&self) -> usize;
+    /// Maps one page for writing that is used again and again, where copies would do.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Host::map`]; the share is smaller.
+    fn keep(&self, domain: RawDomid, reference: RawGrantRef) -> Result<Self::Memory, GrantResult>;
+
+    /// Whether more pages are kept for a domain than is fair to the others.
+    fn keeps_too_many(&self, domain: RawDomid) -> bool;
 
     /// Copies between Dom0's memory and pages that `domain` granted; each piece has its own
     /// result.
@@ -110,6 +119,17 @@ pub enum Direction<'a> {
     To(&'a [u8]),
 }
 
+impl Direction<'_> {
+    /// Bytes of Dom0's side.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::From(to) => to.len(),
+            Self::To(from) => from.len(),
+        }
+    }
+}
+
 /// XenStore, as Dom0; paths are absolute.
 pub trait Nodes {
     /// Tells of changes.
@@ -155,8 +175,12 @@ impl<H: Host> Host for Rc<H> {
         (**self).map(domain, references, writable)
     }
 
-    fn room(&self) -> usize {
-        (**self).room()
+    fn keep(&self, domain: RawDomid, reference: RawGrantRef) -> Result<Self::Memory, GrantResult> {
+        (**self).keep(domain, reference)
+    }
+
+    fn keeps_too_many(&self, domain: RawDomid) -> bool {
+        (**self).keeps_too_many(domain)
     }
 
     fn copy(&self, domain: RawDomid, pieces: &mut [Piece<'_>]) {

@@ -9,6 +9,7 @@
 //! | module | |
 //! |---|---|
 //! | [`host`] | what a back end stands on: grants, event channels, XenStore, time |
+//! | [`quota`] | how many pages are mapped, and whose |
 //! | [`ring`] | requests and responses in a front end's memory |
 //! | [`xenbus`] | how a device comes into use and goes out of it |
 //! | [`fault`] | why a front end is not served |
@@ -24,6 +25,7 @@ extern crate alloc;
 
 pub mod fault;
 pub mod host;
+pub mod quota;
 pub mod ring;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

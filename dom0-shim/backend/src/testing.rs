@@ -5,6 +5,7 @@
 //! that a test can tell that nothing is left: [`Host::mapped`], [`Host::bound`],
 //! [`Nodes::watches`].
 
+mod bench;
 mod front;
 mod grants;
 mod nodes;
@@ -20,7 +21,9 @@ use xen_abi::grant_table::GrantResult;
 use xen_abi::{RawDomid, RawGrantRef, RawPort};
 
 use crate::host::{self, Piece};
+use crate::quota::Use;
 
+pub use bench::Bench;
 pub use front::FrontRing;
 pub use grants::{Memory, Page};
 pub use nodes::{Nodes, Watch};
@@ -63,7 +66,7 @@ impl Host {
         self.ports.offer(domain)
     }
 
-    /// Lets so many more pages be mapped; then the hypervisor has no room.
+    /// Lets so many more pages be mapped.
     pub fn limit_maps(&self, pages: usize) {
         self.grants.limit(pages);
     }
@@ -92,7 +95,7 @@ impl Host {
         *self.meanwhile.borrow_mut() = Some((page.clone(), offset, word));
     }
 
-    /// Calls of [`host::Host::map`] until now.
+    /// Calls of [`host::Host::map`] and [`host::Host::keep`] until now.
     #[must_use]
     pub fn maps(&self) -> u64 {
         self.maps.get()
@@ -115,11 +118,16 @@ impl host::Host for Host {
         writable: bool,
     ) -> Result<Memory, GrantResult> {
         self.maps.set(self.maps.get() + 1);
-        grants::Grants::map(&self.grants, domain, references, writable)
+        grants::Grants::map(&self.grants, domain, references, writable, Use::Needed)
     }
 
-    fn room(&self) -> usize {
-        self.grants.room()
+    fn keep(&self, domain: RawDomid, reference: RawGrantRef) -> Result<Memory, GrantResult> {
+        self.maps.set(self.maps.get() + 1);
+        grants::Grants::map(&self.grants, domain, &[reference], true, Use::Kept)
+    }
+
+    fn keeps_too_many(&self, domain: RawDomid) -> bool {
+        self.grants.keeps_too_many(domain)
     }
 
     fn copy(&self, domain: RawDomid, pieces: &mut [Piece<'_>]) {

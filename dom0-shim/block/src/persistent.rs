@@ -2,18 +2,16 @@
 //!
 //! At most so many; a page that was not used for long makes room for one that is. Where
 //! there is no room, or mapping is refused, data is copied by the hypervisor instead: a
-//! front end with more pages, or pages that can only be read, is slower and not wrong. Some
-//! room is left alone: what stays mapped must not keep other front ends from connecting.
+//! front end with more pages, or pages that can only be read, is slower and not wrong. A
+//! front end has no more than its share, and gives back what is more as others come
+//! ([`xen_backend::quota`]).
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use xen_abi::grant_table::GrantResult;
 use xen_abi::{RawDomid, RawGrantRef};
 use xen_backend::Host;
-use xen_backend::ring::MAX_PAGES;
-
-/// Pages for the rings of all front ends: 32 of the largest ones.
-const RESERVED: usize = 32 * MAX_PAGES;
 
 /// Pages that are mapped; all are unmapped when this is dropped.
 #[derive(Debug)]
@@ -46,6 +44,9 @@ impl<M> Persistent<M> {
             return None;
         }
         self.uses += 1;
+        if host.keeps_too_many(domain) {
+            self.unmap_oldest();
+        }
         let place = match self.places.get(&reference) {
             Some(&place) => place,
             None => self.map(host, domain, reference)?,
@@ -59,14 +60,17 @@ impl<M> Persistent<M> {
     where
         H: Host<Memory = M>,
     {
-        if host.room() <= RESERVED {
-            // What there is has to do.
-            self.limit = self.limit.min(self.pages.len());
-        }
         if self.pages.len() >= self.limit {
-            self.unmap_oldest()?;
+            self.make_room()?;
         }
-        let memory = host.map(domain, &[reference], true).ok()?;
+        let memory = match host.keep(domain, reference) {
+            Err(GrantResult::NoSpace) => {
+                self.make_room()?;
+                host.keep(domain, reference)
+            }
+            result => result,
+        };
+        let memory = memory.ok()?;
         self.pages.push(Page { reference, memory, used: self.uses });
         self.places.insert(reference, self.pages.len() - 1);
         Some(self.pages.len() - 1)
@@ -74,17 +78,26 @@ impl<M> Persistent<M> {
 
     /// Makes room, if a page was not used for as long as all could have been used twice: a
     /// front end that goes round and round through too many is not mapped round and round.
-    fn unmap_oldest(&mut self) -> Option<()> {
-        let (place, page) = self.pages.iter().enumerate().min_by_key(|(_, page)| page.used)?;
+    fn make_room(&mut self) -> Option<()> {
+        let (_, page) = self.oldest()?;
         if self.uses - page.used <= 2 * self.pages.len() as u64 {
             return None;
         }
+        self.unmap_oldest();
+        Some(())
+    }
+
+    fn unmap_oldest(&mut self) {
+        let Some((place, _)) = self.oldest() else { return };
         let gone = self.pages.swap_remove(place);
         self.places.remove(&gone.reference);
         if let Some(moved) = self.pages.get(place) {
             self.places.insert(moved.reference, place);
         }
-        Some(())
+    }
+
+    fn oldest(&self) -> Option<(usize, &Page<M>)> {
+        self.pages.iter().enumerate().min_by_key(|(_, page)| page.used)
     }
 }
 
@@ -93,6 +106,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use xen_backend::Memory as _;
+    use xen_backend::quota::RESERVED;
     use xen_backend::testing::{self, Page};
 
     use super::*;
@@ -144,11 +158,28 @@ mod tests {
         assert!(persistent.page(&host, 1, read_only).is_none());
         assert!(persistent.page(&host, 1, 4711).is_none());
         let references = pages(&host, 2);
-        host.limit_maps(RESERVED + 1);
+        host.limit_maps(RESERVED + 2);
         assert!(persistent.page(&host, 1, references[0]).is_some());
         assert!(persistent.page(&host, 1, references[1]).is_none());
-        let maps = host.maps();
-        assert!(persistent.page(&host, 1, references[1]).is_none());
-        assert_eq!(host.maps(), maps, "it is not tried again without room");
+        assert_eq!(host.mapped(), 1);
+    }
+
+    #[test]
+    fn what_is_more_than_a_share_is_given_back() {
+        let host = testing::Host::new();
+        let references = pages(&host, 10);
+        let mut persistent = Persistent::new(10);
+        let mut use_all = || {
+            for &reference in &references {
+                persistent.page(&host, 1, reference);
+            }
+            host.mapped()
+        };
+        assert_eq!(use_all(), 10);
+        // As much is left as it may have, together with what it has.
+        host.limit_maps(RESERVED);
+        assert_eq!((use_all(), use_all()), (5, 5));
+        host.limit_maps(0);
+        assert_eq!(use_all(), 0);
     }
 }

@@ -16,8 +16,8 @@ use xen_abi::io::blkif::{
     BlkifOp, BlkifRequest, BlkifRequestDiscard, BlkifRequestIndirect, BlkifRequestSegment, BlkifResponse,
     BlkifSringEntry,
 };
-use xen_backend::Nodes as _;
-use xen_backend::testing::{FrontPort, FrontRing, Host, Nodes, Page};
+use xen_backend::Address;
+use xen_backend::testing::{Bench, FrontPort, FrontRing, Host, Nodes, Page};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::request::Layout;
@@ -25,8 +25,6 @@ use crate::{Device, Options};
 
 pub(crate) const DOMAIN: RawDomid = 5;
 pub(crate) const NUMBER: u32 = 51712;
-const BACK: &str = "/local/domain/0/backend/vbd/5/51712/";
-const FRONT: &str = "/local/domain/5/device/vbd/51712/";
 
 /// What a disk was told, when it began or ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,42 +192,25 @@ impl Style {
 
 /// A machine with one device.
 pub(crate) struct World {
-    pub(crate) host: Host,
-    pub(crate) nodes: Nodes,
+    bench: Bench,
     pub(crate) disk: ModelDisk,
     pub(crate) device: Device<Host, Nodes, ModelDisk>,
 }
 
+impl core::ops::Deref for World {
+    type Target = Bench;
+
+    fn deref(&self) -> &Bench {
+        &self.bench
+    }
+}
+
 impl World {
     pub(crate) fn new(disk: ModelDisk, options: Options) -> Self {
-        let (host, nodes) = (Host::new(), Nodes::new());
-        let device = Device::new(host.clone(), nodes.clone(), DOMAIN, NUMBER, disk.clone(), options);
-        let this = Self { host, nodes, disk, device };
-        this.write_back("online", "1");
-        this.write_back("state", "1");
-        this.write_front("state", "1");
-        this
-    }
-
-    pub(crate) fn write_back(&self, name: &str, value: &str) {
-        self.nodes.write(&format!("{BACK}{name}"), value).expect("it is allowed");
-    }
-
-    pub(crate) fn write_front(&self, name: &str, value: &str) {
-        self.nodes.write(&format!("{FRONT}{name}"), value).expect("it is allowed");
-    }
-
-    /// A node of the back end.
-    pub(crate) fn back(&self, name: &str) -> Option<alloc::string::String> {
-        self.nodes.read(&format!("{BACK}{name}"))
-    }
-
-    pub(crate) fn error(&self) -> Option<alloc::string::String> {
-        self.nodes.read("/local/domain/0/error/backend/vbd/5/51712/error")
-    }
-
-    pub(crate) async fn back_is(&self, state: &str) {
-        self.nodes.until(&format!("{BACK}state"), state).await;
+        let bench = Bench::new(Address { kind: "vbd", domain: DOMAIN, number: NUMBER });
+        let (host, nodes) = (bench.host.clone(), bench.nodes.clone());
+        let device = Device::new(host, nodes, DOMAIN, NUMBER, disk.clone(), options);
+        Self { bench, disk, device }
     }
 
     /// A front end that has come up.
@@ -271,12 +252,6 @@ impl World {
         self.back_is("5").await;
         self.write_front("state", "6");
         self.back_is("6").await;
-    }
-
-    /// Nothing is held any more.
-    pub(crate) fn is_clean(&self) {
-        assert_eq!((self.host.mapped(), self.host.bound(), self.nodes.watches()), (0, 0, 0));
-        assert_eq!(self.back("state").as_deref(), Some("6"));
     }
 }
 
@@ -345,12 +320,7 @@ impl Guest<'_> {
 
     /// The next response.
     pub(crate) async fn response(&mut self) -> BlkifResponse {
-        loop {
-            if let Some(response) = self.ring.take() {
-                return response;
-            }
-            self.port.event().await;
-        }
+        self.port.when(|| self.ring.take()).await
     }
 
     /// Identifiers and states of so many responses, by identifier.

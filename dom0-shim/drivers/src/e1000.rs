@@ -21,12 +21,11 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 
 use event_listener::Event;
-use futures_lite::future;
 use network::MacAddress;
 
 use crate::pci::{Bar, Function};
-use crate::wait::{MILLISECOND, SECOND, until};
-use crate::{Interrupt, Machine, Nic, Registers};
+use crate::wait::{self, MILLISECOND, SECOND, until, when};
+use crate::{Machine, Nic, Registers};
 use ring::{BUFFER, Descriptor, Ring};
 
 const INTEL: u16 = 0x8086;
@@ -220,19 +219,16 @@ impl<M: Machine> E1000<M> {
 
     /// Answers the card's interrupts, for ever.
     pub async fn serve(&self) {
-        loop {
-            self.interrupt.raised().await;
+        wait::serve(&self.interrupt, || {
             // Reading it ends the interrupt.
             let causes = self.registers.read(register::ICR, 4);
             if causes & cause::SENT != 0 {
                 self.write(register::IMC, cause::SENT);
                 self.sent.notify(usize::MAX);
             }
-            self.interrupt.done();
             self.received.notify(usize::MAX);
-            // A line that nobody takes back must not keep the others from running.
-            future::yield_now().await;
-        }
+        })
+        .await;
     }
 
     /// The next frame, if it is there. Those with errors are dropped by the card.
@@ -282,24 +278,18 @@ impl<M: Machine> Nic for E1000<M> {
         if frame.is_empty() || frame.len() > LONGEST {
             return;
         }
-        loop {
-            let sent = self.sent.listen();
-            if self.put(frame) {
-                return;
+        when(&self.sent, || {
+            let sent = self.put(frame);
+            if !sent {
+                self.write(register::IMS, cause::SENT);
             }
-            self.write(register::IMS, cause::SENT);
-            sent.await;
-        }
+            sent.then_some(())
+        })
+        .await;
     }
 
     async fn receive(&self) -> Vec<u8> {
-        loop {
-            let received = self.received.listen();
-            if let Some(frame) = self.take() {
-                return frame;
-            }
-            received.await;
-        }
+        when(&self.received, || self.take()).await
     }
 
     fn is_up(&self) -> bool {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`probe`](probe()) | finds all devices that there are drivers for |
 //! | [`pci`] | which PCI functions there are, and where their registers are |
+//! | [`ahci`] | disks at AHCI controllers |
 //! | [`ide`] | disks at IDE controllers |
 //! | [`e1000`] | network cards of Intel's 8254x family |
 //! | [`virtio`] | virtio disks and network cards |
@@ -19,6 +20,8 @@ extern crate alloc;
 use alloc::boxed::Box;
 use core::pin::Pin;
 
+pub mod ahci;
+mod ata;
 pub mod e1000;
 pub mod ide;
 pub mod machine;

@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 use network::MacAddress;
 use storage::{Disk, Failure, Properties};
 
+use crate::ahci::{self, AhciDisk};
+use crate::ata;
 use crate::e1000::{self, E1000};
 use crate::ide::{self, IdeDisk};
 use crate::pci::{self, Function};
@@ -23,7 +25,8 @@ const DRIVES: usize = 4;
 /// What is in the machine.
 pub struct Found<M: Machine> {
     /// Disks by name: `hda`, `hdb`, ... at IDE controllers (the third letter is the place, so a
-    /// disk keeps its name when others come and go), `vda`, ... for virtio.
+    /// disk keeps its name when others come and go), `sda`, ... at AHCI controllers, `vda`, ...
+    /// for virtio.
     pub disks: Vec<(String, AnyDisk<M>)>,
     /// Network cards, in the order of their places: `eth0`, ...
     pub nics: Vec<(String, AnyNic<M>)>,
@@ -35,6 +38,8 @@ pub struct Found<M: Machine> {
 
 /// A disk of any kind.
 pub enum AnyDisk<M: Machine> {
+    /// At an AHCI controller.
+    Ahci(AhciDisk<M>),
     /// At an IDE controller.
     Ide(IdeDisk<M>),
     /// A virtio device.
@@ -57,6 +62,8 @@ pub async fn probe<M: Machine + 'static>(machine: &Rc<M>) -> Found<M> {
         if function.class == ide::CLASS {
             let number = controllers.next().unwrap_or(0);
             found.add_ide(machine, &function, number).await;
+        } else if ahci::is_for(&function) {
+            found.add_ahci(machine, &function).await;
         } else if e1000::is_for(&function) {
             found.add_e1000(machine, &function).await;
         } else if let Some(kind) = Kind::of(&function) {
@@ -71,12 +78,21 @@ pub async fn probe<M: Machine + 'static>(machine: &Rc<M>) -> Found<M> {
 
 impl<M: Machine + 'static> Found<M> {
     async fn add_ide(&mut self, machine: &Rc<M>, function: &Function, controller: usize) {
-        let ide::Found { disks, tasks, problems } = ide::probe(machine, function).await;
+        let ata::Found { disks, tasks, problems } = ide::probe(machine, function).await;
+        self.tasks.extend(tasks);
+        self.problems.extend(problems);
+        for (number, disk) in disks {
+            self.disks.push((name("hd", controller * DRIVES + number), AnyDisk::Ide(disk)));
+        }
+    }
+
+    async fn add_ahci(&mut self, machine: &Rc<M>, function: &Function) {
+        let ata::Found { disks, tasks, problems } = ahci::probe(machine, function).await;
         self.tasks.extend(tasks);
         self.problems.extend(problems);
         for disk in disks {
-            let place = controller * DRIVES + usize::from(disk.number());
-            self.disks.push((name("hd", place), AnyDisk::Ide(disk)));
+            let before = self.disks.iter().filter(|(_, disk)| matches!(disk, AnyDisk::Ahci(_))).count();
+            self.disks.push((name("sd", before), AnyDisk::Ahci(disk)));
         }
     }
 
@@ -130,11 +146,23 @@ fn name(prefix: &str, place: usize) -> String {
     }
 }
 
+/// The same call of a disk of any kind.
+macro_rules! of_any {
+    ($disk:ident = $any:expr => $call:expr) => {
+        match $any {
+            AnyDisk::Ahci($disk) => $call,
+            AnyDisk::Ide($disk) => $call,
+            AnyDisk::Virtio($disk) => $call,
+        }
+    };
+}
+
 impl<M: Machine> AnyDisk<M> {
     /// What the device calls itself.
     #[must_use]
     pub fn model(&self) -> &str {
         match self {
+            Self::Ahci(disk) => disk.model(),
             Self::Ide(disk) => disk.model(),
             Self::Virtio(_) => "virtio",
         }
@@ -143,38 +171,23 @@ impl<M: Machine> AnyDisk<M> {
 
 impl<M: Machine> Disk for AnyDisk<M> {
     fn properties(&self) -> Properties {
-        match self {
-            Self::Ide(disk) => disk.properties(),
-            Self::Virtio(disk) => disk.properties(),
-        }
+        of_any!(disk = self => disk.properties())
     }
 
     async fn read(&self, first: u64, to: &mut [u8]) -> Result<(), Failure> {
-        match self {
-            Self::Ide(disk) => disk.read(first, to).await,
-            Self::Virtio(disk) => disk.read(first, to).await,
-        }
+        of_any!(disk = self => disk.read(first, to).await)
     }
 
     async fn write(&self, first: u64, from: &[u8]) -> Result<(), Failure> {
-        match self {
-            Self::Ide(disk) => disk.write(first, from).await,
-            Self::Virtio(disk) => disk.write(first, from).await,
-        }
+        of_any!(disk = self => disk.write(first, from).await)
     }
 
     async fn flush(&self) -> Result<(), Failure> {
-        match self {
-            Self::Ide(disk) => disk.flush().await,
-            Self::Virtio(disk) => disk.flush().await,
-        }
+        of_any!(disk = self => disk.flush().await)
     }
 
     async fn discard(&self, first: u64, count: u64) -> Result<(), Failure> {
-        match self {
-            Self::Ide(disk) => disk.discard(first, count).await,
-            Self::Virtio(disk) => disk.discard(first, count).await,
-        }
+        of_any!(disk = self => disk.discard(first, count).await)
     }
 }
 
@@ -238,12 +251,14 @@ mod tests {
         }
 
         fn read_register(&mut self, offset: usize, bytes: u8, _: &mut Memory) -> u32 {
-            // Resetting, features or sectors, bytes of a block, entries of a queue: anything else is refused.
+            // Resetting, features or sectors, bytes of a block, entries of a queue, a disk's
+            // signature: anything else is refused.
             match offset {
                 0x00 => self.read(bytes) & !(1 << 26),
                 0x04 => self.read(bytes) & 0xff,
                 0x14 if bytes == 4 => 512,
                 0x18 => 1 << (self.read(bytes) % 16),
+                0x124.. if offset % 0x80 == 0x24 => 0x101,
                 _ => self.read(bytes),
             }
         }
@@ -286,6 +301,7 @@ mod tests {
                 (at(2), Config::new(0x100e_8086, 0x0200_0000).bar(0, 0xfebc_0000, 0x2_0000).interrupt(1, 11)),
                 (at(3), virtio(0x1042_1af4)),
                 (at(4), virtio(0x1041_1af4)),
+                (at(5), Config::new(0x2922_8086, 0x0106_0100).bar(5, 0xfebf_0000, 0x1000).interrupt(1, 11)),
             ]);
             let Found { disks, nics, mut tasks, .. } = machine.run(probe(&machine));
             for (_, disk) in &disks {

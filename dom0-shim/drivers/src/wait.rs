@@ -1,8 +1,9 @@
-//! Waiting for devices, with a limit.
+//! Waiting for devices.
 
+use event_listener::Event;
 use futures_lite::future;
 
-use crate::Machine;
+use crate::{Interrupt, Machine};
 
 const MICROSECOND: u64 = 1_000;
 pub(crate) const MILLISECOND: u64 = 1_000 * MICROSECOND;
@@ -12,13 +13,58 @@ pub(crate) const SECOND: u64 = 1_000 * MILLISECOND;
 const QUICK_LOOKS: u32 = 10;
 /// Time between looks after that, ns.
 const BETWEEN_LOOKS: u64 = 100 * MICROSECOND;
+/// When no interrupt comes for so long, somebody looks.
+const LOST: u64 = 200 * MILLISECOND;
 
-/// Waits for `future`, at most `ns`; `None` then.
-pub(crate) async fn within<M: Machine, T>(
+/// Answers a device's interrupts, for ever.
+pub(crate) async fn serve<I: Interrupt>(interrupt: &I, answer: impl Fn()) {
+    loop {
+        interrupt.raised().await;
+        answer();
+        interrupt.done();
+        // A line that nobody takes back must not keep the others from running.
+        future::yield_now().await;
+    }
+}
+
+/// Waits until `take` finds something. It looks at once, and each time that `event` is told.
+pub(crate) async fn when<T>(event: &Event, mut take: impl FnMut() -> Option<T>) -> T {
+    loop {
+        // Before the look: what is told in between is not missed.
+        let told = event.listen();
+        if let Some(found) = take() {
+            return found;
+        }
+        told.await;
+    }
+}
+
+/// Likewise, at most `ns`; `None` then. Where nothing is told for a while, `look` does what the
+/// interrupt would have done: it may be lost.
+pub(crate) async fn when_within<M: Machine, T>(
     machine: &M,
     ns: u64,
-    future: impl Future<Output = T>,
+    event: &Event,
+    mut take: impl FnMut() -> Option<T>,
+    look: impl Fn(),
 ) -> Option<T> {
+    let deadline = machine.now_ns().saturating_add(ns);
+    loop {
+        let told = event.listen();
+        if let Some(found) = take() {
+            return Some(found);
+        }
+        if machine.now_ns() >= deadline {
+            return None;
+        }
+        if within(machine, LOST, told).await.is_none() {
+            look();
+        }
+    }
+}
+
+/// Waits for `future`, at most `ns`; `None` then.
+async fn within<M: Machine, T>(machine: &M, ns: u64, future: impl Future<Output = T>) -> Option<T> {
     let limit = async {
         machine.sleep_ns(ns).await;
         None

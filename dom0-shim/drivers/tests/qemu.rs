@@ -310,7 +310,7 @@ fn test_disk(name: &str, devices: &[&str], called: &str) {
     let (name, disk) = found.disks.pop().expect("a disk");
     assert_eq!(name, called);
     assert_eq!(disk.properties().sectors, (DISK / 512) as u64);
-    let written: Vec<u8> = (0..300 * 512_u32).map(|i| (i * 7 % 251).to_le_bytes()[0]).collect();
+    let written: Vec<u8> = (0..600 * 512_u32).map(|i| (i * 7 % 251).to_le_bytes()[0]).collect();
     let mut read = vec![0; written.len()];
     qemu.run(served(&mut found, async {
         disk.write(11, &written).await.unwrap();
@@ -319,7 +319,7 @@ fn test_disk(name: &str, devices: &[&str], called: &str) {
         let beyond = disk.read(disk.properties().sectors, &mut [0; 512]).await;
         assert_eq!(beyond, Err(Failure::OutOfRange));
     }));
-    // There is an interrupt for each of three writes, a flush, three reads.
+    // There is an interrupt for each of three or more writes, a flush, as many reads.
     assert!(qemu.told.get() >= 7, "{} interrupts", qemu.told.get());
     assert_eq!(read, written);
     let image = fs::read(&qemu.image).unwrap();
@@ -360,6 +360,50 @@ fn test_card(name: &str, devices: &[&str]) {
 #[test]
 fn ide() {
     test_disk("ide", &["-device", "ide-hd,drive=d,bus=ide.1,unit=0"], "hdc");
+}
+
+#[test]
+fn ahci() {
+    test_disk("ahci", &["-device", "ahci,id=a", "-device", "ide-hd,drive=d,bus=a.3"], "sda");
+}
+
+/// Errors of the medium, and a CD-ROM beside.
+#[test]
+fn ahci_with_errors() {
+    let image = env::temp_dir().join(format!("drivers-{}-e", process::id()));
+    fs::write(&image, [7; 1 << 20]).unwrap();
+    let drive = format!(
+        "if=none,id=e,format=raw,rerror=report,werror=report,file.driver=blkdebug,\
+         file.image.driver=file,file.image.filename={},\
+         file.inject-error.0.event=read_aio,file.inject-error.0.errno=5,file.inject-error.0.sector=9,\
+         file.inject-error.1.event=flush_to_disk,file.inject-error.1.errno=5,file.inject-error.1.once=on",
+        image.display()
+    );
+    let devices = ["-device", "ahci,id=a", "-device", "ide-cd,bus=a.0", "-device", "ide-hd,drive=e,bus=a.1"];
+    let qemu = Qemu::start("ahci-errors", &[&devices[..], &["-drive", &drive]].concat());
+    if let Some(qemu) = qemu {
+        let mut found = qemu.run(probe(&qemu));
+        let words = "AHCI 00:02.0 [8086:2922]: port 0: \
+                     a CD-ROM, or another drive that takes packets: it is not driven";
+        assert_eq!(found.problems, [words]);
+        let (name, disk) = found.disks.pop().expect("a disk");
+        assert_eq!(name, "sda");
+        let mut bytes = [0; 512];
+        qemu.run(served(&mut found, async {
+            for _ in 0..2 {
+                let failure = disk.read(9, &mut bytes).await.unwrap_err();
+                assert!(failure.to_string().starts_with("sector 9: "), "{failure}");
+                disk.read(8, &mut bytes).await.unwrap();
+            }
+            disk.write(8, &[9; 512]).await.unwrap();
+            let failure = disk.flush().await.unwrap_err().to_string();
+            assert!(failure.starts_with("its cache is not on the medium: "), "{failure}");
+            disk.flush().await.unwrap();
+        }));
+        assert_eq!(bytes, [7; 512]);
+        assert_eq!(fs::read(&image).unwrap()[8 * 512..9 * 512], [9; 512]);
+    }
+    fs::remove_file(image).unwrap();
 }
 
 #[test]

@@ -3,9 +3,8 @@
 #![allow(clippy::cast_possible_truncation, reason = "a test's numbers are small")]
 
 use alloc::collections::VecDeque;
-use alloc::format;
 use alloc::rc::Rc;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -19,14 +18,12 @@ use xen_abi::io::netif::{
     NetifRxFlags, NetifRxRequest, NetifRxResponse, NetifTxFlags, NetifTxRequest, NetifTxResponse,
     NetifTxSringEntry,
 };
-use xen_backend::Nodes as _;
-use xen_backend::testing::{FrontPort, FrontRing, Host, Nodes, Page};
+use xen_backend::Address;
+use xen_backend::testing::{Bench, FrontPort, FrontRing, Host, Nodes, Page};
 
 use crate::{Device, PAGE};
 
 pub(crate) const DOMAIN: RawDomid = 5;
-const BACK: &str = "/local/domain/0/backend/vif/5/0/";
-const FRONT: &str = "/local/domain/5/device/vif/0/";
 
 /// A link; clones are the same.
 #[derive(Clone, Default)]
@@ -74,42 +71,26 @@ impl Link for ModelLink {
 
 /// A machine with one device.
 pub(crate) struct World {
-    pub(crate) host: Host,
-    pub(crate) nodes: Nodes,
+    bench: Bench,
     pub(crate) link: ModelLink,
     pub(crate) device: Device<Host, Nodes, ModelLink>,
 }
 
+impl core::ops::Deref for World {
+    type Target = Bench;
+
+    fn deref(&self) -> &Bench {
+        &self.bench
+    }
+}
+
 impl World {
     pub(crate) fn new() -> Self {
-        let (host, nodes, link) = (Host::new(), Nodes::new(), ModelLink::default());
-        let device = Device::new(host.clone(), nodes.clone(), DOMAIN, 0, link.clone());
-        let this = Self { host, nodes, link, device };
-        this.write_back("online", "1");
-        this.write_back("mac", "00:16:3e:01:02:03");
-        this.write_back("state", "1");
-        this.write_front("state", "1");
-        this
-    }
-
-    pub(crate) fn write_back(&self, name: &str, value: &str) {
-        self.nodes.write(&format!("{BACK}{name}"), value).expect("it is allowed");
-    }
-
-    pub(crate) fn write_front(&self, name: &str, value: &str) {
-        self.nodes.write(&format!("{FRONT}{name}"), value).expect("it is allowed");
-    }
-
-    pub(crate) fn back(&self, name: &str) -> Option<String> {
-        self.nodes.read(&format!("{BACK}{name}"))
-    }
-
-    pub(crate) fn error(&self) -> Option<String> {
-        self.nodes.read("/local/domain/0/error/backend/vif/5/0/error")
-    }
-
-    pub(crate) async fn back_is(&self, state: &str) {
-        self.nodes.until(&format!("{BACK}state"), state).await;
+        let bench = Bench::new(Address { kind: "vif", domain: DOMAIN, number: 0 });
+        bench.write_back("mac", "00:16:3e:01:02:03");
+        let link = ModelLink::default();
+        let device = Device::new(bench.host.clone(), bench.nodes.clone(), DOMAIN, 0, link.clone());
+        Self { bench, link, device }
     }
 
     /// A front end that has come up, with these nodes beside its rings and ports.
@@ -145,8 +126,7 @@ impl World {
 
     /// Nothing is held any more.
     pub(crate) fn is_clean(&self) {
-        assert_eq!((self.host.mapped(), self.host.bound(), self.nodes.watches()), (0, 0, 0));
-        assert_eq!(self.back("state").as_deref(), Some("6"));
+        self.bench.is_clean();
         assert_eq!(self.link.abilities.get(), Abilities::default());
         assert_eq!(*self.link.groups.borrow(), None);
     }
@@ -232,12 +212,7 @@ impl Guest<'_> {
     }
 
     pub(crate) async fn answer(&mut self) -> NetifTxResponse {
-        loop {
-            if let Some(response) = self.tx.take() {
-                return response;
-            }
-            self.port.event().await;
-        }
+        self.port.when(|| self.tx.take()).await
     }
 
     pub(crate) async fn statuses(&mut self, count: usize) -> Vec<(u16, i16)> {
@@ -269,12 +244,7 @@ impl Guest<'_> {
 
     /// The next slot of the rx ring, with its page.
     async fn slot<T: zerocopy::FromBytes + zerocopy::IntoBytes>(&mut self) -> (T, u16, Page) {
-        let response = loop {
-            if let Some(response) = self.rx.take() {
-                break response;
-            }
-            self.rx_port.event().await;
-        };
+        let response = self.rx_port.when(|| self.rx.take()).await;
         let (id, page) = self.pages.pop_front().expect("it was posted");
         (response, id, page)
     }

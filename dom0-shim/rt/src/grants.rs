@@ -12,6 +12,7 @@ use xen_abi::grant_table::{
 };
 use xen_abi::xen::DOMID_SELF;
 use xen_abi::{RawDomid, RawGrantRef, RawPort};
+use xen_backend::quota::{Quota, Share, Use};
 use xen_backend::{Direction, Piece};
 use zerocopy::FromZeros;
 
@@ -32,6 +33,8 @@ struct Inner {
     windows: Vec<Window>,
     /// Frames of the windows at which nothing is mapped.
     free: RefCell<Vec<u64>>,
+    /// Whose the others are.
+    quota: Rc<Quota>,
     /// Room for the operations of one batch, kept from call to call.
     copies: RefCell<Vec<GnttabCopy>>,
 }
@@ -44,8 +47,24 @@ impl Grants {
     /// What the hypervisor says.
     pub fn new(windows: usize) -> Result<Self, Errno> {
         let windows = (0..windows).map(|_| Window::new()).collect::<Result<Vec<_>, _>>()?;
-        let free = RefCell::new(windows.iter().flat_map(Window::frames).rev().collect());
-        Ok(Self(Rc::new(Inner { windows, free, copies: RefCell::default() })))
+        let free: Vec<_> = windows.iter().flat_map(Window::frames).rev().collect();
+        let quota = Quota::new(free.len());
+        Ok(Self(Rc::new(Inner { windows, free: RefCell::new(free), quota, copies: RefCell::default() })))
+    }
+
+    fn map_for(
+        &self,
+        usage: Use,
+        domain: RawDomid,
+        references: &[RawGrantRef],
+        writable: bool,
+    ) -> Result<Pages, GrantResult> {
+        let share = self.0.quota.take(domain, usage, references.len()).ok_or(GrantResult::NoSpace)?;
+        let mut pages =
+            Pages { grants: Rc::clone(&self.0), frames: Vec::new(), handles: Vec::new(), _share: share };
+        pages.take_frames(references.len())?;
+        pages.map(domain, references, writable)?;
+        Ok(pages)
     }
 }
 
@@ -59,35 +78,15 @@ impl xen_backend::Host for Grants {
         references: &[RawGrantRef],
         writable: bool,
     ) -> Result<Pages, GrantResult> {
-        let mut pages = Pages { grants: Rc::clone(&self.0), frames: Vec::new(), handles: Vec::new() };
-        pages.take_frames(references.len())?;
-        let access = if writable { MapFlags::HOST_MAP } else { MapFlags::HOST_MAP | MapFlags::READONLY };
-        let mut operations: Vec<_> = (references.iter().zip(&pages.frames))
-            .map(|(&gref, frame)| GnttabMapGrantRef {
-                host_addr: frame * PAGE_SIZE,
-                flags: access.bits(),
-                gref,
-                dom: domain,
-                status: GrantResult::GeneralError.get(),
-                ..GnttabMapGrantRef::new_zeroed()
-            })
-            .collect();
-        // Judged one by one, even where the call fails in the middle: those that were mapped are
-        // unmapped with the others' refusal.
-        let _ = hypercall::grant_table_op(GrantTableOp::MapGrantRef, &mut operations);
-        for (operation, &frame) in operations.iter().zip(&pages.frames) {
-            if operation.status == GrantResult::Okay.get() {
-                pages.handles.push((frame, operation.handle));
-            }
-        }
-        match operations.iter().find(|operation| operation.status != GrantResult::Okay.get()) {
-            None => Ok(pages),
-            Some(refused) => Err(outcome(refused.status)),
-        }
+        self.map_for(Use::Needed, domain, references, writable)
     }
 
-    fn room(&self) -> usize {
-        self.0.free.borrow().len()
+    fn keep(&self, domain: RawDomid, reference: RawGrantRef) -> Result<Pages, GrantResult> {
+        self.map_for(Use::Kept, domain, &[reference], true)
+    }
+
+    fn keeps_too_many(&self, domain: RawDomid) -> bool {
+        self.0.quota.keeps_too_many(domain)
     }
 
     fn copy(&self, domain: RawDomid, pieces: &mut [Piece<'_>]) {
@@ -104,7 +103,12 @@ impl xen_backend::Host for Grants {
         let _ = hypercall::grant_table_op(GrantTableOp::Copy, &mut copies);
         let mut results = copies.iter();
         for piece in pieces {
-            for result in results.by_ref().take(Halves::new(domain, piece).count()) {
+            // Its operations are those with its bytes.
+            let mut left = piece.direction.bytes();
+            while left > 0
+                && let Some(result) = results.next()
+            {
+                left = left.saturating_sub(result.len.into());
                 if result.status != GrantResult::Okay.get() {
                     piece.result = outcome(result.status);
                 }
@@ -194,6 +198,7 @@ pub struct Pages {
     frames: Vec<u64>,
     /// Those that are mapped, with their handles.
     handles: Vec<(u64, RawGrantHandle)>,
+    _share: Share,
 }
 
 impl Pages {
@@ -202,6 +207,38 @@ impl Pages {
         let rest = free.len().checked_sub(count).ok_or(GrantResult::NoSpace)?;
         self.frames = free.split_off(rest);
         Ok(())
+    }
+
+    /// Maps pages at the frames; what was mapped before one is refused is unmapped as this is
+    /// dropped.
+    fn map(
+        &mut self,
+        domain: RawDomid,
+        references: &[RawGrantRef],
+        writable: bool,
+    ) -> Result<(), GrantResult> {
+        let access = if writable { MapFlags::HOST_MAP } else { MapFlags::HOST_MAP | MapFlags::READONLY };
+        let mut operations: Vec<_> = (references.iter().zip(&self.frames))
+            .map(|(&gref, frame)| GnttabMapGrantRef {
+                host_addr: frame * PAGE_SIZE,
+                flags: access.bits(),
+                gref,
+                dom: domain,
+                status: GrantResult::GeneralError.get(),
+                ..GnttabMapGrantRef::new_zeroed()
+            })
+            .collect();
+        // Judged one by one, even where the call fails in the middle.
+        let _ = hypercall::grant_table_op(GrantTableOp::MapGrantRef, &mut operations);
+        for (operation, &frame) in operations.iter().zip(&self.frames) {
+            if operation.status == GrantResult::Okay.get() {
+                self.handles.push((frame, operation.handle));
+            }
+        }
+        match operations.iter().find(|operation| operation.status != GrantResult::Okay.get()) {
+            None => Ok(()),
+            Some(refused) => Err(outcome(refused.status)),
+        }
     }
 
     /// The window, frame and place of a byte, and how many follow it in its page.

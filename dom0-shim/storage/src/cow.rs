@@ -422,13 +422,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::budget::Budget;
+    use crate::budget::Account;
     use crate::memory::Ram;
 
     const SECTORS: usize = 600;
 
     fn ram(sectors: u64) -> Rc<Ram> {
-        Rc::new(Ram::new(sectors, Budget::new(1 << 22)))
+        Rc::new(Ram::new(sectors, Account::of(1 << 22)))
     }
 
     /// A base of ones.
@@ -609,7 +609,7 @@ mod tests {
             flushes in 1..12_u32,
         ) {
             let base = base();
-            let ram = Ram::new(2000, Budget::new(1 << 22));
+            let ram = Ram::new(2000, Account::of(1 << 22));
             let store = Rc::new(Volatile { ram, lost: RefCell::default(), flushes: Cell::new(flushes) });
             let disk = block_on(CowDisk::open(Rc::clone(&base), "b", Rc::clone(&store))).unwrap();
             // What each sector may hold.

@@ -382,14 +382,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::budget::Budget;
+    use crate::budget::Account;
     use crate::disk::Properties;
     use crate::memory::Ram;
 
     const MIB: u64 = 1 << 20;
 
     fn ram(bytes: u64) -> Rc<Ram> {
-        Rc::new(Ram::new(bytes / SECTOR as u64, Budget::new(64 * MIB)))
+        Rc::new(Ram::new(bytes / SECTOR as u64, Account::of(64 * MIB)))
     }
 
     fn mounted(bytes: u64) -> Rc<FileSystem<Ram>> {
@@ -736,7 +736,7 @@ mod tests {
             for (one, other) in swaps {
                 start.swap(one, other);
             }
-            let ram = Ram::new(bytes / SECTOR as u64, Budget::new(64 * MIB));
+            let ram = Ram::new(bytes / SECTOR as u64, Account::of(64 * MIB));
             block_on(ram.write(0, &start)).unwrap();
             let disk = Rc::new(Counting { ram, requests: Cell::new(0) });
             let _ = block_on(use_all(Rc::clone(&disk)));

@@ -1,9 +1,8 @@
 //! Disks in memory: RAM disks, and boot modules that can only be read.
 
-use alloc::rc::Rc;
 use core::cell::RefCell;
 
-use crate::budget::Budget;
+use crate::budget::Account;
 use crate::disk::{Disk, Failure, Properties, SECTOR};
 use crate::sparse::{DISCARD, Sparse};
 
@@ -16,10 +15,10 @@ pub struct Ram {
 }
 
 impl Ram {
-    /// A disk of `sectors` that takes memory from `budget`.
+    /// A disk of `sectors` that takes memory from `account`.
     #[must_use]
-    pub fn new(sectors: u64, budget: Rc<Budget>) -> Self {
-        Self { sectors, written: RefCell::new(Sparse::new(budget)) }
+    pub fn new(sectors: u64, account: Account) -> Self {
+        Self { sectors, written: RefCell::new(Sparse::new(account)) }
     }
 }
 
@@ -130,25 +129,25 @@ mod tests {
     /// T-72: 10 GiB take memory as far as they are written.
     #[test]
     fn ten_sparse_gigabytes() {
-        let budget = Budget::new(1 << 20);
+        let account = Account::of(1 << 20);
         let sectors = 10 << 21;
-        let ram = Ram::new(sectors, Rc::clone(&budget));
+        let ram = Ram::new(sectors, account.clone());
         block_on(ram.write(sectors - 1, &[1; SECTOR])).unwrap();
         assert_eq!(read(&ram, sectors - 2, 2).unwrap()[SECTOR..], [1; SECTOR]);
-        assert!(budget.left() > 1_000_000);
+        assert!(account.left() > 1_000_000);
         block_on(ram.discard(0, sectors)).unwrap();
-        assert_eq!(budget.left(), 1 << 20);
+        assert_eq!(account.left(), 1 << 20);
     }
 
     #[test]
     fn what_a_ram_disk_refuses() {
-        let ram = Ram::new(8, Budget::new(1 << 20));
+        let ram = Ram::new(8, Account::of(1 << 20));
         assert_eq!(read(&ram, 8, 1), Err(Failure::OutOfRange));
         assert_eq!(read(&ram, 7, 2), Err(Failure::OutOfRange));
         assert_eq!(block_on(ram.write(u64::MAX, &[0; SECTOR])), Err(Failure::OutOfRange));
         assert_eq!(block_on(ram.write(0, &[0; 100])), Err(Failure::Unsupported));
         assert_eq!(block_on(ram.discard(1, 8)), Err(Failure::OutOfRange));
-        let poor = Ram::new(8, Budget::new(100));
+        let poor = Ram::new(8, Account::of(100));
         assert_eq!(block_on(poor.write(0, &[1; SECTOR])), Err(Failure::Full));
     }
 
@@ -157,7 +156,7 @@ mod tests {
 
         #[test]
         fn a_ram_disk_is_bytes(steps in prop::collection::vec((0..64_u64, 1..40_usize, any::<u8>()), 0..20)) {
-            let ram = Ram::new(64, Budget::new(1 << 20));
+            let ram = Ram::new(64, Account::of(1 << 20));
             let mut model = vec![0_u8; 64 * SECTOR];
             for (first, count, byte) in steps {
                 let count = count.min(64 - first as usize);

@@ -13,7 +13,7 @@ use alloc::vec;
 use core::cell::RefCell;
 use core::ops::Range;
 
-use crate::budget::Budget;
+use crate::budget::Account;
 use crate::disk::{Disk, Failure, Properties, SECTOR};
 use crate::sparse::{DISCARD, Sparse};
 
@@ -33,8 +33,8 @@ pub struct Changes {
 impl Changes {
     /// None.
     #[must_use]
-    pub fn new(budget: Rc<Budget>) -> Rc<Self> {
-        Rc::new(Self { sectors: RefCell::new(Sparse::new(budget)) })
+    pub fn new(account: Account) -> Rc<Self> {
+        Rc::new(Self { sectors: RefCell::new(Sparse::new(account)) })
     }
 
     /// Bytes that have been written.
@@ -143,7 +143,7 @@ mod tests {
 
     /// A base of ones.
     fn base() -> Rc<Ram> {
-        let ram = Ram::new(SECTORS as u64, Budget::new(1 << 20));
+        let ram = Ram::new(SECTORS as u64, Account::of(1 << 20));
         block_on(ram.write(0, &[1; SECTORS * SECTOR])).unwrap();
         Rc::new(ram)
     }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_base_stays() {
         let base = base();
-        let overlay = Overlay::new(Rc::clone(&base), Changes::new(Budget::new(1 << 20)));
+        let overlay = Overlay::new(Rc::clone(&base), Changes::new(Account::of(1 << 20)));
         block_on(overlay.write(3, &[2; 10 * SECTOR])).unwrap();
         block_on(overlay.discard(100, 20)).unwrap();
         assert_eq!(contents(&base), [1; SECTORS * SECTOR]);
@@ -173,18 +173,18 @@ mod tests {
     /// The other tasks have their turn between two of them.
     #[test]
     fn one_discard_is_little_work() {
-        let (base, budget) = (Ram::new(1 << 40, Budget::new(0)), Budget::new(1 << 20));
-        let overlay = Overlay::new(base, Changes::new(Rc::clone(&budget)));
+        let (base, account) = (Ram::new(1 << 40, Account::of(0)), Account::of(1 << 20));
+        let overlay = Overlay::new(base, Changes::new(account.clone()));
         let most = overlay.properties().discard.unwrap();
         block_on(overlay.discard(0, most.into())).unwrap();
-        assert!(budget.left() >= (1 << 20) - 1024 * 128, "more than a thousand chunks");
+        assert!(account.left() >= (1 << 20) - 1024 * 128, "more than a thousand chunks");
     }
 
     /// T-96, BLK-39.
     #[test]
     fn committed_or_discarded() {
         let base = base();
-        let changes = Changes::new(Budget::new(1 << 20));
+        let changes = Changes::new(Account::of(1 << 20));
         let overlay = Overlay::new(Rc::clone(&base), Rc::clone(&changes));
         block_on(overlay.write(7, &[2; SECTOR])).unwrap();
         assert_eq!(changes.bytes(), 512);
@@ -202,17 +202,17 @@ mod tests {
     #[test]
     fn a_failed_commit_loses_nothing() {
         let base = base();
-        let changes = Changes::new(Budget::new(1 << 20));
+        let changes = Changes::new(Account::of(1 << 20));
         let overlay = Overlay::new(Rc::clone(&base), Rc::clone(&changes));
         block_on(overlay.write(7, &[2; SECTOR])).unwrap();
-        let short = Ram::new(5, Budget::new(1 << 20));
+        let short = Ram::new(5, Account::of(1 << 20));
         assert_eq!(block_on(changes.commit(&short)), Err(Failure::OutOfRange));
         assert_eq!(contents(&overlay)[7 * SECTOR], 2);
     }
 
     #[test]
     fn without_memory() {
-        let overlay = Overlay::new(base(), Changes::new(Budget::new(100)));
+        let overlay = Overlay::new(base(), Changes::new(Account::of(100)));
         assert_eq!(block_on(overlay.write(0, &[2; SECTOR])), Err(Failure::Full));
         block_on(overlay.discard(0, 9)).unwrap();
         assert_eq!(contents(&overlay), [1; SECTORS * SECTOR]);
@@ -225,7 +225,7 @@ mod tests {
         #[test]
         fn an_overlay_is_bytes(steps in prop::collection::vec((0..SECTORS, 1..90_usize, any::<u8>()), 0..20)) {
             let base = base();
-            let changes = Changes::new(Budget::new(1 << 20));
+            let changes = Changes::new(Account::of(1 << 20));
             let overlay = Overlay::new(Rc::clone(&base), Rc::clone(&changes));
             let mut model = vec![1_u8; SECTORS * SECTOR];
             for (first, count, byte) in steps {

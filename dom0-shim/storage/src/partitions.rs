@@ -276,13 +276,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::budget::Budget;
+    use crate::budget::Account;
     use crate::memory::Ram;
 
     const DISK: u64 = 4096;
 
     fn disk() -> Ram {
-        Ram::new(DISK, Budget::new(1 << 22))
+        Ram::new(DISK, Account::of(1 << 22))
     }
 
     /// Writes a boot record of entries (type, start, count).
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn disks_without_a_table() {
-        assert_eq!(found(&Ram::new(0, Budget::new(0))), []);
+        assert_eq!(found(&Ram::new(0, Account::of(0))), []);
         assert_eq!(found(&disk()), []);
         let file_system = disk();
         let mut sector = [b'x'; SECTOR];
@@ -357,7 +357,7 @@ mod tests {
     /// As `mformat` makes it.
     #[test]
     fn a_file_system_with_an_entry_of_itself() {
-        let disk = Rc::new(Ram::new(DISK, Budget::new(1 << 22)));
+        let disk = Rc::new(Ram::new(DISK, Account::of(1 << 22)));
         block_on(crate::fat::FileSystem::format(Rc::clone(&disk))).unwrap();
         let mut sector = [0; SECTOR];
         block_on(disk.read(0, &mut sector)).unwrap();

@@ -19,7 +19,7 @@ use core::fmt;
 use async_lock::Mutex;
 
 use crate::access::Access;
-use crate::budget::Budget;
+use crate::budget::{Account, Budget};
 use crate::claims::{Claimed, Claims, Place};
 use crate::cow::CowDisk;
 use crate::disk::{Disk, Failure};
@@ -147,7 +147,7 @@ impl<D: Disk + 'static> Pool<D> {
 
     /// Adds a RAM disk, as `ram0`, of zeros.
     pub fn add_ram(&self, name: &str, sectors: u64) {
-        let ram = Rc::new(Ram::new(sectors, Rc::clone(&self.budget)));
+        let ram = Rc::new(Ram::new(sectors, self.budget.account(name)));
         self.devices.borrow_mut().insert(name.to_string(), Device::Ram(ram));
     }
 
@@ -180,7 +180,8 @@ impl<D: Disk + 'static> Pool<D> {
     }
 
     /// Opens a target for `user`, who is named to others; the same user gets the same overlay
-    /// again.
+    /// again. Memory that is written counts for what stands before the last `/`: all disks of a
+    /// domain together, where users are as `demo/xvda`.
     ///
     /// # Errors
     ///
@@ -192,7 +193,7 @@ impl<D: Disk + 'static> Pool<D> {
             Target::Plain(source) => Layers::Plain(self.backing(target, source, access, user).await?),
             Target::Snapshot(source) => {
                 let base = self.backing(target, source, Access::Read, user).await?;
-                Layers::Snapshot(Overlay::new(base, Changes::new(Rc::clone(&self.budget))))
+                Layers::Snapshot(Overlay::new(base, Changes::new(self.account(user))))
             }
             Target::Overlay(source) => Layers::Overlay(self.overlay(target, source, user).await?),
             Target::Cow(file) => Layers::Cow(self.cow(target, file, Access::Read, user).await?),
@@ -336,6 +337,11 @@ impl<D: Disk + 'static> Pool<D> {
         }
     }
 
+    /// The memory of the domain that a user is of.
+    fn account(&self, user: &str) -> Account {
+        self.budget.account(user.rsplit_once('/').map_or(user, |(domain, _)| domain))
+    }
+
     /// Lets go of what nobody uses any more.
     fn tidy(&self) {
         self.systems.borrow_mut().retain(|_, system| system.strong_count() > 0);
@@ -371,7 +377,7 @@ impl<D: Disk + 'static> Pool<D> {
     ) -> Result<Rc<Overlay<Backing<D>>>, Refusal> {
         let target = text.strip_prefix("overlay:").unwrap_or(text);
         let kept = self.kept_changes(target, user)?;
-        let changes = kept.unwrap_or_else(|| Changes::new(Rc::clone(&self.budget)));
+        let changes = kept.unwrap_or_else(|| Changes::new(self.account(user)));
         if let Some(overlay) = self.overlays.borrow().get(user).and_then(|kept| kept.overlay.clone()) {
             return Ok(overlay);
         }
@@ -440,7 +446,7 @@ impl<D: Disk + 'static> Pool<D> {
                     None => Err(self.missing(target).await),
                 }
             }
-            Source::Ram(sectors) => Ok(Backing::Ram(Ram::new(sectors, Rc::clone(&self.budget)))),
+            Source::Ram(sectors) => Ok(Backing::Ram(Ram::new(sectors, self.account(user)))),
             Source::File(file) => {
                 let system = match access {
                     Access::Read => self.system(file).await?,
@@ -570,7 +576,7 @@ mod tests {
     /// a module.
     fn pool() -> (Pool<Ram>, Ide) {
         let budget = Budget::new(64 * MIB);
-        let hda = Rc::new(Ram::new(16 << 11, Budget::new(64 * MIB)));
+        let hda = Rc::new(Ram::new(16 << 11, Account::of(64 * MIB)));
         let mut record = [0; SECTOR];
         for (at, kind, first, count) in [(446, 0x0c, 2048_u32, 8192_u32), (462, 0x83, 10_240, 4096)] {
             record[at + 4] = kind;
@@ -584,7 +590,7 @@ mod tests {
 
         let pool = Pool::new(budget);
         pool.add_disk("hda", Rc::clone(&hda));
-        pool.add_disk("hdb", Rc::new(Ram::new(100, Budget::new(MIB))));
+        pool.add_disk("hdb", Rc::new(Ram::new(100, Account::of(MIB))));
         pool.add_ram("ram0", 4096);
         static MODULE: [u8; 1000] = [7; 1000];
         pool.add_module("debian.img", &MODULE);
@@ -611,6 +617,21 @@ mod tests {
 
     fn write(disk: &impl Disk, sector: u64, byte: u8) -> Result<(), Failure> {
         block_on(disk.write(sector, &[byte; SECTOR]))
+    }
+
+    #[test]
+    fn a_domain_does_not_take_the_memory_of_all_others() {
+        let pool: Pool<Ram> = Pool::new(Budget::new(MIB));
+        let open = |user| block_on(pool.open("ram:2M", Access::Write, user)).unwrap();
+        let fill =
+            |disk: &Volume<Ram>| (0..4096).take_while(|sector| write(disk, *sector, 1).is_ok()).count();
+        let (first, second, other) = (open("demo/xvda"), open("demo/xvdb"), open("other/xvda"));
+        let filled = fill(&first);
+        assert!(filled >= 960, "{filled} sectors are half of it, or nearly so");
+        assert_eq!(write(&second, 0, 1), Err(Failure::Full));
+        assert!(fill(&other) >= filled / 2 - 32);
+        drop(first);
+        assert_eq!(write(&second, 0, 1), Ok(()));
     }
 
     /// BLK-03, BLK-04, BLK-05.

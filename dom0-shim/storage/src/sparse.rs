@@ -9,11 +9,10 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
-use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::budget::{Budget, Share};
+use crate::budget::{Account, Share};
 use crate::disk::{Failure, SECTOR};
 
 /// Sectors of a chunk: as many as bits of a word. Small, as guests' file systems write pieces
@@ -31,13 +30,13 @@ const OVERHEAD: u64 = 128;
 #[derive(Debug)]
 pub(crate) struct Sparse {
     chunks: BTreeMap<u64, Chunk>,
-    budget: Rc<Budget>,
+    account: Account,
 }
 
 impl Sparse {
     /// Without sectors.
-    pub(crate) fn new(budget: Rc<Budget>) -> Self {
-        Self { chunks: BTreeMap::new(), budget }
+    pub(crate) fn new(account: Account) -> Self {
+        Self { chunks: BTreeMap::new(), account }
     }
 
     /// Copies what has been written of the sectors from `first` on; returns the sectors that
@@ -59,10 +58,10 @@ impl Sparse {
     ///
     /// [`Failure::Full`]; sectors at the start may have been kept then.
     pub(crate) fn write(&mut self, first: u64, from: &[u8]) -> Result<(), Failure> {
-        let budget = Rc::clone(&self.budget);
+        let account = self.account.clone();
         for (bytes, sector) in from.chunks_exact(SECTOR).zip(first..) {
-            let chunk = self.chunk(sector, |budget| Data::new(budget).map(Some))?;
-            chunk.write(sector, bytes, &budget)?;
+            let chunk = self.chunk(sector, |account| Data::new(account).map(Some))?;
+            chunk.write(sector, bytes, &account)?;
         }
         Ok(())
     }
@@ -129,13 +128,13 @@ impl Sparse {
     fn chunk(
         &mut self,
         sector: u64,
-        data: impl FnOnce(&Rc<Budget>) -> Result<Option<Data>, Failure>,
+        data: impl FnOnce(&Account) -> Result<Option<Data>, Failure>,
     ) -> Result<&mut Chunk, Failure> {
         match self.chunks.entry(sector / SECTORS) {
             Entry::Occupied(slot) => Ok(slot.into_mut()),
             Entry::Vacant(slot) => {
-                let overhead = self.budget.take(OVERHEAD)?;
-                let data = data(&self.budget)?;
+                let overhead = self.account.take(OVERHEAD)?;
+                let data = data(&self.account)?;
                 Ok(slot.insert(Chunk { written: 0, data, _overhead: overhead }))
             }
         }
@@ -167,10 +166,10 @@ impl Chunk {
         }
     }
 
-    fn write(&mut self, sector: u64, from: &[u8], budget: &Rc<Budget>) -> Result<(), Failure> {
+    fn write(&mut self, sector: u64, from: &[u8], account: &Account) -> Result<(), Failure> {
         let data = match &mut self.data {
             Some(data) => data,
-            none => none.insert(Data::new(budget)?),
+            none => none.insert(Data::new(account)?),
         };
         if let Some(bytes) = data.bytes.get_mut(place(sector)) {
             bytes.copy_from_slice(from);
@@ -201,8 +200,8 @@ struct Data {
 
 impl Data {
     /// Zeros; the heap may be short of memory as well as the budget.
-    fn new(budget: &Rc<Budget>) -> Result<Self, Failure> {
-        let share = budget.take(BYTES as u64)?;
+    fn new(account: &Account) -> Result<Self, Failure> {
+        let share = account.take(BYTES as u64)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(BYTES).map_err(|_| Failure::Full)?;
         bytes.resize(BYTES, 0);
@@ -268,21 +267,21 @@ mod tests {
 
     #[test]
     fn a_full_budget_keeps_what_was_there() {
-        let budget = Budget::new(BYTES as u64 + 2 * OVERHEAD);
-        let mut sparse = Sparse::new(Rc::clone(&budget));
+        let account = Account::of(BYTES as u64 + 2 * OVERHEAD);
+        let mut sparse = Sparse::new(account.clone());
         sparse.write(0, &bytes(1, 7)).unwrap();
         assert_eq!(sparse.write(SECTORS, &bytes(1, 8)), Err(Failure::Full));
-        assert_eq!(budget.left(), OVERHEAD, "a failure takes nothing");
+        assert_eq!(account.left(), OVERHEAD, "a failure takes nothing");
         sparse.write(1, &bytes(31, 9)).unwrap();
         assert_eq!(sparse.bytes(), BYTES as u64);
         drop(sparse);
-        assert_eq!(budget.left(), BYTES as u64 + 2 * OVERHEAD);
+        assert_eq!(account.left(), BYTES as u64 + 2 * OVERHEAD);
     }
 
     #[test]
     fn zeros_take_little() {
-        let budget = Budget::new(10 * OVERHEAD);
-        let mut sparse = Sparse::new(budget);
+        let account = Account::of(10 * OVERHEAD);
+        let mut sparse = Sparse::new(account);
         sparse.write_zeros(0, 10 * SECTORS).unwrap();
         assert_eq!(sparse.write_zeros(11 * SECTORS, 1), Err(Failure::Full));
         let mut read = bytes(10 * SECTORS, 1);
@@ -292,7 +291,7 @@ mod tests {
 
     #[test]
     fn the_last_sectors_of_all() {
-        let mut sparse = Sparse::new(Budget::new(1 << 20));
+        let mut sparse = Sparse::new(Account::of(1 << 20));
         sparse.write(u64::MAX - 2, &bytes(2, 7)).unwrap();
         assert_eq!(sparse.written(0), Some(u64::MAX - 2..u64::MAX));
         sparse.forget(0, u64::MAX);
@@ -304,8 +303,8 @@ mod tests {
 
         #[test]
         fn as_the_model(steps in steps(), first in 0..SIZE) {
-            let budget = Budget::new(1 << 20);
-            let mut sparse = Sparse::new(Rc::clone(&budget));
+            let account = Account::of(1 << 20);
+            let mut sparse = Sparse::new(account.clone());
             let mut model: Vec<Option<u8>> = vec![None; SIZE as usize];
             for step in steps {
                 let (first, count, value) = match step {
@@ -344,7 +343,7 @@ mod tests {
             prop_assert!(written.iter().zip(&model).all(|(written, byte)| *written == byte.is_some()));
 
             sparse.forget(0, SIZE);
-            prop_assert_eq!(budget.left(), 1 << 20);
+            prop_assert_eq!(account.left(), 1 << 20);
         }
     }
 }

@@ -76,12 +76,12 @@ mod tests {
     use pollster::block_on;
 
     use super::*;
-    use crate::budget::Budget;
+    use crate::budget::Account;
     use crate::memory::Ram;
 
     #[test]
     fn nothing_beyond_the_window() {
-        let ram = Rc::new(Ram::new(20, Budget::new(1 << 20)));
+        let ram = Rc::new(Ram::new(20, Account::of(1 << 20)));
         block_on(ram.write(0, &[1; 20 * SECTOR])).unwrap();
         let window = Window::new(Rc::clone(&ram), 5..10).unwrap();
         assert_eq!(window.properties().sectors, 5);
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     #[expect(clippy::reversed_empty_ranges, reason = "that is what is refused")]
     fn windows_that_cannot_be() {
-        let ram = Rc::new(Ram::new(20, Budget::new(0)));
+        let ram = Rc::new(Ram::new(20, Account::of(0)));
         for sectors in [10..21, 21..22, 10..5, u64::MAX..u64::MAX] {
             assert_eq!(Window::new(Rc::clone(&ram), sectors).unwrap_err(), Failure::OutOfRange);
         }

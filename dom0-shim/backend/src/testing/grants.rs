@@ -10,6 +10,7 @@ use xen_abi::{RawDomid, RawGrantRef};
 
 use super::PAGE;
 use crate::host::{self, Direction, Piece};
+use crate::quota::{Quota, Share, Use};
 
 /// A page of a front end's; clones are the same page.
 #[derive(Clone, Debug)]
@@ -71,13 +72,13 @@ struct Grant {
 pub(super) struct Grants {
     entries: RefCell<BTreeMap<(RawDomid, RawGrantRef), Grant>>,
     next: Cell<RawGrantRef>,
-    room: Cell<usize>,
+    quota: Rc<Quota>,
 }
 
 impl Default for Grants {
     fn default() -> Self {
         // The first eight are the toolstack's.
-        Self { entries: RefCell::default(), next: Cell::new(8), room: Cell::new(usize::MAX) }
+        Self { entries: RefCell::default(), next: Cell::new(8), quota: Quota::new(1 << 20) }
     }
 }
 
@@ -97,11 +98,11 @@ impl Grants {
     }
 
     pub(super) fn limit(&self, pages: usize) {
-        self.room.set(pages);
+        self.quota.set_free(pages);
     }
 
-    pub(super) fn room(&self) -> usize {
-        self.room.get()
+    pub(super) fn keeps_too_many(&self, domain: RawDomid) -> bool {
+        self.quota.keeps_too_many(domain)
     }
 
     pub(super) fn mapped(&self) -> usize {
@@ -113,9 +114,17 @@ impl Grants {
         domain: RawDomid,
         references: &[RawGrantRef],
         writable: bool,
+        usage: Use,
     ) -> Result<Memory, GrantResult> {
-        let mut memory =
-            Memory { grants: Rc::clone(this), domain, pages: Vec::new(), writable, references: Vec::new() };
+        let share = this.quota.take(domain, usage, references.len()).ok_or(GrantResult::NoSpace)?;
+        let mut memory = Memory {
+            grants: Rc::clone(this),
+            domain,
+            pages: Vec::new(),
+            writable,
+            references: Vec::new(),
+            _share: share,
+        };
         // What was mapped before one is refused is unmapped as `memory` is dropped.
         for &reference in references {
             memory.pages.push(this.map_one(domain, reference, writable)?);
@@ -130,8 +139,6 @@ impl Grants {
         if writable && !grant.writable {
             return Err(GrantResult::PermissionDenied);
         }
-        let room = self.room.get().checked_sub(1).ok_or(GrantResult::NoSpace)?;
-        self.room.set(room);
         grant.mapped += 1;
         Ok(grant.page.clone())
     }
@@ -140,7 +147,6 @@ impl Grants {
         let mut entries = self.entries.borrow_mut();
         let grant = entries.get_mut(&(domain, reference)).expect("a mapped grant stays");
         grant.mapped -= 1;
-        self.room.set(self.room.get().saturating_add(1));
     }
 
     pub(super) fn copy(&self, domain: RawDomid, piece: &mut Piece<'_>) -> GrantResult {
@@ -165,6 +171,7 @@ pub struct Memory {
     pages: Vec<Page>,
     references: Vec<RawGrantRef>,
     writable: bool,
+    _share: Share,
 }
 
 impl Memory {

@@ -107,6 +107,16 @@ impl FrontPort {
         self.0.to_front.wait().await;
     }
 
+    /// Waits until `take` finds something. It looks at once, and after each event.
+    pub async fn when<T>(&self, mut take: impl FnMut() -> Option<T>) -> T {
+        loop {
+            if let Some(found) = take() {
+                return found;
+            }
+            self.event().await;
+        }
+    }
+
     /// Events that came until now.
     #[must_use]
     pub fn events(&self) -> u64 {

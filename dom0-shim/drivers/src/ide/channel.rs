@@ -14,18 +14,16 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use core::cell::Cell;
 
-use async_lock::{Mutex, MutexGuard};
 use event_listener::Event;
-use futures_lite::future;
 use storage::SECTOR;
 
-use super::command::{Command, Direction, MOST_SECTORS, Mode, select};
-use super::error::Error;
-use super::identify::WORDS;
-use crate::wait::{MILLISECOND, SECOND, until, within};
-use crate::{Dma, Interrupt, Machine};
+use crate::ata::{Command, Data, Direction, Drive, Error, Mode, Turn, Turns, WORDS, select};
+use crate::wait::{self, MILLISECOND, SECOND, until, when_within};
+use crate::{Dma, Machine};
 
-/// Memory for a transfer. It does not cross a multiple of 64 KiB, which a region must not.
+/// Most sectors of a transfer: what a region holds.
+pub(super) const MOST_SECTORS: u16 = 128;
+/// Memory for it. It does not cross a multiple of 64 KiB, which a region must not.
 const BUFFER: usize = MOST_SECTORS as usize * SECTOR;
 const BUFFER_ALIGN: usize = 64 * 1024;
 /// The table of regions has one entry.
@@ -80,8 +78,6 @@ const RESET: u64 = 31 * SECOND;
 const TRANSFER: u64 = 10 * SECOND;
 /// How long writing the cache to the medium may take.
 const FLUSH: u64 = 60 * SECOND;
-/// When no interrupt comes for so long, somebody looks.
-const LOOK: u64 = 200 * MILLISECOND;
 
 /// Where a channel's registers are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,7 +95,7 @@ pub(super) struct Channel<M: Machine> {
     ports: Ports,
     interrupt: M::Interrupt,
     transfer: Option<Transfer<M>>,
-    turn: Mutex<Turn>,
+    turns: Turns,
     /// Whether the bus master is part of the command that is under way.
     by_master: Cell<bool>,
     /// How that command ended, from its interrupt to the one who waits.
@@ -137,39 +133,6 @@ impl<M: Machine> Transfer<M> {
     }
 }
 
-/// What is known of the channel between two commands.
-#[derive(Default)]
-struct Turn {
-    /// A command was begun and not seen to its end.
-    unfinished: bool,
-    /// The drives did not come back after a reset.
-    dead: bool,
-}
-
-/// A request for a channel.
-pub(super) enum Data<'a> {
-    /// Reads sectors.
-    In(&'a mut [u8]),
-    /// Writes them.
-    Out(&'a [u8]),
-}
-
-impl Data<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::In(bytes) => bytes.len(),
-            Self::Out(bytes) => bytes.len(),
-        }
-    }
-
-    fn direction(&self) -> Direction {
-        match self {
-            Self::In(_) => Direction::Read,
-            Self::Out(_) => Direction::Write,
-        }
-    }
-}
-
 impl<M: Machine> Channel<M> {
     /// A channel whose drives are quiet.
     ///
@@ -186,7 +149,7 @@ impl<M: Machine> Channel<M> {
             ports,
             interrupt,
             transfer,
-            turn: Mutex::default(),
+            turns: Turns::default(),
             by_master: Cell::new(false),
             report: Cell::new(None),
             reported: Event::new(),
@@ -202,16 +165,7 @@ impl<M: Machine> Channel<M> {
 
     /// Answers the drives' interrupts, for ever.
     pub(super) async fn serve(&self) {
-        loop {
-            self.interrupt.raised().await;
-            if let Some(report) = self.look(true) {
-                self.report.set(Some(report));
-                self.reported.notify(usize::MAX);
-            }
-            self.interrupt.done();
-            // A line that nobody takes back must not keep the others from running.
-            future::yield_now().await;
-        }
+        wait::serve(&self.interrupt, || self.look(true)).await;
     }
 
     /// Whether transfers can go by the bus master.
@@ -229,7 +183,7 @@ impl<M: Machine> Channel<M> {
     /// # Errors
     ///
     /// See [`Error`].
-    pub(super) async fn identify(&self, drive: super::Drive) -> Result<Option<[u16; WORDS]>, Error> {
+    pub(super) async fn identify(&self, drive: Drive) -> Result<Option<[u16; WORDS]>, Error> {
         const LIMIT: u64 = SECOND;
         if self.begin(&Command::identify(drive)).await.is_err() || matches!(self.alternate_status(), 0 | 0xff)
         {
@@ -253,20 +207,19 @@ impl<M: Machine> Channel<M> {
     /// See [`Error`].
     pub(super) async fn transfer(
         &self,
-        drive: super::Drive,
+        drive: Drive,
         mode: Mode,
         first: u64,
         data: &mut Data<'_>,
     ) -> Result<(), Error> {
-        let count = u16::try_from(data.len() / SECTOR).unwrap_or(u16::MAX).min(MOST_SECTORS);
-        let command = Command::transfer(drive, data.direction(), mode, first, count);
+        let command = Command::transfer(drive, data.direction(), mode, first, data.sectors());
         let mut turn = self.turn().await?;
         self.by_master.set(mode == Mode::Dma);
         let result = match (&self.transfer, mode) {
             (Some(transfer), Mode::Dma) => self.by_master(transfer, &command, data).await,
             _ => self.by_words(&command, data).await,
         };
-        turn.unfinished = is_unfinished(&result);
+        end(&mut turn, &result);
         result
     }
 
@@ -275,7 +228,7 @@ impl<M: Machine> Channel<M> {
     /// # Errors
     ///
     /// See [`Error`].
-    pub(super) async fn flush(&self, drive: super::Drive, ext: bool) -> Result<(), Error> {
+    pub(super) async fn flush(&self, drive: Drive, ext: bool) -> Result<(), Error> {
         let mut turn = self.turn().await?;
         self.by_master.set(false);
         let result = async {
@@ -283,22 +236,20 @@ impl<M: Machine> Channel<M> {
             self.ended(FLUSH).await.map(drop)
         }
         .await;
-        turn.unfinished = is_unfinished(&result);
+        end(&mut turn, &result);
         result
     }
 
-    /// Waits until no other command is under way. Those who wait longest come first. What
-    /// ended in an error, or was left by the one who waited for it, is ended by a reset.
-    async fn turn(&self) -> Result<MutexGuard<'_, Turn>, Error> {
-        let mut turn = self.turn.lock().await;
-        if turn.unfinished {
-            // Those who wait behind are not to wait as long again.
-            let limit = if turn.dead { MILLISECOND } else { RESET };
+    /// Waits until no other command is under way. What ended in an error, or was left by the one
+    /// who waited for it, is ended by a reset.
+    async fn turn(&self) -> Result<Turn<'_>, Error> {
+        let mut turn = self.turns.next().await;
+        if turn.is_unfinished() {
+            let limit = if turn.is_dead() { MILLISECOND } else { RESET };
             let reset = self.reset(limit).await;
-            turn.dead = reset.is_err();
-            reset?;
+            turn.recovered(reset)?;
         }
-        turn.unfinished = true;
+        turn.begin();
         Ok(turn)
     }
 
@@ -384,27 +335,22 @@ impl<M: Machine> Channel<M> {
 
     /// Waits until the drive has done what it can do without us.
     async fn ended(&self, limit: u64) -> Result<u8, Error> {
-        let deadline = self.machine.now_ns().saturating_add(limit);
-        loop {
-            let reported = self.reported.listen();
-            if let Some(report) = self.report.take() {
-                return self.check(report);
-            }
-            let late = self.machine.now_ns() >= deadline;
-            if within(&*self.machine, LOOK, reported).await.is_none()
-                && let Some(report) = self.look(false)
-            {
-                return self.check(report);
-            }
-            if late {
-                return Err(Error::Timeout);
-            }
+        let report = || self.report.take();
+        let ended = when_within(&*self.machine, limit, &self.reported, report, || self.look(false)).await;
+        self.check(ended.ok_or(Error::Timeout)?)
+    }
+
+    /// Tells of the command's end, if it is there.
+    fn look(&self, interrupted: bool) {
+        if let Some(report) = self.answer(interrupted) {
+            self.report.set(Some(report));
+            self.reported.notify(usize::MAX);
         }
     }
 
     /// Answers the interrupt if drive, and bus master if it has a part in it, are at an end. An
     /// interrupt may have been another device's, or got lost.
-    fn look(&self, interrupted: bool) -> Option<Report> {
+    fn answer(&self, interrupted: bool) -> Option<Report> {
         let master = self.master_status();
         if self.by_master.get() {
             let lost = !interrupted && master & master::ACTIVE == 0;
@@ -441,7 +387,7 @@ impl<M: Machine> Channel<M> {
         self.machine.sleep_ns(2 * MILLISECOND).await;
         until(&*self.machine, limit, || self.idle()).await.ok_or(Error::Timeout)?;
         // After a reset the first drive is selected; a wrong one would answer for it.
-        self.write(self.ports.command + register::DEVICE, select(super::Drive::First));
+        self.write(self.ports.command + register::DEVICE, select(Drive::First));
         self.settle();
         Ok(())
     }
@@ -521,7 +467,9 @@ fn direction(to: Direction) -> u8 {
     }
 }
 
-/// Whether nobody knows what the drives do. One that reports an error is at its end.
-fn is_unfinished(result: &Result<(), Error>) -> bool {
-    !matches!(result, Ok(()) | Err(Error::Drive(_)))
+/// One that reports an error is at its end; after any other one nobody knows what the drives do.
+fn end(turn: &mut Turn<'_>, result: &Result<(), Error>) {
+    if matches!(result, Ok(()) | Err(Error::Drive(_))) {
+        turn.end();
+    }
 }

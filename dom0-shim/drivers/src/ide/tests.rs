@@ -10,7 +10,9 @@ use core::cell::{RefCell, RefMut};
 use futures_lite::future;
 use storage::{Disk, Failure};
 
-use super::{Found, IdeDisk, probe};
+use super::{IdeDisk, probe};
+use crate::ata::Found;
+use crate::ata::testing::{Fault, Model, pattern};
 use crate::pci::{Address, functions};
 use crate::testing::{Config, Device, Fake, Memory};
 use crate::{Machine, Task};
@@ -20,36 +22,6 @@ const READY: u8 = 0x40;
 const DATA: u8 = 0x08;
 const ERROR: u8 = 0x01;
 const MASTER: u16 = 0xc000;
-
-/// A drive.
-struct Model {
-    sectors: Vec<u8>,
-    identify: [u16; 256],
-    packet: bool,
-    /// Writes that are not on the medium yet.
-    cached: bool,
-}
-
-impl Model {
-    fn new(sectors: usize) -> Self {
-        let mut identify = [0; 256];
-        identify[49] = 1 << 9 | 1 << 8;
-        identify[60] = u16::try_from(sectors).unwrap();
-        identify[83] = 1 << 14 | 1 << 12;
-        Self { sectors: vec![0; sectors * 512], identify, packet: false, cached: false }
-    }
-}
-
-/// What a drive does wrong with the next transfers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// It reports an uncorrectable error.
-    Bad,
-    /// It never ends.
-    Hang,
-    /// The bus master reports an error.
-    Bus,
-}
 
 #[derive(Default)]
 struct Ide {
@@ -276,7 +248,7 @@ impl Device for Ide {
 /// A machine, its disks, and what runs for them.
 struct Setup {
     machine: Rc<Fake<Ide>>,
-    disks: Vec<IdeDisk<Fake<Ide>>>,
+    disks: Vec<(usize, IdeDisk<Fake<Ide>>)>,
     tasks: RefCell<Vec<Task>>,
     problems: Vec<String>,
 }
@@ -305,7 +277,7 @@ impl Setup {
     }
 
     fn disk(&self) -> &IdeDisk<Fake<Ide>> {
-        &self.disks[0]
+        &self.disks[0].1
     }
 
     fn model(&self) -> RefMut<'_, Ide> {
@@ -319,10 +291,6 @@ impl Setup {
 
 fn small() -> [Option<Model>; 2] {
     [Some(Model::new(64)), None]
-}
-
-fn pattern(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect()
 }
 
 fn round_trip(setup: &Setup) {
@@ -361,7 +329,7 @@ fn lost_interrupts_cost_time_only() {
 #[test]
 fn both_drives_are_found_and_cdroms_left_alone() {
     let setup = Setup::one([Some(Model { packet: true, ..Model::new(8) }), Some(Model::new(64))]);
-    assert_eq!((setup.disk().number(), setup.disk().properties().sectors), (1, 64));
+    assert_eq!((setup.disks[0].0, setup.disk().properties().sectors), (1, 64));
     setup.run(setup.disk().write(3, &pattern(512))).unwrap();
     assert_eq!(setup.sectors(1, 3, 512), pattern(512));
     assert_eq!(*setup.machine.interrupts.borrow(), [(14, false)]);
@@ -383,7 +351,7 @@ fn sectors_beyond_the_end_are_refused() {
         assert_eq!(setup.run(disk.read(first, &mut bytes)), Err(Failure::OutOfRange));
         assert_eq!(setup.run(disk.write(first, &bytes)), Err(Failure::OutOfRange));
     }
-    assert_eq!(setup.run(disk.read(0, &mut bytes[..100])), Err(Failure::OutOfRange));
+    assert_eq!(setup.run(disk.read(0, &mut bytes[..100])), Err(Failure::Unsupported));
     assert_eq!(setup.run(disk.read(62, &mut bytes)), Ok(()));
 }
 
@@ -460,7 +428,7 @@ fn a_request_that_is_dropped_is_ended_before_the_next() {
 #[test]
 fn several_requests_take_turns() {
     let setup = Setup::new([Some(Model::new(64)), Some(Model::new(32))], true);
-    let [first, second] = &setup.disks[..] else { panic!("two disks") };
+    let [(_, first), (_, second)] = &setup.disks[..] else { panic!("two disks") };
     let (a, b) = (pattern(4096), [7; 4096]);
     let both = setup.run(future::zip(first.write(8, &a), second.write(16, &b)));
     assert_eq!(both, (Ok(()), Ok(())));

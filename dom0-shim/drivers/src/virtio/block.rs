@@ -7,14 +7,13 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 
 use event_listener::Event;
-use futures_lite::future;
 use storage::{Disk, Failure, Properties, SECTOR};
 
 use super::queue::{Part, Queue};
 use super::transport::Transport;
 use crate::pci::Function;
-use crate::wait::{MILLISECOND, SECOND, within};
-use crate::{Dma, Interrupt, Machine};
+use crate::wait::{self, SECOND, when, when_within};
+use crate::{Dma, Machine};
 
 /// Features.
 const READ_ONLY: u64 = 1 << 5;
@@ -45,8 +44,6 @@ const SLOT: usize = LONGEST + 64;
 
 /// How long a request may take.
 const LIMIT: u64 = 60 * SECOND;
-/// When no interrupt comes for so long, somebody looks.
-const LOOK: u64 = 200 * MILLISECOND;
 
 /// A disk.
 pub struct Block<M: Machine> {
@@ -130,14 +127,11 @@ async fn start<M: Machine>(machine: &Rc<M>, function: &Function) -> Result<Block
 impl<M: Machine> Block<M> {
     /// Answers the disk's interrupts, for ever.
     pub async fn serve(&self) {
-        loop {
-            self.transport.interrupt.raised().await;
+        wait::serve(&self.transport.interrupt, || {
             self.transport.answer();
             self.collect();
-            self.transport.interrupt.done();
-            // A line that nobody takes back must not keep the others from running.
-            future::yield_now().await;
-        }
+        })
+        .await;
     }
 
     /// Takes what the device has done out of the queue.
@@ -199,13 +193,8 @@ impl<M: Machine> Block<M> {
 
     /// Waits for a slot.
     async fn lease(&self) -> Lease<'_, M> {
-        loop {
-            let freed = self.freed.listen();
-            if let Some(slot) = self.slots.iter().position(|slot| slot.get() == Slot::Free) {
-                return Lease { disk: self, slot };
-            }
-            freed.await;
-        }
+        let free = || self.slots.iter().position(|slot| slot.get() == Slot::Free);
+        Lease { disk: self, slot: when(&self.freed, free).await }
     }
 
     fn offer(&self, slot: usize, bytes: usize, to_memory: bool) {
@@ -227,25 +216,11 @@ impl<M: Machine> Block<M> {
 
     /// Waits for the status of a slot that was offered; `None` when it does not come.
     async fn done(&self, lease: &Lease<'_, M>) -> Option<u8> {
-        let deadline = self.machine.now_ns().saturating_add(LIMIT);
-        loop {
-            let ended = self.ended.listen();
-            if let Some(Slot::Done(status)) = self.slots.get(lease.slot).map(Cell::get) {
-                return Some(status);
-            }
-            if self.machine.now_ns() >= deadline {
-                return None;
-            }
-            if within(&*self.machine, LOOK, ended).await.is_none() {
-                self.collect();
-            }
-        }
-    }
-
-    fn check(&self, first: u64, bytes: usize) -> Result<(), Failure> {
-        let sectors = u64::try_from(bytes / SECTOR).unwrap_or(u64::MAX);
-        let end = first.checked_add(sectors).filter(|end| *end <= self.properties.sectors);
-        if bytes.is_multiple_of(SECTOR) && end.is_some() { Ok(()) } else { Err(Failure::OutOfRange) }
+        let status = || match self.slots.get(lease.slot).map(Cell::get) {
+            Some(Slot::Done(status)) => Some(status),
+            _ => None,
+        };
+        when_within(&*self.machine, LIMIT, &self.ended, status, || self.collect()).await
     }
 }
 
@@ -271,7 +246,7 @@ impl<M: Machine> Disk for Block<M> {
     }
 
     async fn read(&self, first: u64, to: &mut [u8]) -> Result<(), Failure> {
-        self.check(first, to.len())?;
+        self.properties.range(first, to.len())?;
         for (first, part) in (first..).step_by(LONGEST_SECTORS).zip(to.chunks_mut(LONGEST)) {
             self.request(IN, first, Data::In(part)).await?;
         }
@@ -279,10 +254,7 @@ impl<M: Machine> Disk for Block<M> {
     }
 
     async fn write(&self, first: u64, from: &[u8]) -> Result<(), Failure> {
-        self.check(first, from.len())?;
-        if self.properties.read_only {
-            return Err(Failure::ReadOnly);
-        }
+        self.properties.writable(first, from.len())?;
         for (first, part) in (first..).step_by(LONGEST_SECTORS).zip(from.chunks(LONGEST)) {
             self.request(OUT, first, Data::Out(part)).await?;
         }

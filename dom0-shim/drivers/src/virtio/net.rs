@@ -8,13 +8,13 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use event_listener::Event;
-use futures_lite::future;
 use network::MacAddress;
 
 use super::queue::{Part, Queue};
 use super::transport::Transport;
 use crate::pci::Function;
-use crate::{Dma, Interrupt, Machine, Nic};
+use crate::wait::{self, when};
+use crate::{Dma, Machine, Nic};
 
 /// Features.
 const MAC: u64 = 1 << 5;
@@ -112,14 +112,11 @@ impl<M: Machine> Lane<M> {
 impl<M: Machine> Net<M> {
     /// Answers the card's interrupts, for ever.
     pub async fn serve(&self) {
-        loop {
-            self.transport.interrupt.raised().await;
+        wait::serve(&self.transport.interrupt, || {
             self.transport.answer();
-            self.transport.interrupt.done();
             self.served.notify(usize::MAX);
-            // A line that nobody takes back must not keep the others from running.
-            future::yield_now().await;
-        }
+        })
+        .await;
     }
 
     /// The next frame, if it is there.
@@ -167,23 +164,11 @@ impl<M: Machine> Nic for Net<M> {
         if frame.is_empty() || frame.len() > LONGEST {
             return;
         }
-        loop {
-            let served = self.served.listen();
-            if self.put(frame) {
-                return;
-            }
-            served.await;
-        }
+        when(&self.served, || self.put(frame).then_some(())).await;
     }
 
     async fn receive(&self) -> Vec<u8> {
-        loop {
-            let served = self.served.listen();
-            if let Some(frame) = self.take() {
-                return frame;
-            }
-            served.await;
-        }
+        when(&self.served, || self.take()).await
     }
 
     fn is_up(&self) -> bool {

@@ -2,8 +2,8 @@
 
 use super::Drive;
 
-/// Most sectors of a transfer: what the memory for it holds.
-pub(super) const MOST_SECTORS: u16 = 128;
+/// Most sectors of a transfer: 28-bit commands have 8 bits for them, and 0 stands for 256.
+pub(crate) const SECTORS_28: u16 = 256;
 
 /// Codes of commands.
 mod code {
@@ -22,7 +22,7 @@ mod code {
 
 /// Which way data go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Direction {
+pub(crate) enum Direction {
     /// From the drive.
     Read,
     /// To the drive.
@@ -31,17 +31,17 @@ pub(super) enum Direction {
 
 /// How data go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Mode {
-    /// By the bus master.
+pub enum Mode {
+    /// By the protocol for bus masters.
     Dma,
-    /// Word by word, by the CPU.
+    /// By the protocol for CPUs, which transfer word by word.
     Pio,
 }
 
 /// What the registers are to hold. Of each pair the first goes to the register before the
 /// second: only commands with 48-bit addresses have a first one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Command {
+pub(crate) struct Command {
     pub code: u8,
     pub device: u8,
     pub count: (Option<u8>, u8),
@@ -51,17 +51,17 @@ pub(super) struct Command {
 
 impl Command {
     /// IDENTIFY DEVICE.
-    pub(super) fn identify(drive: Drive) -> Self {
+    pub(crate) fn identify(drive: Drive) -> Self {
         Self::plain(code::IDENTIFY, drive)
     }
 
     /// FLUSH CACHE, or FLUSH CACHE EXT.
-    pub(super) fn flush(drive: Drive, ext: bool) -> Self {
+    pub(crate) fn flush(drive: Drive, ext: bool) -> Self {
         Self::plain(if ext { code::FLUSH_EXT } else { code::FLUSH }, drive)
     }
 
-    /// A transfer of `count` sectors, 1 to [`MOST_SECTORS`], from `first` on, which the drive has.
-    pub(super) fn transfer(drive: Drive, direction: Direction, mode: Mode, first: u64, count: u16) -> Self {
+    /// A transfer of `count` sectors, 1 to [`SECTORS_28`], from `first` on, which the drive has.
+    pub(crate) fn transfer(drive: Drive, direction: Direction, mode: Mode, first: u64, count: u16) -> Self {
         const LBA28_SECTORS: u64 = 1 << 28;
         let ext = first.saturating_add(u64::from(count)) > LBA28_SECTORS;
         let code = match (direction, mode, ext) {
@@ -94,7 +94,7 @@ impl Command {
 }
 
 /// The device register for linear addresses of a drive.
-pub(super) fn select(drive: Drive) -> u8 {
+pub(crate) fn select(drive: Drive) -> u8 {
     const OBSOLETE_ONES: u8 = 0xa0;
     const LBA: u8 = 1 << 6;
     const SECOND: u8 = 1 << 4;

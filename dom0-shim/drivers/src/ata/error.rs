@@ -4,7 +4,7 @@ use core::fmt;
 
 /// Why a command did not do what it should.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Error {
+pub enum Error {
     /// It took too long.
     Timeout,
     /// No drive answers.
@@ -13,8 +13,12 @@ pub(super) enum Error {
     Fault,
     /// The drive neither gives nor takes data.
     NoData,
-    /// The bus master could not reach memory.
+    /// The controller could not reach memory.
     Bus,
+    /// The connection to the drive failed.
+    Link,
+    /// It is another drive than before.
+    Replaced,
     /// The drive reports an error: the content of its error register.
     Drive(u8),
 }
@@ -27,6 +31,8 @@ impl fmt::Display for Error {
             Self::Fault => f.write_str("the drive reports that it is broken"),
             Self::NoData => f.write_str("the drive does not transfer data"),
             Self::Bus => f.write_str("the controller could not reach memory"),
+            Self::Link => f.write_str("the connection to the drive failed"),
+            Self::Replaced => f.write_str("another drive is in its place"),
             Self::Drive(bits) => drive(*bits, f),
         }
     }

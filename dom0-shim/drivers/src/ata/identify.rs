@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 /// Words of the answer.
-pub(super) const WORDS: usize = 256;
+pub(crate) const WORDS: usize = 256;
 
 /// Sectors that 28-bit addresses reach.
 const LBA28_SECTORS: u64 = 1 << 28;
