@@ -170,7 +170,7 @@ impl<E: Environment> Manager<E> {
             return Err(Failure(format!("domain {domain} can have 1 to {most} vcpus, not {count}")));
         }
         for vcpu in 0..most {
-            let path = format!("{}/cpu/{vcpu}/availability", tree::domain_path(domain));
+            let path = tree::availability_path(domain, vcpu);
             let value = tree::availability(vcpu, count).as_bytes();
             // A guest is told of what changes only.
             if self.env.registry().read(&path).as_deref() != Some(value) {

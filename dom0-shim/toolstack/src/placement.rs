@@ -10,10 +10,10 @@ use xl::toolstack::DomId;
 use xl_config::domain::{Affinity, DomainConfig};
 use xl_config::placement::{self, Advice, Placed};
 
-use crate::environment::Environment;
+use crate::environment::{Environment, Registry};
 use crate::hypervisor::Hypervisor;
-use crate::inspect;
 use crate::manager::{DOM0, Manager};
+use crate::{inspect, tree};
 
 impl<E: Environment> Manager<E> {
     /// What is to be said before a domain of this configuration starts; nothing where the
@@ -54,7 +54,7 @@ impl<E: Environment> Manager<E> {
         advice.chain((0..count).filter(unreachable).map(soft_is_unreachable)).collect()
     }
 
-    /// How many pcpus there are, and where all vcpus may run that are online.
+    /// How many pcpus there are, and where all vcpus may run that are to be online.
     fn places(&self) -> Option<(u32, Vec<(DomId, Placed)>)> {
         // A mask of the toolstack's has no more bits.
         let pcpus = self.hypervisor().physinfo().ok()?.nr_cpus.min(u64::BITS);
@@ -67,13 +67,20 @@ impl<E: Environment> Manager<E> {
     fn place_of(&self, info: &GetDomainInfo, pcpus: u32) -> Option<Placed> {
         let domain = info.domain;
         let name = self.name(domain).unwrap_or_else(|| format!("{domain}"));
-        let online =
-            |vcpu: &u32| self.hypervisor().vcpu_info(domain, *vcpu).is_ok_and(|vcpu| vcpu.online != 0);
         let on_machine =
             |mask: u64| inspect::numbers(mask).into_iter().filter(|pcpu| *pcpu < pcpus).collect();
-        let vcpus = (0..info.max_vcpu_id.wrapping_add(1)).filter(online);
+        let vcpus = (0..info.max_vcpu_id.wrapping_add(1)).filter(|vcpu| self.is_wanted(domain, *vcpu));
         let places = vcpus.map(|vcpu| Some(on_machine(self.hypervisor().get_affinity(domain, vcpu).ok()?.0)));
         Some(Placed { name, is_dom0: domain == DOM0, vcpus: places.collect::<Option<_>>()? })
+    }
+
+    /// Whether a vcpu is to be online: a guest brings its vcpus up by and by, and Dom0 uses as many
+    /// as it likes.
+    fn is_wanted(&self, domain: DomId, vcpu: u32) -> bool {
+        if domain == DOM0 {
+            return self.hypervisor().vcpu_info(domain, vcpu).is_ok_and(|vcpu| vcpu.online != 0);
+        }
+        self.env.registry().read(&tree::availability_path(domain, vcpu)).as_deref() != Some(b"offline")
     }
 }
 
@@ -154,6 +161,17 @@ mod tests {
         let found = manager.advice(&pinned("new", 4, "all,^0"));
         assert_eq!(found, ["4 vcpus share 3 pcpus: let it run on 4 or more"]);
         let id = block_on(manager.create(pinned("new", 2, "1"), false)).unwrap();
+        assert_eq!(manager.advice_of(id), ["2 vcpus share 1 pcpus: let it run on 2 or more"]);
+    }
+
+    #[test]
+    fn vcpus_that_are_to_be_offline_need_no_place() {
+        let world = World::new();
+        let manager = Manager::new(&world).unwrap();
+        let one_of_two = DomainConfig { vcpus: 1, ..pinned("a", 2, "1") };
+        let id = block_on(manager.create(one_of_two, false)).unwrap();
+        assert_eq!(manager.advice_of(id), [""; 0]);
+        manager.set_vcpus(id, 2).unwrap();
         assert_eq!(manager.advice_of(id), ["2 vcpus share 1 pcpus: let it run on 2 or more"]);
     }
 

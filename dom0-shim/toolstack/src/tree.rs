@@ -184,6 +184,11 @@ fn values(facts: &Facts<'_>, vm: &str) -> Vec<(String, String)> {
     values
 }
 
+/// Where a vcpu is told whether it is to be up.
+pub(crate) fn availability_path(domain: DomId, vcpu: u32) -> String {
+    format!("{}/cpu/{vcpu}/availability", domain_path(domain))
+}
+
 /// Whether a vcpu is to be up where `count` are.
 pub(crate) fn availability(vcpu: u32, count: u32) -> &'static str {
     if vcpu < count { "online" } else { "offline" }
@@ -259,7 +264,7 @@ pub(crate) fn plant_dom0(registry: &impl Registry, memory_kib: u64, vcpus: u32) 
         registry.write(&format!("{home}/{name}"), value.as_bytes())?;
     }
     for vcpu in 0..vcpus {
-        registry.write(&format!("{home}/cpu/{vcpu}/availability"), b"online")?;
+        registry.write(&availability_path(DOM0, vcpu), b"online")?;
     }
     Ok(())
 }
