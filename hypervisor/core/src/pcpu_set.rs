@@ -68,6 +68,14 @@ impl PcpuSet {
             })
     }
 
+    /// Those that are not in `other`.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut rest = *self;
+        rest.0.iter_mut().zip(other.0).for_each(|(word, other)| *word &= !other);
+        rest
+    }
+
     /// The lowest `bits` bits of the set as bytes, pcpu 0 in bit 0 of the first:
     /// `struct xenctl_bitmap` of `domctl.h`.
     #[must_use]

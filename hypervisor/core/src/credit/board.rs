@@ -19,8 +19,8 @@ pub struct Board {
     /// The level of the first of those that wait and may run elsewhere.
     firsts: [AtomicU64; MAX_PCPUS],
     loads: [AtomicU64; MAX_PCPUS],
-    /// That of a pcpu which was busy lately.
-    level: AtomicU64,
+    /// How far those are that share a pcpu.
+    levels: [AtomicU64; MAX_PCPUS],
     /// Whom to look at next.
     turn: AtomicUsize,
 }
@@ -41,7 +41,7 @@ impl Board {
             unlimited: AtomicPcpuSet::new(PcpuSet::NONE),
             firsts: [const { AtomicU64::new(NOBODY) }; MAX_PCPUS],
             loads: [const { AtomicU64::new(0) }; MAX_PCPUS],
-            level: AtomicU64::new(0),
+            levels: [const { AtomicU64::new(0) }; MAX_PCPUS],
             turn: AtomicUsize::new(0),
         }
     }
@@ -56,7 +56,10 @@ impl Board {
     }
 
     /// Says how the queue of `pcpu` is.
-    pub(super) fn publish(&self, pcpu: PcpuId, first: u64, load: u64) {
+    pub(super) fn publish(&self, pcpu: PcpuId, first: u64, load: u64, level: u64) {
+        if let Some(place) = self.levels.get(pcpu.index()) {
+            place.store(level, Ordering::Relaxed);
+        }
         if let Some(place) = self.firsts.get(pcpu.index()) {
             place.store(first, Ordering::Relaxed);
         }
@@ -86,12 +89,11 @@ impl Board {
         waiting
     }
 
-    pub(super) fn level(&self) -> u64 {
-        self.level.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_level(&self, level: u64) {
-        self.level.store(level, Ordering::Relaxed);
+    /// The level of a pcpu of `allowed` that is busy.
+    pub(super) fn level(&self, allowed: &PcpuSet) -> Option<u64> {
+        let busy = allowed.without(&self.idle.load());
+        let pcpu = self.some_of::<1>(&busy).next()?;
+        self.levels.get(pcpu.index()).map(|level| level.load(Ordering::Relaxed))
     }
 
     /// Up to `N` members of `set`, others at each call.

@@ -6,7 +6,7 @@ use crate::pcpu_set::PcpuSet;
 use xen_abi::vcpu::Runstate;
 
 use super::entity::{At, Entity};
-use super::queue::{Arrival, NEVER, Taken, Way};
+use super::queue::{Arrival, NEVER, Queue, Taken, Way};
 use super::{Machine, Tag, Vcpu};
 
 /// Queues of others that a pcpu looks at in each turn.
@@ -74,13 +74,16 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
     let way = if here || way == Way::Woken { way } else { Way::Moved };
     let parameters = machine.parameters();
     let slept = now.saturating_sub(entity.left);
-    let arrival = Arrival { way, place: entity.place, here, slept, level: machine.board().level() };
+    let mut rivals = entity.affinity.intersection(&machine.online());
+    rivals.remove(target);
+    let level = machine.board().level(&rivals);
+    let arrival = Arrival { way, place: entity.place, here, slept, level };
     let bound = is_bound(machine, entity, target);
     let (told, alone, lead) = machine.queue(target, |queue| {
         queue.advance(now);
         let alone = queue.load() == 0;
         let (key, lead) = queue.insert(vcpu.clone(), bound, &arrival, &parameters);
-        machine.board().publish(target, queue.first_free_level(), queue.load());
+        publish(machine, target, queue);
         (queue.challenge(key, now, &parameters), alone, lead)
     });
     entity.lead = lead;
@@ -94,6 +97,11 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
     if !bound && !starts_at_once {
         offer(machine, entity, target);
     }
+}
+
+/// Lets all pcpus see how the queue of `pcpu` is.
+fn publish<M: Machine>(machine: &M, pcpu: PcpuId, queue: &Queue<M::Vcpu>) {
+    machine.board().publish(pcpu, queue.first_free_level(), queue.load(), queue.level());
 }
 
 /// Tells another pcpu than `target` of a vcpu that waits there: an idle one, or one that does not look by itself.
@@ -149,7 +157,7 @@ pub fn leave<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity) {
     let bound = is_bound(machine, entity, pcpu);
     let left = machine.queue(pcpu, |queue| {
         let left = queue.remove(vcpu, entity.parked, bound);
-        machine.board().publish(pcpu, queue.first_free_level(), queue.load());
+        publish(machine, pcpu, queue);
         left
     });
     if let Some(left) = left {
@@ -222,7 +230,7 @@ fn take_first<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<Taken<M::
     machine.queue(me, |queue| {
         queue.advance(now);
         let taken = queue.take_first();
-        machine.board().publish(me, queue.first_free_level(), queue.load());
+        publish(machine, me, queue);
         taken
     })
 }
@@ -260,7 +268,7 @@ fn take_for<M: Machine>(
     let parameters = machine.parameters();
     machine.queue(from, |queue| {
         let taken = queue.take_for(me, below, now, &parameters)?;
-        machine.board().publish(from, queue.first_free_level(), queue.load());
+        publish(machine, from, queue);
         Some((taken, from))
     })
 }
@@ -290,7 +298,7 @@ fn claim<M: Machine>(
         let parameters = machine.parameters();
         machine.queue(me, |queue| {
             queue.begin(taken, from == me, lead, budget, now, &parameters);
-            machine.board().publish(me, queue.first_free_level(), queue.load());
+            publish(machine, me, queue);
         });
         true
     });
@@ -322,8 +330,7 @@ pub fn tick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Verdict {
     let parameters = machine.parameters();
     let (over, leaves, below) = machine.queue(me, |queue| {
         queue.advance(now);
-        machine.board().publish(me, queue.first_free_level(), queue.load());
-        machine.board().set_level(queue.level());
+        publish(machine, me, queue);
         let until = queue.stay_until();
         let over = now >= until || until == NEVER;
         let leaves = now >= until && (queue.is_used_up(now) || queue.is_overtaken());
@@ -355,7 +362,7 @@ pub fn stop<M: Machine>(machine: &M, me: PcpuId, vcpu: &M::Vcpu, entity: &mut En
     machine.board().unlimited().remove(me);
     let ended = machine.queue(me, |queue| {
         let ended = queue.end(now);
-        machine.board().publish(me, queue.first_free_level(), queue.load());
+        publish(machine, me, queue);
         ended
     });
     if let Some((place, ran)) = ended {

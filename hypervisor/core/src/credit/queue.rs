@@ -12,6 +12,8 @@ use super::{LONGEST_WAIT, Parameters, Vcpu};
 const GLANCES: usize = 16;
 /// Spreads what is multiplied by it: 2^64 by the golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+/// How long a vcpu that sleeps keeps the level at which it was, ns.
+const REMEMBERED: u64 = 250_000_000;
 /// A time that does not come.
 pub const NEVER: u64 = u64::MAX;
 
@@ -141,13 +143,23 @@ impl<T: Vcpu> Queue<T> {
         parameters: &Parameters,
     ) -> (u128, u128) {
         let load = vcpu.tag().share().load();
-        let key = self.key_for(arrival, self.load + load, parameters);
+        let deserved = self.key_for(arrival, self.load + load, parameters);
         vcpu.tag().set_load(load);
         self.load += load;
-        let lead = if arrival.way == Way::Woken { Zone::span(parameters.slice / 4, self.load) } else { 0 };
-        let key = key - lead;
+        let lead = if arrival.way == Way::Woken { self.lead(deserved, parameters) } else { 0 };
+        let key = deserved - lead;
         if bound { &mut self.bound } else { &mut self.free }.insert(key, vcpu);
         (key, lead)
+    }
+
+    /// How far one goes ahead that has woken up with the key `deserved`: by a quarter of a round, and before all others
+    /// unless it has used more than that in advance.
+    fn lead(&self, deserved: u128, parameters: &Parameters) -> u128 {
+        let quarter = Zone::span(parameters.slice / 4, self.load);
+        let running = self.stay.as_ref().map(|stay| stay.key);
+        let least = [running, self.first_key()].into_iter().flatten().min();
+        let behind = least.filter(|_| deserved <= self.zone.clock() + quarter);
+        behind.map_or(0, |least| deserved.saturating_sub(least)) + quarter
     }
 
     /// Which key a vcpu gets that makes the load `load`.
@@ -160,8 +172,11 @@ impl<T: Vcpu> Queue<T> {
         };
         if self.stay.is_none() && !self.has_waiting() {
             let key = own.map_or(clock, |own| own.max(clock));
-            if own.is_none() {
-                self.zone.adopt(place.map_or(level, |place| place.level));
+            let own_level = place.filter(|_| slept < REMEMBERED).map(|place| place.level);
+            match (own_level, level) {
+                (Some(_), _) if here => {}
+                (Some(level), _) | (None, Some(level)) => self.zone.adopt(level),
+                (None, None) => {}
             }
             return key;
         }
@@ -269,7 +284,7 @@ impl<T: Vcpu> Queue<T> {
         self.advance(now);
         let load = taken.vcpu.tag().share().load();
         let way = if here { Way::Back } else { Way::Moved };
-        let arrival = Arrival { way, place: Some(taken.place), here, slept: 0, level: 0 };
+        let arrival = Arrival { way, place: Some(taken.place), here, slept: 0, level: None };
         let key = self.key_for(&arrival, self.load + load, parameters);
         taken.vcpu.tag().set_load(load);
         self.load += load;
@@ -357,6 +372,6 @@ pub struct Arrival {
     pub here: bool,
     /// How long it slept, ns.
     pub slept: u64,
-    /// Where others are; for one that has never run.
-    pub level: u64,
+    /// Where others are that may be its rivals.
+    pub level: Option<u64>,
 }
