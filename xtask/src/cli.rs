@@ -53,6 +53,9 @@ pub(crate) enum Command {
     /// Measure boots and what operations cost guests; compare with the budgets in tests/bench.toml
     #[command(after_help = BENCH_HELP)]
     Bench(BenchArgs),
+    /// Run the scheduler in virtual time; compare what vcpus get with what they are entitled to
+    #[command(after_help = SCHED_SIM_HELP)]
+    SchedSim(SchedSimArgs),
     /// Check format, lints, layers, sources and the built image
     Check(CheckArgs),
     /// Boot under a debugger: gdb with QEMU, Bochs' own with Bochs
@@ -100,6 +103,24 @@ tests/bench.toml has [[scenario]] tables as for `test`, and [[row]] tables:
   xen, kvm     what they need for the same (optional)
 Rows of `bench` come from the test kernel as Dom0 with the command line `bench [filter=NAME,...]`. In Bochs
 a tick is an instruction: figures are the same on every host.";
+
+const SCHED_SIM_HELP: &str = "\
+A scenario is a TOML file, docs/sched-sim.md has all keys:
+  pcpus = 2
+  [[domain]]
+  name = \"a\"
+  weight = 512           1..65535 (256)
+  cap = 50               percent of one pcpu (0: no limit)
+  vcpus = 2              (1)
+  cpus = \"0-1\"          also [\"0\", \"1\"], one for each vcpu; cpus_soft likewise
+  run = \"busy\"          busy, idle, on 2s off 500ms [from 1s], run 100us sleep 1ms [random]
+  [[change]]
+  at = 2.5               seconds
+  domain = \"a\"
+  weight = 256           or cap, cpus, cpus_soft, action = \"pause\", \"unpause\", \"destroy\"
+Examples:
+  cargo xtask sched-sim tests/sched/weights.toml
+  cargo xtask sched-sim tests/sched/mixed.toml --seconds 3600 --svg mixed.svg";
 
 const RUN_HELP: &str = "\
 Keys, without --script:
@@ -378,6 +399,29 @@ pub(crate) struct BenchArgs {
     /// Write the figures to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct SchedSimArgs {
+    /// Scenarios [default: all of tests/sched]
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Length, instead of the scenario's
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) seconds: Option<Duration>,
+
+    /// Where random times begin, instead of the scenario's
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Write a picture of pcpus and shares to this file; for one scenario
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// Fail when a vcpu, or a domain where there are many, is further from the ideal
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) within: Option<f64>,
 }
 
 #[derive(Args)]

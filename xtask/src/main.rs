@@ -23,6 +23,7 @@ mod process;
 mod report;
 mod run;
 mod scenario;
+mod sched_sim;
 mod script;
 mod session;
 mod setup;
@@ -66,6 +67,7 @@ fn dispatch(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Test(args) => boot_test::run_all(args),
         Command::GuestTest(args) => boot_test::run_named(args),
         Command::Bench(args) => bench::run(args),
+        Command::SchedSim(args) => sched_sim::run(args),
         Command::Check(args) => check::run(args),
         Command::Gdb(args) => gdb::run(args).map(done),
         Command::Clean => clean::run().map(done),

@@ -61,6 +61,29 @@ impl Drop for Spinner {
     }
 }
 
+/// A progress bar over a length; nothing where stderr is no terminal. Vanishes on drop.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    pub(crate) fn new(length: u64, message: &str) -> Self {
+        let bar = ProgressBar::new(length).with_message(message.to_owned());
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent} % {elapsed} {wide_msg}") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    pub(crate) fn reach(&self, position: u64) {
+        self.0.set_position(position);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// A progress bar over tests that run at the same time; nothing where stderr is no terminal.
 pub(crate) struct Bar {
     bar: ProgressBar,

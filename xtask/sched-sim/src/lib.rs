@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`scenario`] | what is simulated, and the files that say it |
 //! | [`simulation`], [`measure`] | the scheduler's code in virtual time, and what is measured |
+//! | [`table`], [`picture`] | the results |
 //! | [`ideal`], [`expected`] | fair rates of vcpus that could run; those of a scenario |
 
 #![forbid(unsafe_code)]
@@ -12,7 +13,9 @@ pub mod expected;
 pub mod ideal;
 mod machine;
 pub mod measure;
+pub mod picture;
 mod plan;
 pub mod scenario;
 pub mod simulation;
+pub mod table;
 mod work;

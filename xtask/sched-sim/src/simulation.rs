@@ -29,8 +29,8 @@ const TIMELINE_SLICES: u64 = 20;
 /// Time begins here, so that 0 means nothing to anybody.
 const BEGIN: u64 = 1;
 
-/// Runs `scenario` to its end. `watch` hears now and then how far it is, in ns.
-pub fn simulate(scenario: &Scenario, watch: &mut dyn FnMut(u64)) -> Outcome {
+/// Runs `scenario` to its end. `watch` hears now and then how far it is, in ns, and says whether to go on.
+pub fn simulate(scenario: &Scenario, watch: &mut dyn FnMut(u64) -> bool) -> Outcome {
     let mut simulation = Simulation::new(scenario);
     simulation.run(watch);
     simulation.outcome()
@@ -150,7 +150,7 @@ impl<'a> Simulation<'a> {
         self.domains.push(Domain { share, lives: false, paused: false });
     }
 
-    fn run(&mut self, watch: &mut dyn FnMut(u64)) {
+    fn run(&mut self, watch: &mut dyn FnMut(u64) -> bool) {
         let mut steps =
             plan::steps(self.scenario).into_iter().map(|(at, step)| (at + BEGIN, step)).peekable();
         let end = BEGIN + self.scenario.length;
@@ -167,7 +167,9 @@ impl<'a> Simulation<'a> {
             self.now = next;
             if sample == next {
                 self.sample();
-                watch(next - BEGIN);
+                if !watch(next - BEGIN) {
+                    return;
+                }
                 sample += distance;
             } else if step == next {
                 while let Some((_, step)) = steps.next_if(|&(at, _)| at == next) {

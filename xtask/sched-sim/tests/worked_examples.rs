@@ -19,7 +19,7 @@ struct Shares {
 /// Measures `scenario` in the two seconds after `from`.
 fn shares_from(scenario: Scenario, from: u64) -> Shares {
     let scenario = Scenario { warm_up: from, length: from + MEASURED, ..scenario };
-    let outcome = simulate(&scenario, &mut |_| {});
+    let outcome = simulate(&scenario, &mut |_| true);
     assert_eq!(outcome.lost_work, None, "a pcpu idled");
     let seconds: Vec<f64> = outcome.vcpus.iter().map(|vcpu| vcpu.ran as f64 / 1e9).collect();
     let by_domain = |seconds: &[f64]| {
@@ -105,7 +105,7 @@ fn t10_t11_the_bounds_of_weights_and_the_default() {
 #[test]
 fn t13_a_cap_is_divided_among_vcpus() {
     let scenario = Scenario { warm_up: 0, length: MEASURED, ..Scenario::new(2).with(256, 2).capped(160) };
-    let outcome = simulate(&scenario, &mut |_| {});
+    let outcome = simulate(&scenario, &mut |_| true);
     for vcpu in &outcome.vcpus {
         let percent = vcpu.ran as f64 / MEASURED as f64 * 100.0;
         assert!((79.0..=81.0).contains(&percent), "{percent}");
@@ -137,7 +137,7 @@ fn set(pcpus: &[usize]) -> PcpuSet {
 /// On which pcpus each vcpu has been.
 fn places(scenario: Scenario) -> Vec<PcpuSet> {
     let scenario = Scenario { slice: SECOND / 10, ..scenario };
-    let outcome = simulate(&scenario, &mut |_| {});
+    let outcome = simulate(&scenario, &mut |_| true);
     assert_eq!(outcome.lost_work, None);
     let mut places = vec![PcpuSet::NONE; outcome.vcpus.len()];
     for stay in &outcome.stays {

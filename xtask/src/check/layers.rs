@@ -82,8 +82,12 @@ pub(super) const LAYERS: &[Layer] = &[
         unsafe_code: Unsafe::Forbidden,
     },
     Layer { package: "demo-guest", uses: &["xen-abi", "guest-rt"], unsafe_code: Unsafe::Forbidden },
-    Layer { package: "sched-sim", uses: &["hv-core", "xen-abi", "xl-config"], unsafe_code: Unsafe::Forbidden },
-    Layer { package: "xtask", uses: &["hv-core", "xen-abi"], unsafe_code: Unsafe::Forbidden },
+    Layer {
+        package: "sched-sim",
+        uses: &["hv-core", "xen-abi", "xl-config"],
+        unsafe_code: Unsafe::Forbidden,
+    },
+    Layer { package: "xtask", uses: &["hv-core", "sched-sim", "xen-abi"], unsafe_code: Unsafe::Forbidden },
 ];
 
 pub(super) fn layer(package: &str) -> Option<&'static Layer> {
