@@ -82,6 +82,11 @@ pub(super) const LAYERS: &[Layer] = &[
         unsafe_code: Unsafe::Forbidden,
     },
     Layer { package: "demo-guest", uses: &["xen-abi", "guest-rt"], unsafe_code: Unsafe::Forbidden },
+    Layer {
+        package: "front-guest",
+        uses: &["xen-abi", "xen-backend", "guest-rt"],
+        unsafe_code: Unsafe::Forbidden,
+    },
     Layer { package: "xtask", uses: &["hv-core", "xen-abi"], unsafe_code: Unsafe::Forbidden },
 ];
 
