@@ -29,7 +29,7 @@ const ROUNDS: u64 = 8;
 pub(super) async fn work(front: Front, tally: &Tally) -> Check {
     let number = front.number;
     // Rings and ways to move data of all kinds, by the disk's letter.
-    let disk = Disk::connect(front, number / 16 % 3, number / 16 % 2 == 0).await?;
+    let disk = Disk::connect(front, number / 16 % 3, (number / 16).is_multiple_of(2)).await?;
     report(&format!("worker: vbd {number} of {} sectors", disk.sectors));
     let mut blocks = Blocks::new(disk)?;
     for round in 1_u64.. {
