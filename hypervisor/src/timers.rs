@@ -7,15 +7,15 @@ use core::sync::atomic::Ordering;
 
 use alloc::sync::Arc;
 use hv_arch::sync::{Lock, Rank};
-use hv_core::deadlines::{Deadlines, Placed};
+use hv_core::heap::{Heap, Placed};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
 use crate::vcpu::Vcpu;
 use crate::work::Work;
 
-type Queue = Lock<Deadlines<Arc<Vcpu>>>;
+type Queue = Lock<Heap<u64, Arc<Vcpu>>>;
 
-static QUEUES: [Queue; MAX_PCPUS] = [const { Lock::new(Rank::Timers, Deadlines::new()) }; MAX_PCPUS];
+static QUEUES: [Queue; MAX_PCPUS] = [const { Lock::new(Rank::Timers, Heap::new()) }; MAX_PCPUS];
 
 /// Not in any queue.
 pub const NOWHERE: usize = usize::MAX;
@@ -32,7 +32,7 @@ impl Placed for Vcpu {
 
 /// The earliest deadline on `pcpu`, in ticks of the time stamp counter.
 pub fn earliest(pcpu: PcpuId) -> Option<u64> {
-    QUEUES[pcpu.index()].lock().earliest()
+    QUEUES[pcpu.index()].lock().first()
 }
 
 /// Lets `pcpu` wake `vcpu` at `deadline`. The caller holds the vcpu's place in the

@@ -21,7 +21,8 @@
 //! | [`vlapic`], [`vioapic`], [`vpic`], [`vpit`], [`vpmtimer`], [`vrtc`] | models of devices |
 //! | [`passthrough`] | interrupts of the machine's devices for a virtual I/O APIC |
 //! | [`rate`], [`pvclock`], [`runstate`] | clocks, accounts of time |
-//! | [`vtimer`], [`watchdog`], [`deadlines`] | timers by hypercall, watchdogs, which is due first |
+//! | [`vtimer`], [`watchdog`], [`heap`] | timers by hypercall, watchdogs, which is due first |
+//! | [`credit`] | the scheduler: which vcpu runs where and for how long |
 //! | [`evtchn`], [`gnttab`] | event channels, grant tables |
 //! | [`sync`] | atomics, which loom replaces in its tests |
 
@@ -40,7 +41,7 @@ pub mod cmdline;
 pub mod cmos;
 pub mod console_input;
 pub mod cpuid;
-pub mod deadlines;
+pub mod credit;
 pub mod ept;
 pub mod event;
 pub mod evtchn;
@@ -49,6 +50,7 @@ pub mod frame;
 pub mod gnttab;
 pub mod gpr;
 pub mod guest_line;
+pub mod heap;
 pub mod id;
 pub mod image;
 pub mod insn;

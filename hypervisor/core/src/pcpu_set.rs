@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::id::{MAX_PCPUS, PcpuId};
+use crate::sync::{AtomicU64, Ordering};
 
 const WORDS: usize = MAX_PCPUS / 64;
 
@@ -54,6 +55,19 @@ impl PcpuSet {
         both
     }
 
+    /// The first member whose index is `index` or more.
+    #[must_use]
+    pub fn next_from(&self, index: usize) -> Option<PcpuId> {
+        let (first, bit) = (index / 64, index % 64);
+        let words = self.0.iter().enumerate().skip(first);
+        words
+            .map(|(place, word)| (place, if place == first { word & u64::MAX << bit } else { *word }))
+            .find_map(|(place, word)| {
+                let bit = usize::try_from(word.trailing_zeros()).ok().filter(|&bit| bit < 64)?;
+                PcpuId::new(place * 64 + bit)
+            })
+    }
+
     /// The lowest `bits` bits of the set as bytes, pcpu 0 in bit 0 of the first:
     /// `struct xenctl_bitmap` of `domctl.h`.
     #[must_use]
@@ -78,8 +92,55 @@ impl PcpuSet {
     }
 
     /// Its members, lowest first.
-    pub fn iter(&self) -> impl Iterator<Item = PcpuId> + '_ {
-        (0..MAX_PCPUS).filter_map(PcpuId::new).filter(|&pcpu| self.contains(pcpu))
+    pub fn iter(&self) -> impl Iterator<Item = PcpuId> + use<> {
+        let (set, mut next) = (*self, 0);
+        core::iter::from_fn(move || {
+            let pcpu = set.next_from(next)?;
+            next = pcpu.index() + 1;
+            Some(pcpu)
+        })
+    }
+}
+
+/// A set of pcpus that is changed without a lock, member by member.
+#[derive(Debug)]
+pub struct AtomicPcpuSet([AtomicU64; WORDS]);
+
+impl AtomicPcpuSet {
+    /// The set of the members of `set`.
+    #[must_use]
+    pub const fn new(set: PcpuSet) -> Self {
+        let [a, b, c, d] = set.0;
+        Self([AtomicU64::new(a), AtomicU64::new(b), AtomicU64::new(c), AtomicU64::new(d)])
+    }
+
+    /// Whether `pcpu` is one of them.
+    #[inline]
+    pub fn contains(&self, pcpu: PcpuId) -> bool {
+        self.0[pcpu.index() / 64].load(Ordering::SeqCst) >> (pcpu.index() % 64) & 1 != 0
+    }
+
+    /// Adds `pcpu`.
+    pub fn insert(&self, pcpu: PcpuId) {
+        self.0[pcpu.index() / 64].fetch_or(1 << (pcpu.index() % 64), Ordering::SeqCst);
+    }
+
+    /// Takes `pcpu` out; says whether it was in.
+    pub fn remove(&self, pcpu: PcpuId) -> bool {
+        let bit = 1 << (pcpu.index() % 64);
+        self.0[pcpu.index() / 64].fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
+
+    /// Has the members of `set` from now on, word by word.
+    pub fn store(&self, set: &PcpuSet) {
+        self.0.iter().zip(set.0).for_each(|(word, value)| word.store(value, Ordering::SeqCst));
+    }
+
+    /// The members, word by word.
+    pub fn load(&self) -> PcpuSet {
+        let mut set = PcpuSet::NONE;
+        set.0.iter_mut().zip(&self.0).for_each(|(value, word)| *value = word.load(Ordering::SeqCst));
+        set
     }
 }
 

@@ -1,77 +1,113 @@
-//! Deadlines of one pcpu, earliest first.
+//! Elements in the order of a key, the least first.
 //!
 //! A binary heap in which each element knows its place, so that one that is no
 //! longer wanted leaves at once: every operation costs at most the logarithm of
 //! how many wait.
 
-use core::ops::Deref;
-
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// An element that remembers where in a [`Deadlines`] it is.
+/// An element that remembers where in a [`Heap`] it is.
 pub trait Placed {
     /// Its place; `None` outside.
     fn place(&self) -> Option<usize>;
-    /// Notes its place. Called by [`Deadlines`] only.
+    /// Notes its place. Called by [`Heap`] only.
     fn set_place(&self, place: Option<usize>);
 }
 
-/// Elements with a deadline each.
-#[derive(Debug)]
-pub struct Deadlines<T> {
-    heap: Vec<(u64, T)>,
+impl<T: Placed> Placed for Arc<T> {
+    fn place(&self) -> Option<usize> {
+        (**self).place()
+    }
+
+    fn set_place(&self, place: Option<usize>) {
+        (**self).set_place(place);
+    }
 }
 
-impl<T> Default for Deadlines<T> {
+/// Elements with a key each.
+#[derive(Debug)]
+pub struct Heap<K, T> {
+    heap: Vec<(K, T)>,
+}
+
+impl<K, T> Default for Heap<K, T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T> Deadlines<T> {
+impl<K, T> Heap<K, T> {
     /// None.
     #[must_use]
     pub const fn new() -> Self {
         Self { heap: Vec::new() }
     }
 
-    /// The earliest deadline.
+    /// The elements: the least first, the others in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &(K, T)> {
+        self.heap.iter()
+    }
+
+    /// Whether there is none.
     #[must_use]
-    #[inline]
-    pub fn earliest(&self) -> Option<u64> {
-        self.heap.first().map(|&(at, _)| at)
+    pub const fn is_empty(&self) -> bool {
+        self.heap.is_empty()
     }
 }
 
-impl<T: Deref<Target: Placed>> Deadlines<T> {
-    /// Adds `element`, which is in no other set.
-    pub fn insert(&mut self, at: u64, element: T) {
+impl<K: Copy, T> Heap<K, T> {
+    /// The least key.
+    #[must_use]
+    #[inline]
+    pub fn first(&self) -> Option<K> {
+        self.heap.first().map(|&(key, _)| key)
+    }
+}
+
+impl<K: Ord + Copy, T: Placed> Heap<K, T> {
+    /// Adds `element`, which is in no other heap.
+    pub fn insert(&mut self, key: K, element: T) {
         let last = self.heap.len();
         element.set_place(Some(last));
-        self.heap.push((at, element));
+        self.heap.push((key, element));
         self.rise(last);
     }
 
     /// Takes the element that says it is at `place`.
     pub fn remove(&mut self, place: usize) -> Option<T> {
+        self.remove_entry(place).map(|(_, element)| element)
+    }
+
+    /// As [`Heap::remove`], with its key.
+    pub fn remove_entry(&mut self, place: usize) -> Option<(K, T)> {
         let last = self.heap.len().checked_sub(1).filter(|&last| place <= last)?;
         self.swap(place, last);
-        let (_, element) = self.heap.pop()?;
+        let (key, element) = self.heap.pop()?;
         element.set_place(None);
         if place < last {
             self.sink(place);
             self.rise(place);
         }
-        Some(element)
+        Some((key, element))
     }
 
-    /// Takes the earliest element if its deadline has come by `now`.
-    pub fn take_due(&mut self, now: u64) -> Option<T> {
-        self.earliest().filter(|&at| at <= now).and_then(|_| self.remove(0))
+    /// Takes the least element if its key is `limit` at most.
+    pub fn take_due(&mut self, limit: K) -> Option<T> {
+        self.first().filter(|&key| key <= limit).and_then(|_| self.remove(0))
     }
 
-    fn deadline(&self, place: usize) -> u64 {
-        self.heap.get(place).map_or(u64::MAX, |&(at, _)| at)
+    /// The key at `place`; `None` past the end.
+    fn key(&self, place: usize) -> Option<K> {
+        self.heap.get(place).map(|&(key, _)| key)
+    }
+
+    /// Whether what is at `one` belongs above what is at `other`. Nothing belongs below everything.
+    fn precedes(&self, one: usize, other: usize) -> bool {
+        match (self.key(one), self.key(other)) {
+            (Some(one), Some(other)) => one < other,
+            (one, _) => one.is_some(),
+        }
     }
 
     fn swap(&mut self, one: usize, other: usize) {
@@ -88,7 +124,7 @@ impl<T: Deref<Target: Placed>> Deadlines<T> {
 
     fn rise(&mut self, mut place: usize) {
         while let Some(parent) = place.checked_sub(1).map(|n| n / 2)
-            && self.deadline(place) < self.deadline(parent)
+            && self.precedes(place, parent)
         {
             self.swap(place, parent);
             place = parent;
@@ -98,8 +134,8 @@ impl<T: Deref<Target: Placed>> Deadlines<T> {
     fn sink(&mut self, mut place: usize) {
         loop {
             let left = 2 * place + 1;
-            let child = if self.deadline(left + 1) < self.deadline(left) { left + 1 } else { left };
-            if self.deadline(child) >= self.deadline(place) {
+            let child = if self.precedes(left + 1, left) { left + 1 } else { left };
+            if !self.precedes(child, place) {
                 return;
             }
             self.swap(place, child);
@@ -110,27 +146,28 @@ impl<T: Deref<Target: Placed>> Deadlines<T> {
 
 #[cfg(test)]
 mod tests {
-    use core::cell::Cell;
-    use std::rc::Rc;
+    use core::sync::atomic::{AtomicUsize, Ordering};
     use std::vec::Vec;
 
     use proptest::prelude::*;
 
     use super::*;
 
+    const NOWHERE: usize = usize::MAX;
+
     #[derive(Debug)]
     struct Item {
         id: usize,
-        place: Cell<Option<usize>>,
+        place: AtomicUsize,
     }
 
     impl Placed for Item {
         fn place(&self) -> Option<usize> {
-            self.place.get()
+            Some(self.place.load(Ordering::Relaxed)).filter(|&place| place != NOWHERE)
         }
 
         fn set_place(&self, place: Option<usize>) {
-            self.place.set(place);
+            self.place.store(place.unwrap_or(NOWHERE), Ordering::Relaxed);
         }
     }
 
@@ -162,13 +199,13 @@ mod tests {
 
         #[test]
         fn it_is_a_sorted_list(steps in prop::collection::vec(step(), 0..128)) {
-            let mut heap = Deadlines::new();
-            let mut model: Vec<(u64, Rc<Item>)> = Vec::new();
+            let mut heap = Heap::new();
+            let mut model: Vec<(u64, Arc<Item>)> = Vec::new();
             for (id, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Insert(at) => {
-                        let item = Rc::new(Item { id, place: Cell::new(None) });
-                        heap.insert(at, Rc::clone(&item));
+                        let item = Arc::new(Item { id, place: AtomicUsize::new(NOWHERE) });
+                        heap.insert(at, Arc::clone(&item));
                         model.push((at, item));
                     }
                     Step::Remove(index) if !model.is_empty() => {
@@ -189,7 +226,7 @@ mod tests {
                         }
                     }
                 }
-                prop_assert_eq!(heap.earliest(), model.iter().map(|&(at, _)| at).min());
+                prop_assert_eq!(heap.first(), model.iter().map(|&(at, _)| at).min());
                 prop_assert!(heap.heap.iter().enumerate().all(|(place, (_, item))| item.place() == Some(place)));
             }
         }

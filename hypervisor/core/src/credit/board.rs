@@ -1,0 +1,112 @@
+//! What all pcpus see without a lock. What it says of queues may be out of date by the time that the
+//! queue is looked at.
+
+use crate::id::{MAX_PCPUS, PcpuId};
+use crate::pcpu_set::{AtomicPcpuSet, PcpuSet};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+
+/// No vcpu: the level above all others.
+pub const NOBODY: u64 = u64::MAX;
+
+/// What all pcpus see.
+#[derive(Debug)]
+pub struct Board {
+    idle: AtomicPcpuSet,
+    /// Pcpus in whose queues vcpus wait that may run elsewhere.
+    waiting: AtomicPcpuSet,
+    /// Pcpus that run a vcpu until something happens.
+    unlimited: AtomicPcpuSet,
+    /// The level of the first of those that wait and may run elsewhere.
+    firsts: [AtomicU64; MAX_PCPUS],
+    loads: [AtomicU64; MAX_PCPUS],
+    /// That of a pcpu which was busy lately.
+    level: AtomicU64,
+    /// Whom to look at next.
+    turn: AtomicUsize,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Board {
+    /// Of pcpus that are all idle.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            idle: AtomicPcpuSet::new(PcpuSet::NONE),
+            waiting: AtomicPcpuSet::new(PcpuSet::NONE),
+            unlimited: AtomicPcpuSet::new(PcpuSet::NONE),
+            firsts: [const { AtomicU64::new(NOBODY) }; MAX_PCPUS],
+            loads: [const { AtomicU64::new(0) }; MAX_PCPUS],
+            level: AtomicU64::new(0),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// The pcpus that wait for work.
+    pub const fn idle(&self) -> &AtomicPcpuSet {
+        &self.idle
+    }
+
+    pub(super) const fn unlimited(&self) -> &AtomicPcpuSet {
+        &self.unlimited
+    }
+
+    /// Says how the queue of `pcpu` is.
+    pub(super) fn publish(&self, pcpu: PcpuId, first: u64, load: u64) {
+        if let Some(place) = self.firsts.get(pcpu.index()) {
+            place.store(first, Ordering::Relaxed);
+        }
+        if let Some(place) = self.loads.get(pcpu.index()) {
+            place.store(load, Ordering::Relaxed);
+        }
+        let (was, is) = (self.waiting.contains(pcpu), first != NOBODY);
+        if was && !is {
+            self.waiting.remove(pcpu);
+        } else if is && !was {
+            self.waiting.insert(pcpu);
+        }
+    }
+
+    pub(super) fn first(&self, pcpu: PcpuId) -> u64 {
+        self.firsts.get(pcpu.index()).map_or(NOBODY, |first| first.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn load(&self, pcpu: PcpuId) -> u64 {
+        self.loads.get(pcpu.index()).map_or(0, |load| load.load(Ordering::Relaxed))
+    }
+
+    /// The other pcpus than `me` in whose queues vcpus wait that may run elsewhere.
+    pub(super) fn waiting_elsewhere(&self, me: PcpuId) -> PcpuSet {
+        let mut waiting = self.waiting.load();
+        waiting.remove(me);
+        waiting
+    }
+
+    pub(super) fn level(&self) -> u64 {
+        self.level.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_level(&self, level: u64) {
+        self.level.store(level, Ordering::Relaxed);
+    }
+
+    /// Up to `N` members of `set`, others at each call.
+    pub(super) fn some_of<const N: usize>(&self, set: &PcpuSet) -> impl Iterator<Item = PcpuId> + use<N> {
+        let mut next = self.turn.load(Ordering::Relaxed);
+        let mut chosen = [None; N];
+        for place in 0..N {
+            let Some(pcpu) = set.next_from(next).or_else(|| set.next_from(0)) else { break };
+            if place > 0 && chosen[0] == Some(pcpu) {
+                break;
+            }
+            chosen[place] = Some(pcpu);
+            next = pcpu.index() + 1;
+        }
+        self.turn.store(next, Ordering::Relaxed);
+        chosen.into_iter().flatten()
+    }
+}

@@ -1,0 +1,382 @@
+//! What happens to vcpus: they wake, get a turn, stop.
+
+use crate::heap::Placed as _;
+use crate::id::PcpuId;
+use crate::pcpu_set::PcpuSet;
+use xen_abi::vcpu::Runstate;
+
+use super::entity::{At, Entity};
+use super::queue::{Arrival, NEVER, Taken, Way};
+use super::{Machine, Tag, Vcpu};
+
+/// Queues of others that a pcpu looks at in each turn.
+const PULLS: usize = 4;
+/// Pcpus that are looked at to find one with little load.
+const SAMPLES: usize = 2;
+
+/// Why a vcpu wants to run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ready {
+    /// It has slept, or not been allowed to run.
+    Woken,
+    /// It has been on a pcpu, and its turn is over.
+    Back,
+    /// It has been on a pcpu, and lets others go before.
+    Yielded,
+}
+
+/// What a vcpu that runs may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Stay until then at least, as long as nobody says otherwise: system time, ns; `u64::MAX` for ever.
+    Stay(u64),
+    /// It makes room: [`stop`], [`ready`], [`pick`].
+    Leave,
+}
+
+/// `vcpu`, which is in no queue and on no pcpu, wants to run.
+pub fn ready<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, why: Ready, now: u64) {
+    let way = match why {
+        Ready::Woken => Way::Woken,
+        Ready::Back => Way::Back,
+        Ready::Yielded => Way::Behind,
+    };
+    if !entity.active {
+        entity.active = true;
+        vcpu.tag().share().note_active(true);
+    }
+    if entity.budget(vcpu.tag().share(), now).is_some_and(|budget| budget <= 0) {
+        park(machine, vcpu, entity, now);
+    } else {
+        enqueue(machine, vcpu, entity, way, now);
+    }
+}
+
+/// Puts `vcpu` aside until its cap is filled up.
+fn park<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) {
+    let (home, refill) = (entity.home, entity.refill);
+    let first = machine.queue(home, |queue| {
+        queue.park(vcpu.clone(), refill);
+        queue.next_refill() == refill
+    });
+    entity.parked = true;
+    entity.at = At::Queue(home);
+    entity.account.change(Runstate::Runnable, now);
+    if first {
+        machine.kick(home);
+    }
+}
+
+fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Way, now: u64) {
+    let back = matches!(way, Way::Back | Way::Behind) && is_allowed(machine, entity, entity.home);
+    let target = if back { entity.home } else { place(machine, entity, vcpu.tag()) };
+    let here = target == entity.home;
+    let way = if here || way == Way::Woken { way } else { Way::Moved };
+    let parameters = machine.parameters();
+    let slept = now.saturating_sub(entity.left);
+    let arrival = Arrival { way, place: entity.place, here, slept, level: machine.board().level() };
+    let bound = is_bound(machine, entity, target);
+    let (told, alone, lead) = machine.queue(target, |queue| {
+        queue.advance(now);
+        let alone = queue.load() == 0;
+        let (key, lead) = queue.insert(vcpu.clone(), bound, &arrival, &parameters);
+        machine.board().publish(target, queue.first_free_level(), queue.load());
+        (queue.challenge(key, now, &parameters), alone, lead)
+    });
+    entity.lead = lead;
+    entity.parked = false;
+    entity.at = At::Queue(target);
+    entity.account.change(Runstate::Runnable, now);
+    if told {
+        machine.kick(target);
+    }
+    let starts_at_once = alone && machine.board().idle().contains(target);
+    if !bound && !starts_at_once {
+        offer(machine, entity, target);
+    }
+}
+
+/// Tells another pcpu than `target` of a vcpu that waits there: an idle one, or one that does not look by itself.
+fn offer<M: Machine>(machine: &M, entity: &Entity, target: PcpuId) {
+    let board = machine.board();
+    let mut others = entity.affinity;
+    others.remove(target);
+    if let Some(idle) = board.idle().load().intersection(&others).next_from(0) {
+        machine.kick(idle);
+    } else if let Some(pcpu) = board.unlimited().load().intersection(&others).next_from(0) {
+        machine.kick(pcpu);
+    }
+}
+
+fn is_allowed<M: Machine>(machine: &M, entity: &Entity, pcpu: PcpuId) -> bool {
+    entity.affinity.contains(pcpu) && machine.online().contains(pcpu)
+}
+
+/// Whether it may run on `pcpu` only.
+fn is_bound<M: Machine>(machine: &M, entity: &Entity, pcpu: PcpuId) -> bool {
+    let mut others = entity.affinity.intersection(&machine.online());
+    others.remove(pcpu);
+    others.is_empty()
+}
+
+/// Chooses a pcpu for a vcpu: an idle one, where it runs best if there is one, or one with little load.
+fn place<M: Machine>(machine: &M, entity: &Entity, tag: &Tag) -> PcpuId {
+    let board = machine.board();
+    let allowed = entity.affinity.intersection(&machine.online());
+    let best = allowed.intersection(&entity.preferred);
+    let idle = board.idle().load();
+    for idle in [idle.intersection(&best), idle.intersection(&allowed)] {
+        // One with a load has got a vcpu, and has not looked yet.
+        let is_free = |&pcpu: &PcpuId| board.load(pcpu) == 0;
+        let home = Some(entity.home).filter(|&home| idle.contains(home)).filter(is_free);
+        if let Some(pcpu) = home.or_else(|| idle.iter().find(is_free)) {
+            return pcpu;
+        }
+    }
+    let among = if best.is_empty() { allowed } else { best };
+    let home = Some(entity.home).filter(|&home| among.contains(home));
+    let Some(first) = home.or_else(|| among.next_from(0)) else { return PcpuId::BOOT };
+    let own = tag.share().load();
+    let burden = |pcpu| board.load(pcpu).saturating_add(if pcpu == first { 0 } else { own });
+    board.some_of::<SAMPLES>(&among).fold(first, |least, pcpu| {
+        if burden(pcpu).saturating_add(burden(pcpu) / 4) < burden(least) { pcpu } else { least }
+    })
+}
+
+/// `vcpu`, which is in a queue, leaves it. Does nothing if a pcpu has just taken it.
+pub fn leave<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity) {
+    let At::Queue(pcpu) = entity.at else { return };
+    let bound = is_bound(machine, entity, pcpu);
+    let left = machine.queue(pcpu, |queue| {
+        let left = queue.remove(vcpu, entity.parked, bound);
+        machine.board().publish(pcpu, queue.first_free_level(), queue.load());
+        left
+    });
+    if let Some(left) = left {
+        (entity.place, entity.home) = (Some(left.without(entity.lead)), pcpu);
+    }
+    (entity.at, entity.parked) = (At::Nowhere, false);
+}
+
+/// `vcpu`, which is in no queue and on no pcpu, does not want to run, or may not, from `now` on: `state`.
+pub fn sleep<V: Vcpu>(vcpu: &V, entity: &mut Entity, state: Runstate, now: u64) {
+    if entity.active {
+        entity.active = false;
+        vcpu.tag().share().note_active(false);
+    }
+    entity.left = now;
+    entity.account.change(state, now);
+}
+
+/// `vcpu` may run on the pcpus of `affinity` only, and runs best on those of `preferred`. Says which pcpu it has
+/// to leave, if it is on one: by [`tick`] that pcpu does not find out.
+pub fn set_affinity<M: Machine>(
+    machine: &M,
+    vcpu: &M::Vcpu,
+    entity: &mut Entity,
+    affinity: PcpuSet,
+    preferred: PcpuSet,
+    now: u64,
+) -> Option<PcpuId> {
+    let waits = matches!(entity.at, At::Queue(_)) && !entity.parked;
+    if waits {
+        // It may be bound to another pcpu now, or to none.
+        leave(machine, vcpu, entity);
+    }
+    (entity.affinity, entity.preferred) = (affinity, preferred);
+    vcpu.tag().hard().store(&affinity);
+    vcpu.tag().soft().store(&preferred);
+    if waits {
+        enqueue(machine, vcpu, entity, Way::Back, now);
+    }
+    match entity.at {
+        At::Pcpu(pcpu) if !affinity.contains(pcpu) => Some(pcpu),
+        _ => None,
+    }
+}
+
+/// Whether `me` waits for work from now on. Who says so looks once more with [`pick`] before it does.
+pub fn set_idle<M: Machine>(machine: &M, me: PcpuId, idle: bool) {
+    if idle {
+        machine.board().idle().insert(me);
+    } else {
+        machine.board().idle().remove(me);
+    }
+}
+
+/// Takes the next vcpu for pcpu `me`, on which none is. It stays until [`tick`] or [`wakes_at`] say otherwise.
+pub fn pick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<M::Vcpu> {
+    unpark(machine, me, now);
+    loop {
+        let (taken, from) = match pull(machine, me, now) {
+            Some(pulled) => pulled,
+            None => (take_first(machine, me, now)?, me),
+        };
+        if let Some(vcpu) = claim(machine, me, taken, from, now) {
+            return Some(vcpu);
+        }
+    }
+}
+
+fn take_first<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<Taken<M::Vcpu>> {
+    machine.queue(me, |queue| {
+        queue.advance(now);
+        let taken = queue.take_first();
+        machine.board().publish(me, queue.first_free_level(), queue.load());
+        taken
+    })
+}
+
+/// Takes a vcpu from another pcpu that is further behind than all here; says from which.
+fn pull<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<(Taken<M::Vcpu>, PcpuId)> {
+    let waiting = machine.board().waiting_elsewhere(me);
+    if waiting.is_empty() {
+        return None;
+    }
+    let parameters = machine.parameters();
+    let below = machine.queue(me, |queue| {
+        queue.advance(now);
+        queue.pull_level(&parameters)
+    });
+    match below {
+        Some(below) => {
+            let mut others = machine.board().some_of::<PULLS>(&waiting);
+            others.find_map(|other| {
+                (machine.board().first(other) < below)
+                    .then(|| take_for(machine, other, me, Some(below), now))?
+            })
+        }
+        None => waiting.iter().find_map(|other| take_for(machine, other, me, None, now)),
+    }
+}
+
+fn take_for<M: Machine>(
+    machine: &M,
+    from: PcpuId,
+    me: PcpuId,
+    below: Option<u64>,
+    now: u64,
+) -> Option<(Taken<M::Vcpu>, PcpuId)> {
+    let parameters = machine.parameters();
+    machine.queue(from, |queue| {
+        let taken = queue.take_for(me, below, now, &parameters)?;
+        machine.board().publish(from, queue.first_free_level(), queue.load());
+        Some((taken, from))
+    })
+}
+
+/// Puts a vcpu, just taken from a queue, on pcpu `me`; not if it has been moved or told not to run in that moment.
+fn claim<M: Machine>(
+    machine: &M,
+    me: PcpuId,
+    taken: Taken<M::Vcpu>,
+    from: PcpuId,
+    now: u64,
+) -> Option<M::Vcpu> {
+    let vcpu = taken.vcpu.clone();
+    let claimed = vcpu.entity(|entity| {
+        if !matches!(entity.at, At::Queue(_)) || entity.parked || vcpu.place().is_some() {
+            return false;
+        }
+        if !entity.affinity.contains(me) {
+            (entity.place, entity.home) = (Some(taken.place.without(entity.lead)), from);
+            enqueue(machine, &vcpu, entity, Way::Moved, now);
+            return false;
+        }
+        let (budget, lead) = (entity.budget(vcpu.tag().share(), now), entity.lead);
+        entity.at = At::Pcpu(me);
+        entity.home = me;
+        entity.account.change(Runstate::Running, now);
+        let parameters = machine.parameters();
+        machine.queue(me, |queue| {
+            queue.begin(taken, from == me, lead, budget, now, &parameters);
+            machine.board().publish(me, queue.first_free_level(), queue.load());
+        });
+        true
+    });
+    claimed.then(|| {
+        extend(machine, me, now);
+        vcpu
+    })
+}
+
+/// Lets the vcpu that runs on `me` stay for a turn.
+fn extend<M: Machine>(machine: &M, me: PcpuId, now: u64) {
+    let parameters = machine.parameters();
+    let board = machine.board();
+    let extend = |elsewhere| machine.queue(me, |queue| queue.extend(now, elsewhere, &parameters));
+    if !extend(!board.waiting_elsewhere(me).is_empty()) {
+        return;
+    }
+    board.unlimited().insert(me);
+    // Who came to wait before that was seen told nobody.
+    if !board.waiting_elsewhere(me).is_empty() {
+        extend(true);
+    }
+}
+
+/// Looks at `now` whether the vcpu that runs on `me` makes room.
+pub fn tick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Verdict {
+    machine.board().unlimited().remove(me);
+    unpark(machine, me, now);
+    let parameters = machine.parameters();
+    let (over, leaves, below) = machine.queue(me, |queue| {
+        queue.advance(now);
+        machine.board().publish(me, queue.first_free_level(), queue.load());
+        machine.board().set_level(queue.level());
+        let until = queue.stay_until();
+        let over = now >= until || until == NEVER;
+        let leaves = now >= until && (queue.is_used_up(now) || queue.is_overtaken());
+        (over, leaves, queue.pull_level(&parameters))
+    });
+    if leaves || over && below.is_some_and(|below| is_needed(machine, me, below)) {
+        return Verdict::Leave;
+    }
+    if over {
+        extend(machine, me, now);
+    }
+    Verdict::Stay(wakes_at(machine, me))
+}
+
+/// Whether a vcpu that waits elsewhere is behind `below`.
+fn is_needed<M: Machine>(machine: &M, me: PcpuId, below: u64) -> bool {
+    let waiting = machine.board().waiting_elsewhere(me);
+    machine.board().some_of::<PULLS>(&waiting).any(|other| machine.board().first(other) < below)
+}
+
+/// When pcpu `me` has to look again: the turn of the vcpu that runs there is over, or a cap is filled up. System time,
+/// ns; `u64::MAX` for never.
+pub fn wakes_at<M: Machine>(machine: &M, me: PcpuId) -> u64 {
+    machine.queue(me, |queue| queue.stay_until().min(queue.next_refill()))
+}
+
+/// The vcpu that runs on `me` stops at `now`. Then it is [`ready`], or [sleeps](sleep).
+pub fn stop<M: Machine>(machine: &M, me: PcpuId, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) {
+    machine.board().unlimited().remove(me);
+    let ended = machine.queue(me, |queue| {
+        let ended = queue.end(now);
+        machine.board().publish(me, queue.first_free_level(), queue.load());
+        ended
+    });
+    if let Some((place, ran)) = ended {
+        entity.place = Some(place);
+        entity.spend(ran);
+    }
+    (entity.at, entity.home, entity.left) = (At::Nowhere, me, now);
+    vcpu.tag().note_ran(now);
+}
+
+/// Lets vcpus of `me` whose cap is filled up wait for their turn.
+fn unpark<M: Machine>(machine: &M, me: PcpuId, now: u64) {
+    while let Some(vcpu) = machine.queue(me, |queue| queue.unpark(now)) {
+        vcpu.entity(|entity| {
+            if entity.parked && entity.at == At::Queue(me) && vcpu.place().is_none() {
+                if entity.budget(vcpu.tag().share(), now).is_some_and(|budget| budget <= 0) {
+                    park(machine, &vcpu, entity, now);
+                } else {
+                    enqueue(machine, &vcpu, entity, Way::Refilled, now);
+                }
+            }
+        });
+    }
+}

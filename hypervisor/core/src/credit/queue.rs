@@ -1,0 +1,358 @@
+//! Who waits for a pcpu, and who runs there.
+
+use crate::heap::Heap;
+use crate::id::PcpuId;
+
+use super::board::NOBODY;
+use super::entity::Place;
+use super::zone::Zone;
+use super::{LONGEST_WAIT, Parameters, Vcpu};
+
+/// How many of those that wait a pcpu looks at that has work of its own.
+const GLANCES: usize = 16;
+/// A time that does not come.
+pub const NEVER: u64 = u64::MAX;
+
+/// Those that wait for a pcpu, and the one that runs there.
+#[derive(Debug)]
+pub struct Queue<T> {
+    /// They may run here only.
+    bound: Heap<u128, T>,
+    /// They may run elsewhere, too.
+    free: Heap<u128, T>,
+    /// They have used up their cap; by the time at which it is filled up.
+    parked: Heap<u64, T>,
+    stay: Option<Stay<T>>,
+    /// Of those that wait and the one that runs.
+    load: u64,
+    zone: Zone,
+}
+
+/// One stay of a vcpu on the pcpu.
+#[derive(Debug)]
+struct Stay<T> {
+    vcpu: T,
+    key: u128,
+    /// By how much `key` is lower than it deserves, since it has just woken up.
+    lead: u128,
+    start: u64,
+    /// When others have their turn, if there are any.
+    end: u64,
+    /// When it has used up its cap.
+    limit: u64,
+}
+
+/// How a vcpu comes into a queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// It has slept.
+    Woken,
+    /// It has just been on this pcpu.
+    Back,
+    /// As `Back`; it lets others go before.
+    Behind,
+    /// Its cap has been filled up.
+    Refilled,
+    /// From another pcpu.
+    Moved,
+}
+
+/// A vcpu on its way from a queue to a pcpu.
+#[derive(Debug)]
+pub struct Taken<T> {
+    pub vcpu: T,
+    /// How far it was, where it waited.
+    pub place: Place,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Queue<T> {
+    /// Nobody waits, nobody runs.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            bound: Heap::new(),
+            free: Heap::new(),
+            parked: Heap::new(),
+            stay: None,
+            load: 0,
+            zone: Zone::new(),
+        }
+    }
+
+    /// The vcpu that runs here.
+    pub fn running(&self) -> Option<&T> {
+        self.stay.as_ref().map(|stay| &stay.vcpu)
+    }
+
+    /// Whether a vcpu waits for its turn.
+    pub fn has_waiting(&self) -> bool {
+        !self.bound.is_empty() || !self.free.is_empty()
+    }
+
+    /// When the next cap is filled up.
+    pub(super) fn next_refill(&self) -> u64 {
+        self.parked.first().unwrap_or(NEVER)
+    }
+
+    /// Until when the vcpu that runs here may stay.
+    pub(super) fn stay_until(&self) -> u64 {
+        self.stay.as_ref().map_or(NEVER, |stay| stay.end.min(stay.limit))
+    }
+
+    /// The load, those that wait and the one that runs.
+    pub(super) fn load(&self) -> u64 {
+        self.load
+    }
+
+    fn first_key(&self) -> Option<u128> {
+        [self.bound.first(), self.free.first()].into_iter().flatten().min()
+    }
+}
+
+impl<T: Vcpu> Queue<T> {
+    /// Counts what has been used until `now`.
+    pub(super) fn advance(&mut self, now: u64) {
+        let passed = self.zone.pass(now);
+        let first = self.first_key();
+        if let Some(stay) = &mut self.stay
+            && passed != 0
+        {
+            stay.key += stay.vcpu.tag().share().charge(passed);
+            let least = first.map_or(stay.key, |first| first.min(stay.key));
+            self.zone.advance(least, passed);
+        }
+    }
+
+    /// Puts `vcpu` into the queue. `bound`: it may run here only. Returns its key, and by how much that is lower than
+    /// it deserves: one that has just woken up goes before those that wait for their turn, for a quarter of a round.
+    pub(super) fn insert(
+        &mut self,
+        vcpu: T,
+        bound: bool,
+        arrival: &Arrival,
+        parameters: &Parameters,
+    ) -> (u128, u128) {
+        let load = vcpu.tag().share().load();
+        let key = self.key_for(arrival, self.load + load, parameters);
+        vcpu.tag().set_load(load);
+        self.load += load;
+        let lead = if arrival.way == Way::Woken { Zone::span(parameters.slice / 4, self.load) } else { 0 };
+        let key = key - lead;
+        if bound { &mut self.bound } else { &mut self.free }.insert(key, vcpu);
+        (key, lead)
+    }
+
+    /// Which key a vcpu gets that makes the load `load`.
+    fn key_for(&mut self, arrival: &Arrival, load: u64, parameters: &Parameters) -> u128 {
+        let clock = self.zone.clock();
+        let Arrival { way, place, here, slept, level } = *arrival;
+        let own = match place {
+            Some(place) if here => Some(place.key),
+            _ => None,
+        };
+        if self.stay.is_none() && !self.has_waiting() {
+            let key = own.map_or(clock, |own| own.max(clock));
+            if own.is_none() {
+                self.zone.adopt(place.map_or(level, |place| place.level));
+            }
+            return key;
+        }
+        let round = Zone::span(parameters.slice, load);
+        let key = match (way, own, place) {
+            (Way::Woken, Some(own), _) => own.max(clock),
+            (Way::Woken, None, place) => {
+                let debt = place.map_or(0, |place| place.debt);
+                clock + debt.saturating_sub(Zone::span(slept, load))
+            }
+            (Way::Behind, Some(own), _) => own.max(self.first_key().map_or(clock, |first| first + 1)),
+            (_, Some(own), _) => own.max(clock.saturating_sub(2 * round)),
+            (_, None, Some(place)) => self.zone.key(place.level).max(clock.saturating_sub(2 * round)),
+            (_, None, None) => clock,
+        };
+        key.min(clock + Zone::span(LONGEST_WAIT, load))
+    }
+
+    /// Puts `vcpu` aside until its cap is filled up, at `refill`.
+    pub(super) fn park(&mut self, vcpu: T, refill: u64) {
+        self.parked.insert(refill, vcpu);
+    }
+
+    /// Takes one whose cap is filled up by `now`.
+    pub(super) fn unpark(&mut self, now: u64) -> Option<T> {
+        self.parked.take_due(now)
+    }
+
+    /// Takes `vcpu` out, if it still is in; returns how far it was.
+    pub(super) fn remove(&mut self, vcpu: &T, parked: bool, bound: bool) -> Option<Place> {
+        let place = vcpu.place()?;
+        if parked {
+            self.parked.remove(place);
+            return None;
+        }
+        let heap = if bound { &mut self.bound } else { &mut self.free };
+        let (key, removed) = heap.remove_entry(place)?;
+        self.load -= removed.tag().load();
+        Some(self.zone.leave(key))
+    }
+
+    /// The level of the first that may run elsewhere; for the [`Board`](super::Board).
+    pub(super) fn first_free_level(&self) -> u64 {
+        self.free.first().map_or(NOBODY, |key| self.zone.level(key).min(NOBODY - 1))
+    }
+
+    /// Takes the first that waits.
+    pub(super) fn take_first(&mut self) -> Option<Taken<T>> {
+        let bound = match (self.bound.first(), self.free.first()) {
+            (Some(bound), Some(free)) => bound < free,
+            (bound, _) => bound.is_some(),
+        };
+        let heap = if bound { &mut self.bound } else { &mut self.free };
+        let (key, vcpu) = heap.remove_entry(0)?;
+        self.take(key, vcpu)
+    }
+
+    fn take(&mut self, key: u128, vcpu: T) -> Option<Taken<T>> {
+        self.load -= vcpu.tag().load();
+        Some(Taken { vcpu, place: self.zone.leave(key) })
+    }
+
+    /// Takes one for `thief`, another pcpu: among the first ones it is the furthest behind, and below the level
+    /// `below`, if that is given; otherwise any that may run there.
+    pub(super) fn take_for(
+        &mut self,
+        thief: PcpuId,
+        below: Option<u64>,
+        now: u64,
+        parameters: &Parameters,
+    ) -> Option<Taken<T>> {
+        self.advance(now);
+        let fits = |vcpu: &T| {
+            let tag = vcpu.tag();
+            tag.hard().contains(thief)
+                && (parameters.migration_delay == 0
+                    || now.saturating_sub(tag.last_ran()) >= parameters.migration_delay)
+        };
+        let looked_at = if below.is_some() { GLANCES } else { usize::MAX };
+        let limit = below.map(|below| self.zone.key(below));
+        let candidates = self
+            .free
+            .iter()
+            .take(looked_at)
+            .filter(|(key, vcpu)| limit.is_none_or(|limit| *key < limit) && fits(vcpu));
+        let (_, _, place) = candidates
+            .take(GLANCES)
+            .filter_map(|(key, vcpu)| Some((!vcpu.tag().soft().contains(thief), *key, vcpu.place()?)))
+            .min()?;
+        let (key, vcpu) = self.free.remove_entry(place)?;
+        self.take(key, vcpu)
+    }
+
+    /// `taken` runs from `now` on; `here` says whether it waited in this queue. It has `budget` ns, if its
+    /// domain has a cap, and `lead` from the queue.
+    pub(super) fn begin(
+        &mut self,
+        taken: Taken<T>,
+        here: bool,
+        lead: u128,
+        budget: Option<i64>,
+        now: u64,
+        parameters: &Parameters,
+    ) {
+        self.advance(now);
+        let load = taken.vcpu.tag().share().load();
+        let way = if here { Way::Back } else { Way::Moved };
+        let arrival = Arrival { way, place: Some(taken.place), here, slept: 0, level: 0 };
+        let key = self.key_for(&arrival, self.load + load, parameters);
+        taken.vcpu.tag().set_load(load);
+        self.load += load;
+        let limit = budget.map_or(NEVER, |budget| now.saturating_add_signed(budget.max(0)));
+        self.stay = Some(Stay { vcpu: taken.vcpu, key, lead, start: now, end: NEVER, limit });
+    }
+
+    /// Lets the vcpu that runs here stay: for its part of a slice when others wait here, a glance when others
+    /// wait elsewhere, and otherwise until something happens, which is said by `true`.
+    pub(super) fn extend(&mut self, now: u64, elsewhere: bool, parameters: &Parameters) -> bool {
+        let contested = self.has_waiting();
+        let length = self.stay_length(parameters);
+        let Some(stay) = &mut self.stay else { return false };
+        stay.end = if contested {
+            now + length
+        } else if elsewhere {
+            now + parameters.glance()
+        } else {
+            NEVER
+        };
+        stay.end == NEVER
+    }
+
+    /// Its part of a slice.
+    fn stay_length(&self, parameters: &Parameters) -> u64 {
+        let own = self.stay.as_ref().map_or(0, |stay| stay.vcpu.tag().load());
+        let part = u128::from(parameters.slice) * u128::from(own) / u128::from(self.load.max(1));
+        u64::try_from(part).unwrap_or(parameters.slice).clamp(parameters.shortest_stay(), parameters.slice)
+    }
+
+    /// A vcpu with `key` has come: shortens the stay of the one that runs here. Says whether the pcpu has to
+    /// be told.
+    pub(super) fn challenge(&mut self, key: u128, now: u64, parameters: &Parameters) -> bool {
+        let length = self.stay_length(parameters);
+        let Some(stay) = &mut self.stay else { return true };
+        let least = if key <= stay.key { parameters.rate_limit } else { length };
+        let end = now.max(stay.start.saturating_add(least));
+        let sooner = end < stay.end;
+        stay.end = stay.end.min(end);
+        sooner
+    }
+
+    /// Whether the turn of the one that runs here is over, and another one here is further behind.
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.stay.as_ref().is_some_and(|stay| self.first_key().is_some_and(|first| first < stay.key))
+    }
+
+    /// Whether the one that runs here has used up its cap.
+    pub(super) fn is_used_up(&self, now: u64) -> bool {
+        self.stay.as_ref().is_some_and(|stay| now >= stay.limit)
+    }
+
+    /// The level below which a vcpu that waits elsewhere goes before the one that would run next here: a quarter of a
+    /// round, which keeps vcpus where they are.
+    pub(super) fn pull_level(&self, parameters: &Parameters) -> Option<u64> {
+        let running = self.stay.as_ref().map(|stay| stay.key);
+        let next = [running, self.first_key()].into_iter().flatten().min()?;
+        let margin = Zone::span(parameters.slice / 4, self.load);
+        Some(self.zone.level(next.saturating_sub(margin)))
+    }
+
+    /// The one that runs here stops at `now`: how far it is, and for how long it ran.
+    pub(super) fn end(&mut self, now: u64) -> Option<(Place, u64)> {
+        self.advance(now);
+        let stay = self.stay.take()?;
+        self.load -= stay.vcpu.tag().load();
+        Some((self.zone.leave(stay.key + stay.lead), now.saturating_sub(stay.start)))
+    }
+
+    /// The level here.
+    pub(super) fn level(&self) -> u64 {
+        self.zone.level(self.zone.clock())
+    }
+}
+
+/// How a vcpu comes into a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    pub way: Way,
+    /// How far it was; `None` if it has never run.
+    pub place: Option<Place>,
+    /// Whether `place` is of this queue.
+    pub here: bool,
+    /// How long it slept, ns.
+    pub slept: u64,
+    /// Where others are; for one that has never run.
+    pub level: u64,
+}
