@@ -132,7 +132,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let plan = Plan::parse(&text, &file)?;
     let built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
-    let built = built.with_guests(plan.scenarios.iter().map(|scenario| &scenario.machine), args.profile)?;
+    let machines: Vec<_> = plan.scenarios.iter().map(|scenario| &scenario.machine).collect();
+    let built = built.with_guests(&machines, args.profile)?;
     let mut figures = Vec::new();
     for scenario in &plan.scenarios {
         let console = measure(scenario, &built)?;

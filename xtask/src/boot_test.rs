@@ -151,7 +151,8 @@ fn run_scenarios(
         None
     } else {
         let built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
-        Some(built.with_guests(scenarios.iter().map(|scenario| &scenario.machine), args.profile)?)
+        let machines: Vec<_> = scenarios.iter().map(|scenario| &scenario.machine).collect();
+        Some(built.with_guests(&machines, args.profile)?)
     };
     let mut outcomes = Vec::new();
     if let Some(built) = built {

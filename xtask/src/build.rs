@@ -51,14 +51,10 @@ impl Built {
     }
 
     /// The same, with the kernels that stores of `machines` need.
-    pub(crate) fn with_guests(
-        self,
-        machines: impl Iterator<Item = &Setup> + Clone,
-        profile: ProfileArgs,
-    ) -> Result<Self> {
-        let demo = machines.clone().any(|machine| machine.store.is_some() || machine.debian.is_some());
-        let front = machines.clone().any(|machine| machine.front_guest);
-        let tests = machines.clone().any(|machine| machine.dom0.is_guest_tests());
+    pub(crate) fn with_guests(self, machines: &[&Setup], profile: ProfileArgs) -> Result<Self> {
+        let demo = machines.iter().any(|machine| machine.store.is_some() || machine.debian.is_some());
+        let front = machines.iter().any(|machine| machine.front_guest);
+        let tests = machines.iter().any(|machine| machine.dom0.is_guest_tests());
         let built = if tests { self.with_guest_tests(profile)? } else { self };
         let built = if demo { built.with_demo_guest(profile)? } else { built };
         if front { built.with_front_guest(profile) } else { Ok(built) }
