@@ -131,10 +131,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     let file = workspace::root().join("tests/bench.toml");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let plan = Plan::parse(&text, &file)?;
-    let mut built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
-    if plan.scenarios.iter().any(|scenario| scenario.machine.dom0.is_guest_tests()) {
-        built = built.with_guest_tests(args.profile)?;
-    }
+    let built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
+    let machines: Vec<_> = plan.scenarios.iter().map(|scenario| &scenario.machine).collect();
+    let built = built.with_guests(&machines, args.profile)?;
     let mut figures = Vec::new();
     for scenario in &plan.scenarios {
         let console = measure(scenario, &built)?;

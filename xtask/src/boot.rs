@@ -112,7 +112,7 @@ fn boot_set(scenario: &Scenario, debian: Option<&Guest>, built: &Built, work: &P
         dom0: dom0(&machine.dom0, built, folder, work)?,
         dom0_args: machine.dom0_args.clone(),
         store: match debian {
-            Some(guest) => Some(store::provide_debian(guest, machine.cpus, demo_guest(built)?, work)?),
+            Some(guest) => Some(store::provide_debian(guest, machine.cpus, &kernels(machine, built)?, work)?),
             None => store(machine, built, folder, work)?,
         },
         initrd: if machine.dom0.is_guest_tests() { built.guest_tests.clone() } else { initrd },
@@ -124,11 +124,17 @@ fn boot_set(scenario: &Scenario, debian: Option<&Guest>, built: &Built, work: &P
 fn store(machine: &Setup, built: &Built, folder: &Path, work: &Path) -> Result<Option<PathBuf>> {
     let Some(store) = &machine.store else { return Ok(None) };
     let source = if store.as_os_str() == "default" { store::default_folder() } else { folder.join(store) };
-    store::provide(&source, demo_guest(built)?, work).map(Some)
+    store::provide(&source, &kernels(machine, built)?, work).map(Some)
 }
 
-fn demo_guest(built: &Built) -> Result<&Path> {
-    built.demo_guest.as_deref().context("the demo guest was not built")
+/// The kernels that are in the store in any case.
+fn kernels<'a>(machine: &Setup, built: &'a Built) -> Result<Vec<store::Kernel<'a>>> {
+    let demo = built.demo_guest.as_deref().context("the demo guest was not built")?;
+    let mut kernels = vec![(store::DEMO, demo)];
+    if machine.front_guest {
+        kernels.push((store::FRONT, built.front_guest.as_deref().context("the front guest was not built")?));
+    }
+    Ok(kernels)
 }
 
 /// Dom0's image. A text goes into a file in `work`; files are named from the scenario's `folder`.
@@ -158,6 +164,7 @@ mod tests {
             dom0_shim: Some("shim".into()),
             guest_tests: Some("tests".into()),
             demo_guest: None,
+            front_guest: None,
         };
         let work = tempfile::tempdir().unwrap();
         let image = |payload| dom0(&payload, &built, Path::new("tests/boot"), work.path()).unwrap();

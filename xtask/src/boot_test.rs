@@ -151,11 +151,8 @@ fn run_scenarios(
         None
     } else {
         let built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
-        let guests = scenarios.iter().any(|scenario| scenario.machine.dom0.is_guest_tests());
-        let built = if guests { built.with_guest_tests(args.profile)? } else { built };
-        let stores = scenarios.iter().map(|scenario| &scenario.machine);
-        let stores = stores.into_iter().any(|machine| machine.store.is_some() || machine.debian.is_some());
-        Some(if stores { built.with_demo_guest(args.profile)? } else { built })
+        let machines: Vec<_> = scenarios.iter().map(|scenario| &scenario.machine).collect();
+        Some(built.with_guests(&machines, args.profile)?)
     };
     let mut outcomes = Vec::new();
     if let Some(built) = built {

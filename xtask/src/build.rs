@@ -11,6 +11,7 @@ use cargo_metadata::Message;
 use crate::check::image::Image;
 use crate::cli::{BuildArgs, ProfileArgs};
 use crate::process::{self, Group};
+use crate::scenario::Setup;
 use crate::setup::{self, Need};
 use crate::ui;
 use crate::workspace::{self, BARE_METAL};
@@ -24,9 +25,16 @@ pub(crate) struct Built {
     pub(crate) guest_tests: Option<PathBuf>,
     /// `None` where nothing asked for it.
     pub(crate) demo_guest: Option<PathBuf>,
+    /// `None` where nothing asked for it.
+    pub(crate) front_guest: Option<PathBuf>,
 }
 
 impl Built {
+    /// Without guests' kernels.
+    pub(crate) fn of(hypervisor: PathBuf, dom0_shim: Option<PathBuf>) -> Self {
+        Self { hypervisor, dom0_shim, guest_tests: None, demo_guest: None, front_guest: None }
+    }
+
     /// The same, with the kernel of the guest tests.
     pub(crate) fn with_guest_tests(self, profile: ProfileArgs) -> Result<Self> {
         Ok(Self { guest_tests: Some(binary("guest-tests", "guest-tests", profile)?), ..self })
@@ -35,6 +43,21 @@ impl Built {
     /// The same, with the demo guest's kernel.
     pub(crate) fn with_demo_guest(self, profile: ProfileArgs) -> Result<Self> {
         Ok(Self { demo_guest: Some(demo_guest(profile)?), ..self })
+    }
+
+    /// The same, with the kernel of the guest of front ends.
+    pub(crate) fn with_front_guest(self, profile: ProfileArgs) -> Result<Self> {
+        Ok(Self { front_guest: Some(binary("front-guest", "front-guest", profile)?), ..self })
+    }
+
+    /// The same, with the kernels that stores of `machines` need.
+    pub(crate) fn with_guests(self, machines: &[&Setup], profile: ProfileArgs) -> Result<Self> {
+        let demo = machines.iter().any(|machine| machine.store.is_some() || machine.debian.is_some());
+        let front = machines.iter().any(|machine| machine.front_guest);
+        let tests = machines.iter().any(|machine| machine.dom0.is_guest_tests());
+        let built = if tests { self.with_guest_tests(profile)? } else { self };
+        let built = if demo { built.with_demo_guest(profile)? } else { built };
+        if front { built.with_front_guest(profile) } else { Ok(built) }
     }
 }
 
@@ -49,9 +72,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<()> {
 /// The hypervisor in the caller's file, alone, or else what the workspace builds.
 pub(crate) fn build_or(hypervisor: Option<&Path>, profile: ProfileArgs) -> Result<Built> {
     let built = match hypervisor {
-        Some(file) => {
-            Built { hypervisor: file.to_owned(), dom0_shim: None, guest_tests: None, demo_guest: None }
-        }
+        Some(file) => Built::of(file.to_owned(), None),
         None => build(profile)?,
     };
     ensure_bootable(&built.hypervisor)?;
@@ -72,7 +93,7 @@ pub(crate) fn build(profile: ProfileArgs) -> Result<Built> {
     let hypervisor = binary("hypervisor", "kigumi", profile)?;
     let dom0_shim =
         has_package("dom0-shim").then(|| binary("dom0-shim", "dom0-shim", profile)).transpose()?;
-    Ok(Built { hypervisor, dom0_shim, guest_tests: None, demo_guest: None })
+    Ok(Built::of(hypervisor, dom0_shim))
 }
 
 /// The demo guest's kernel.

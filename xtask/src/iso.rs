@@ -99,9 +99,12 @@ pub(crate) fn boot_set(args: &BootArgs, debian: Option<(&Guest, u16)>, work: &Pa
     };
     let built = build::build_or(args.hypervisor.as_deref(), args.profile)?;
     let store = match debian {
-        Some((guest, cpus)) => {
-            Some(store::provide_debian(guest, cpus, &build::demo_guest(args.profile)?, work)?)
-        }
+        Some((guest, cpus)) => Some(store::provide_debian(
+            guest,
+            cpus,
+            &[(store::DEMO, &build::demo_guest(args.profile)?)],
+            work,
+        )?),
         None => store(args, &dom0, &built, work)?,
     };
     Ok(BootSet {
@@ -125,7 +128,7 @@ fn store(args: &BootArgs, dom0: &Dom0, built: &Built, work: &Path) -> Result<Opt
         }
         None => return Ok(None),
     };
-    store::provide(&source, &build::demo_guest(args.profile)?, work).map(Some)
+    store::provide(&source, &[(store::DEMO, &build::demo_guest(args.profile)?)], work).map(Some)
 }
 
 /// Writes the ISO to `output`; `work` is a folder for its tree.

@@ -45,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) initrd: Option<PathBuf>,
     /// Files for dom0-shim: `default`, or a folder or an archive.
     pub(crate) store: Option<PathBuf>,
+    /// The store has the kernel of front ends as well, `kernels/front`.
+    pub(crate) front_guest: bool,
     /// A Debian guest with this kernel: its store, and its disk as the first.
     pub(crate) debian: Option<Debian>,
     pub(crate) nic: Nic,
@@ -63,6 +65,7 @@ impl Default for Setup {
             dom0_args: String::new(),
             initrd: None,
             store: None,
+            front_guest: false,
             debian: None,
             nic: Nic::None,
         }
@@ -243,6 +246,7 @@ memory = "1G"
 cpu_model = "core2_penryn_t9600"
 platform = "bochs"
 debian = "cloud"
+front_guest = true
 nic = "e1000"
 cmdline = "loglvl=all"
 dom0 = { text = "garbage" }
@@ -269,6 +273,7 @@ script = "expect /x/"
         assert_eq!((first.machine.cpus, first.machine.memory), (4, 1024));
         assert_eq!((first.machine.debian, first.machine.nic), (Some(Debian::Cloud), Nic::E1000));
         assert_eq!(first.machine.dom0, Payload::Text(Text { text: "garbage".into() }));
+        assert!(first.machine.front_guest);
         assert_eq!(first.script.steps.len(), 2);
         assert_eq!(second.machine, Setup::default());
     }
@@ -277,7 +282,7 @@ script = "expect /x/"
     fn script_lines_are_those_of_the_file() {
         let scenarios = parse_text(FULL).unwrap();
         assert_eq!(scenarios[0].script.steps[0].line, 8);
-        assert_eq!(scenarios[1].script.steps[0].line, 24);
+        assert_eq!(scenarios[1].script.steps[0].line, 25);
         let wrong = FULL.replace("expect-end halt", "expect-end stop");
         assert!(error(&wrong).starts_with("t.toml: script of `no-dom0`, line 9, column 12: expected"));
     }

@@ -22,8 +22,13 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 const HALT_SILENCE: Duration = Duration::from_secs(3);
 /// Bytes that a script types without a pause: less than a UART's queue of 16.
 const TYPED_AT_ONCE: usize = 12;
-/// The pause. An emulated processor may leave the UART alone for a time slice.
+/// The pause, where the emulator does not count ticks.
 const TYPING_PAUSE: Duration = Duration::from_millis(400);
+/// The pause in ticks: three time slices. A processor may leave the UART alone for one, and however fast the
+/// emulator runs, it reads no sooner.
+const TYPING_TICKS: u64 = 5_000_000;
+/// Longest wait for an answer about ticks, and for so many to pass.
+const TICKS_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a wait looks for signals to us.
 const POLL: Duration = Duration::from_millis(100);
 /// Console lines shown with a failure.
@@ -35,6 +40,8 @@ pub(crate) trait Peer {
     fn send(&mut self, bytes: &[u8]) -> Result<()>;
     /// Asks for an [`Event::Ticks`].
     fn ask_ticks(&mut self);
+    /// Whether it comes.
+    fn counts_ticks(&self) -> bool;
 }
 
 impl Peer for Machine {
@@ -48,6 +55,10 @@ impl Peer for Machine {
 
     fn ask_ticks(&mut self) {
         Self::ask_ticks(self);
+    }
+
+    fn counts_ticks(&self) -> bool {
+        Self::counts_ticks(self)
     }
 }
 
@@ -96,6 +107,8 @@ pub(crate) struct Session<'a, P> {
     ended: Option<Ended>,
     last_output: Instant,
     stages: Stages,
+    /// The machine has said how many ticks it has run, since this was cleared.
+    told_ticks: bool,
 }
 
 struct Never {
@@ -138,6 +151,7 @@ impl<'a, P: Peer> Session<'a, P> {
             ended: None,
             last_output: Instant::now(),
             stages: Stages::default(),
+            told_ticks: false,
         }
     }
 
@@ -193,16 +207,40 @@ impl<'a, P: Peer> Session<'a, P> {
         }
     }
 
-    /// Types no faster than the machine's UART is read: a pause follows as much as surely fits.
+    /// Types no faster than the machine's UART is read: where more follows, a pause follows as much as surely fits.
     fn send(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut pieces = bytes.chunks(TYPED_AT_ONCE).peekable();
         while let Some(piece) = pieces.next() {
             self.peer.send(piece).map_err(|error| Stop::Failed(format!("{error:#}")))?;
             if pieces.peek().is_some() {
-                self.sleep(TYPING_PAUSE)?;
+                self.pause()?;
             }
         }
         Ok(())
+    }
+
+    /// Lets the machine read what was typed: it may be slow.
+    fn pause(&mut self) -> Result<(), Stop> {
+        if !self.peer.counts_ticks() {
+            return self.sleep(TYPING_PAUSE);
+        }
+        let typed = self.ask_ticks()?;
+        let started = Instant::now();
+        while self.ended.is_none() && started.elapsed() < TICKS_PATIENCE {
+            if self.ask_ticks()?.saturating_sub(typed) >= TYPING_TICKS {
+                return Ok(());
+            }
+            self.sleep(POLL / 4)?;
+        }
+        Ok(())
+    }
+
+    /// How many ticks the machine has run.
+    fn ask_ticks(&mut self) -> Result<u64, Stop> {
+        self.told_ticks = false;
+        self.peer.ask_ticks();
+        self.wait(TICKS_PATIENCE, |session| Ok(session.told_ticks || session.ended.is_some()))?;
+        Ok(self.stages.last_ticks())
     }
 
     fn expect(&mut self, pattern: &Regex, within: Duration, silence: Option<Duration>) -> Result<(), Stop> {
@@ -321,7 +359,10 @@ impl<'a, P: Peer> Session<'a, P> {
                 self.last_output = Instant::now();
             }
             Event::Reset => self.resets.push(self.seen.len()),
-            Event::Ticks(ticks) => self.stages.tick(ticks),
+            Event::Ticks(ticks) => {
+                self.stages.tick(ticks);
+                self.told_ticks = true;
+            }
             Event::Ended(ended) => self.ended = Some(ended),
         }
     }
@@ -362,6 +403,10 @@ mod tests {
     struct Fake {
         events: VecDeque<Event>,
         typed: Vec<u8>,
+        /// Ticks so far, and how many pass between two questions; 0: nobody counts.
+        ticks: u64,
+        step: u64,
+        asked: usize,
     }
 
     impl Peer for Fake {
@@ -379,7 +424,13 @@ mod tests {
         }
 
         fn ask_ticks(&mut self) {
-            self.events.push_front(Event::Ticks(7_000_000));
+            self.asked += 1;
+            self.ticks += self.step;
+            self.events.push_front(Event::Ticks(self.ticks));
+        }
+
+        fn counts_ticks(&self) -> bool {
+            self.step > 0
         }
     }
 
@@ -389,7 +440,7 @@ mod tests {
 
     fn run(script: &str, events: impl IntoIterator<Item = Event>) -> Result<Vec<u8>, Failure> {
         let script = Script::parse(script, 1).unwrap();
-        let mut fake = Fake { events: events.into_iter().collect(), typed: Vec::new() };
+        let mut fake = Fake { events: events.into_iter().collect(), ..Fake::default() };
         let values = Values::from([("cpus".to_owned(), "2".to_owned())]);
         Session::new(&mut fake, &mut std::io::sink(), Duration::from_millis(50), values).run(&script)?;
         Ok(fake.typed)
@@ -413,6 +464,16 @@ mod tests {
         let text = "abcdefghijklmnopqrstuvwxyz";
         assert_eq!(run(&format!("send \"{text}\""), [says("a  1\n")]).unwrap(), text.as_bytes());
         assert!(started.elapsed() >= 2 * TYPING_PAUSE, "two pauses");
+    }
+
+    #[test]
+    fn where_ticks_are_counted_a_pause_has_so_many() {
+        let script = Script::parse("send \"abcdefghijklmnop\"", 1).unwrap();
+        let mut fake = Fake { step: TYPING_TICKS / 4, ..Fake::default() };
+        let mut sink = std::io::sink();
+        let mut session = Session::new(&mut fake, &mut sink, Duration::from_millis(50), Values::new());
+        session.run(&script).unwrap();
+        assert_eq!((fake.typed.len(), fake.asked), (16, 5), "the first answer is the beginning");
     }
 
     #[test]
@@ -497,7 +558,7 @@ mod tests {
         let script =
             Script::parse("stage \"one\"\nexpect /a/\nstage \"two\"\nexpect-end poweroff", 1).unwrap();
         let events = [says("a"), Event::Ticks(9_000_000), Event::Ended(Ended::PoweredOff)];
-        let mut fake = Fake { events: events.into(), typed: Vec::new() };
+        let mut fake = Fake { events: events.into(), ticks: 7_000_000, ..Fake::default() };
         let mut sink = std::io::sink();
         let mut session = Session::new(&mut fake, &mut sink, Duration::from_millis(50), Values::new());
         session.run(&script).unwrap();

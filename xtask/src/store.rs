@@ -24,17 +24,22 @@ use crate::ui;
 use crate::workspace;
 
 /// Name of the demo guest's kernel in every store.
-const DEMO: &str = "kernels/demo";
+pub(crate) const DEMO: &str = "kernels/demo";
+/// Name of the kernel of front ends in stores of tests.
+pub(crate) const FRONT: &str = "kernels/front";
 /// Folders in folders: more than anybody needs, so that a link to a folder above itself is an error.
 const MOST_LEVELS: u32 = 16;
 /// First bytes of what GRUB and dom0-shim would have to unpack first, with what does it.
 const PACKED: [(&[u8], &str); 4] =
     [(b"\x1f\x8b", "gunzip"), (b"BZh", "bunzip2"), (b"\xfd7zXZ", "unxz"), (b"\x28\xb5\x2f\xfd", "unzstd")];
 
+/// A kernel's name in the store, and where it is.
+pub(crate) type Kernel<'a> = (&'a str, &'a Path);
+
 pub(crate) fn run(args: &StoreArgs) -> Result<()> {
     let demo = build::demo_guest(args.profile)?;
     let folder = args.folder.clone().unwrap_or_else(default_folder);
-    let files = Files::read(&folder, &demo)?;
+    let files = Files::read(&folder, &[(DEMO, &demo)])?;
     let archive = files.archive()?;
     fs::write(&args.output, &archive).with_context(|| format!("cannot write {}", args.output.display()))?;
     let (count, kib) = (files.0.len(), archive.len() / 1024);
@@ -47,14 +52,14 @@ pub(crate) fn default_folder() -> PathBuf {
     workspace::root().join("dom0-shim/files")
 }
 
-/// The archive of `source`: an archive, as it is, or a folder, packed into `work` with the kernel `demo`.
-pub(crate) fn provide(source: &Path, demo: &Path, work: &Path) -> Result<PathBuf> {
+/// The archive of `source`: an archive, as it is, or a folder, packed into `work` with `kernels`.
+pub(crate) fn provide(source: &Path, kernels: &[Kernel<'_>], work: &Path) -> Result<PathBuf> {
     let kind = fs::metadata(source).with_context(|| format!("store: cannot read {}", source.display()))?;
     if kind.is_file() {
         check(source).with_context(|| format!("store: {}", source.display()))?;
         return Ok(source.to_owned());
     }
-    Files::read(source, demo)?.write(work)
+    Files::read(source, kernels)?.write(work)
 }
 
 /// Fails unless `archive` is a tar archive with a file in it.
@@ -72,8 +77,13 @@ fn check(archive: &Path) -> Result<()> {
 }
 
 /// The archive of what comes with Kigumi and of `guest`, whose domains have `cpus` vcpus, in `work`.
-pub(crate) fn provide_debian(guest: &Guest, cpus: u16, demo: &Path, work: &Path) -> Result<PathBuf> {
-    let mut files = Files::read(&default_folder(), demo)?;
+pub(crate) fn provide_debian(
+    guest: &Guest,
+    cpus: u16,
+    kernels: &[Kernel<'_>],
+    work: &Path,
+) -> Result<PathBuf> {
+    let mut files = Files::read(&default_folder(), kernels)?;
     guest.add_to(&mut files, cpus, work)?;
     files.write(work)
 }
@@ -100,11 +110,14 @@ impl Files {
         Ok(file)
     }
 
-    fn read(folder: &Path, demo: &Path) -> Result<Self> {
+    /// Files of `folder` that are named as one of `kernels` come before it.
+    fn read(folder: &Path, kernels: &[Kernel<'_>]) -> Result<Self> {
         let mut files = Self(BTreeMap::new());
         files.add(folder, "", MOST_LEVELS)?;
         ensure!(!files.0.is_empty(), "store: {} has no files", folder.display());
-        files.0.entry(DEMO.to_owned()).or_insert_with(|| demo.to_owned());
+        for (name, file) in kernels {
+            files.0.entry((*name).to_owned()).or_insert_with(|| (*file).to_owned());
+        }
         Ok(files)
     }
 
@@ -189,7 +202,7 @@ mod tests {
     }
 
     fn pack(folder: &TempDir) -> Result<Vec<u8>> {
-        Files::read(&folder.path().join("files"), &folder.path().join("demo"))?.archive()
+        Files::read(&folder.path().join("files"), &[(DEMO, &folder.path().join("demo"))])?.archive()
     }
 
     fn why(result: Result<impl std::fmt::Debug>) -> String {
@@ -248,7 +261,7 @@ mod tests {
     fn mistakes_are_named() {
         let (folder, files) = folder();
         let demo = folder.path().join("demo");
-        let missing = provide(&folder.path().join("nothing"), &demo, folder.path());
+        let missing = provide(&folder.path().join("nothing"), &[(DEMO, &demo)], folder.path());
         assert!(why(missing).contains("cannot read"));
         symlink("nowhere", files.join("dangling")).unwrap();
         assert!(why(pack(&folder)).contains("dangling"));
@@ -267,7 +280,7 @@ mod tests {
         let file = folder.path().join("a.tar");
         let given = |bytes: &[u8]| {
             fs::write(&file, bytes).unwrap();
-            provide(&file, &demo, folder.path())
+            provide(&file, &[(DEMO, &demo)], folder.path())
         };
         assert!(why(given(b"\x1f\x8b\x08")).contains("unpack it with gunzip"));
         assert!(why(given(&[b'x'; 1024])).contains("is no tar archive"));
@@ -279,7 +292,7 @@ mod tests {
     #[test]
     fn what_comes_with_kigumi_is_a_store() {
         let demo = default_folder().join("demo.cfg");
-        let names: Vec<_> = Files::read(&default_folder(), &demo).unwrap().0.into_keys().collect();
+        let names: Vec<_> = Files::read(&default_folder(), &[(DEMO, &demo)]).unwrap().0.into_keys().collect();
         assert!(names.iter().any(|name| name == "auto/demo.cfg"), "{names:?}");
     }
 }

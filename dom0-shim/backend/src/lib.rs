@@ -11,6 +11,7 @@
 //! | [`host`] | what a back end stands on: grants, event channels, XenStore, time |
 //! | [`quota`] | how many pages are mapped, and whose |
 //! | [`ring`] | requests and responses in a front end's memory |
+//! | [`front`] | the other side of a ring |
 //! | [`xenbus`] | how a device comes into use and goes out of it |
 //! | [`fault`] | why a front end is not served |
 //! | `testing` | for tests, feature `testing`: a machine without a machine |
@@ -24,6 +25,7 @@
 extern crate alloc;
 
 pub mod fault;
+pub mod front;
 pub mod host;
 pub mod quota;
 pub mod ring;
@@ -32,6 +34,7 @@ pub mod testing;
 pub mod xenbus;
 
 pub use fault::Fault;
+pub use front::FrontRing;
 pub use host::{Direction, Host, Memory, Nodes, Piece, Port, Watch};
 pub use ring::{Broken, Ring};
 pub use xenbus::{Address, Backend, Ends, Stop, Xenbus};

@@ -21,6 +21,7 @@
 //! | [`events`] | event channels in the shared page |
 //! | [`channels`] | event channels by interrupt |
 //! | [`grants`] | other domains' pages by grants |
+//! | [`shared`] | own pages that other domains use by grants |
 //! | [`devices`] | what drivers of the machine's devices stand on |
 //! | [`timer`] | waiting for a time |
 //! | [`tasks`] | asynchronous tasks |
@@ -56,10 +57,12 @@ pub mod measure;
 pub mod paging;
 pub mod rings;
 pub mod segments;
+pub mod shared;
 pub mod smp;
 pub mod tasks;
 pub mod timer;
 pub mod trap;
+mod volatile;
 pub mod window;
 pub mod xenstore;
 

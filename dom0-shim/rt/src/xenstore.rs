@@ -111,6 +111,15 @@ impl XenStore {
         self.request(XsMessage::Write, &[path], Some(value)).await.map(drop)
     }
 
+    /// Removes a node and all below it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]
+    pub async fn remove(&mut self, path: &str) -> Result<(), Error> {
+        self.request(XsMessage::Rm, &[path], None).await.map(drop)
+    }
+
     /// Asks to be told of changes at `path` and below: by [`Self::next_event`], with `token`, and once at once.
     ///
     /// # Errors

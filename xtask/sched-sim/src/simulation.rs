@@ -128,7 +128,7 @@ impl<'a> Simulation<'a> {
         let share = Arc::new(Share::default());
         share.set_weight(domain.weight);
         share.set_cap(domain.cap);
-        share.set_vcpus(u32::try_from(domain.vcpus.len()).unwrap_or(u32::MAX));
+        domain.vcpus.iter().for_each(|_| share.note_up(true));
         for vcpu in &domain.vcpus {
             let number = self.vcpus.len();
             let home = pcpu_id(number % self.scenario.pcpus);

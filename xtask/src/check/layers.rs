@@ -83,6 +83,11 @@ pub(super) const LAYERS: &[Layer] = &[
     },
     Layer { package: "demo-guest", uses: &["xen-abi", "guest-rt"], unsafe_code: Unsafe::Forbidden },
     Layer {
+        package: "front-guest",
+        uses: &["xen-abi", "xen-backend", "guest-rt"],
+        unsafe_code: Unsafe::Forbidden,
+    },
+    Layer {
         package: "sched-sim",
         uses: &["hv-core", "xen-abi", "xl-config"],
         unsafe_code: Unsafe::Forbidden,

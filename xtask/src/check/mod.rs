@@ -113,9 +113,11 @@ fn images(args: &CheckArgs) -> Result<()> {
     if let Some(file) = &args.image {
         return image(file, |_, image| image.header());
     }
-    let built = build::build(args.profile)?.with_guest_tests(args.profile)?.with_demo_guest(args.profile)?;
+    let built = build::build(args.profile)?.with_guest_tests(args.profile)?;
+    let built = built.with_demo_guest(args.profile)?.with_front_guest(args.profile)?;
     let hypervisor = image(&built.hypervisor, |_, image| image.header());
-    let guests = [built.dom0_shim, built.guest_tests, built.demo_guest].into_iter().flatten();
+    let guests =
+        [built.dom0_shim, built.guest_tests, built.demo_guest, built.front_guest].into_iter().flatten();
     let guests = guests.map(|file| image(&file, |bytes, _| pvh(bytes)));
     let results = [hypervisor].into_iter().chain(guests);
     let complaints: Vec<_> = results.filter_map(Result::err).map(|error| format!("{error:#}")).collect();

@@ -212,6 +212,7 @@ pub(crate) struct Machine {
     events: Receiver<Event>,
     stop: Arc<AtomicBool>,
     ask_ticks: Arc<AtomicBool>,
+    counts_ticks: bool,
     excerpt: Arc<Mutex<String>>,
     pump: Option<JoinHandle<()>>,
     /// Locked.
@@ -240,7 +241,8 @@ impl Machine {
             excerpt: Arc::clone(&excerpt),
         };
         let pump = Some(thread::spawn(move || pump.run()));
-        Ok(Self { input, events, stop, ask_ticks, excerpt, pump, _disks: disks, _work: work })
+        let counts_ticks = config.emulator == Emulator::Bochs;
+        Ok(Self { input, events, stop, ask_ticks, counts_ticks, excerpt, pump, _disks: disks, _work: work })
     }
 
     /// The keyboard side of the console.
@@ -251,6 +253,11 @@ impl Machine {
     /// Asks how long the machine has run. The answer is an [`Event::Ticks`], where the emulator counts ticks.
     pub(crate) fn ask_ticks(&self) {
         self.ask_ticks.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the emulator counts ticks.
+    pub(crate) fn counts_ticks(&self) -> bool {
+        self.counts_ticks
     }
 
     /// The next event within `timeout`. After [`Event::Ended`] there is none.

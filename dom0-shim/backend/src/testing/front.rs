@@ -1,29 +1,21 @@
-//! A front end's side of a ring.
+//! A front end's ring, in pages that are granted.
+
+use core::ops::{Deref, DerefMut};
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-use xen_abi::io::ring;
 use xen_abi::{RawDomid, RawGrantRef};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{Host, PAGE, Page};
+use crate::front;
+use crate::host::Memory;
 
-const REQ_PROD: usize = 0;
-const REQ_EVENT: usize = 4;
-const RSP_PROD: usize = 8;
-const RSP_EVENT: usize = 12;
-
-/// A ring of slots in granted pages. It does what a front end does, and can lie.
+/// A ring of slots in granted pages; see [`front::FrontRing`].
 #[derive(Debug)]
 pub struct FrontRing {
-    pages: Vec<Page>,
+    ring: front::FrontRing<OwnPages>,
     references: Vec<RawGrantRef>,
-    slot: usize,
-    entries: u32,
-    put: u32,
-    published: u32,
-    taken: u32,
 }
 
 impl FrontRing {
@@ -44,20 +36,9 @@ impl FrontRing {
     /// If not one slot fits.
     #[must_use]
     pub fn beginning_at(host: &Host, domain: RawDomid, pages: usize, slot: usize, index: u32) -> Self {
-        let pages = vec![(); pages].into_iter().map(|()| Page::new()).collect::<Vec<_>>();
-        let references = pages.iter().map(|page| host.grant(domain, page, true)).collect();
-        let entries = u32::try_from(ring::entries(pages.len() * PAGE, slot)).expect("few slots");
-        assert!(entries > 0, "a ring without slots");
-        let this = Self { pages, references, slot, entries, put: index, published: index, taken: index };
-        for (place, value) in [
-            (REQ_PROD, index),
-            (RSP_PROD, index),
-            (REQ_EVENT, index.wrapping_add(1)),
-            (RSP_EVENT, index.wrapping_add(1)),
-        ] {
-            this.store(place, value);
-        }
-        this
+        let pages = OwnPages(vec![(); pages].into_iter().map(|()| Page::new()).collect());
+        let references = pages.0.iter().map(|page| host.grant(domain, page, true)).collect();
+        Self { ring: front::FrontRing::beginning_at(pages, slot, index), references }
     }
 
     /// The grants of its pages.
@@ -66,83 +47,56 @@ impl FrontRing {
         &self.references
     }
 
-    /// Entries.
-    #[must_use]
-    pub fn entries(&self) -> u32 {
-        self.entries
-    }
-
-    /// Room for more requests: a response that was not taken takes the place of one.
-    #[must_use]
-    pub fn room(&self) -> u32 {
-        self.entries - self.put.wrapping_sub(self.taken)
-    }
-
-    /// Writes a request, whether there is room or not. [`Self::publish`] tells of it.
-    pub fn put<T: IntoBytes + Immutable + ?Sized>(&mut self, request: &T) {
-        self.write(self.place(self.put), request.as_bytes());
-        self.put = self.put.wrapping_add(1);
-    }
-
-    /// Tells of the requests. Whether the back end wants an event for them.
-    pub fn publish(&mut self) -> bool {
-        let old = core::mem::replace(&mut self.published, self.put);
-        self.store(REQ_PROD, self.put);
-        self.put.wrapping_sub(self.load(REQ_EVENT)) < self.put.wrapping_sub(old)
-    }
-
-    /// Takes a response. `None` where there is none yet; the back end sends an event then.
-    pub fn take<T: FromBytes + IntoBytes>(&mut self) -> Option<T> {
-        if self.load(RSP_PROD) == self.taken {
-            self.store(RSP_EVENT, self.taken.wrapping_add(1));
-            return None;
-        }
-        let mut response = T::new_zeroed();
-        self.read(self.place(self.taken), response.as_mut_bytes());
-        self.taken = self.taken.wrapping_add(1);
-        Some(response)
-    }
-
-    /// Lies about the number of requests.
-    pub fn set_request_producer(&self, value: u32) {
-        self.store(REQ_PROD, value);
-    }
-
-    /// Asks for an event with the response of this index.
-    pub fn set_response_event(&self, value: u32) {
-        self.store(RSP_EVENT, value);
-    }
-
     /// Its pages.
     #[must_use]
     pub fn pages(&self) -> &[Page] {
-        &self.pages
+        &self.ring.memory().0
     }
+}
 
-    fn place(&self, index: u32) -> usize {
-        size_of::<ring::SringHeader>() + (index & (self.entries - 1)) as usize * self.slot
+impl Deref for FrontRing {
+    type Target = front::FrontRing<OwnPages>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.ring
     }
+}
 
-    fn load(&self, place: usize) -> u32 {
-        let mut word = [0; 4];
-        self.read(place, &mut word);
-        u32::from_le_bytes(word)
+impl DerefMut for FrontRing {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.ring
     }
+}
 
-    fn store(&self, place: usize, value: u32) {
-        self.write(place, &value.to_le_bytes());
+/// Pages as their domain has them, side by side.
+#[derive(Debug)]
+pub struct OwnPages(Vec<Page>);
+
+impl Memory for OwnPages {
+    fn len(&self) -> usize {
+        self.0.len() * PAGE
     }
 
     // Byte by byte: slots may cross pages.
-    fn read(&self, place: usize, to: &mut [u8]) {
-        for (at, byte) in (place..).zip(to.chunks_mut(1)) {
-            self.pages[at / PAGE].get(at % PAGE, byte);
+    fn read(&self, offset: usize, to: &mut [u8]) {
+        for (at, byte) in (offset..).zip(to.chunks_mut(1)) {
+            self.0[at / PAGE].get(at % PAGE, byte);
         }
     }
 
-    fn write(&self, place: usize, from: &[u8]) {
-        for (at, byte) in (place..).zip(from.chunks(1)) {
-            self.pages[at / PAGE].set(at % PAGE, byte);
+    fn write(&self, offset: usize, from: &[u8]) {
+        for (at, byte) in (offset..).zip(from.chunks(1)) {
+            self.0[at / PAGE].set(at % PAGE, byte);
         }
+    }
+
+    fn load(&self, offset: usize) -> u32 {
+        let mut word = [0; 4];
+        self.read(offset, &mut word);
+        u32::from_le_bytes(word)
+    }
+
+    fn store(&self, offset: usize, value: u32) {
+        self.write(offset, &value.to_le_bytes());
     }
 }
