@@ -227,6 +227,11 @@ fn place(vcpu: &Arc<Vcpu>, schedule: &mut Schedule, affinity: PcpuSet, preferred
     }
 }
 
+/// The share of the domain of `vcpu` has changed.
+pub fn reconsider(vcpu: &Arc<Vcpu>) {
+    credit::reconsider(&Pcpus, &vcpu.schedule().lock().entity, clock::now());
+}
+
 /// Makes `pcpu`, another one or this, look for work.
 pub fn kick(pcpu: PcpuId) {
     if pcpu != percpu::this().id() {

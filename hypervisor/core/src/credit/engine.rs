@@ -203,6 +203,13 @@ pub fn set_affinity<M: Machine>(
     }
 }
 
+/// What `vcpu` is entitled to has changed: if it is on a pcpu, its stay there ends, and the next goes by that.
+pub fn reconsider<M: Machine>(machine: &M, entity: &Entity, now: u64) {
+    let At::Pcpu(pcpu) = entity.at else { return };
+    machine.queue(pcpu, |queue| queue.cut_short(now));
+    machine.kick(pcpu);
+}
+
 /// Whether `me` waits for work from now on. Who says so looks once more with [`pick`] before it does.
 pub fn set_idle<M: Machine>(machine: &M, me: PcpuId, idle: bool) {
     if idle {

@@ -38,7 +38,9 @@ mod zone;
 mod tests;
 
 pub use board::Board;
-pub use engine::{Ready, Verdict, leave, pick, ready, set_affinity, set_idle, sleep, stop, tick, wakes_at};
+pub use engine::{
+    Ready, Verdict, leave, pick, ready, reconsider, set_affinity, set_idle, sleep, stop, tick, wakes_at,
+};
 pub use entity::{At, Entity};
 pub use queue::Queue;
 pub use share::{Share, Tag};

@@ -329,6 +329,13 @@ impl<T: Vcpu> Queue<T> {
         sooner
     }
 
+    /// The stay of the one that runs here ends now.
+    pub(super) fn cut_short(&mut self, now: u64) {
+        if let Some(stay) = &mut self.stay {
+            stay.limit = now;
+        }
+    }
+
     /// Whether the turn of the one that runs here is over, and another one here is further behind.
     pub(super) fn is_overtaken(&self) -> bool {
         self.stay.as_ref().is_some_and(|stay| self.first_key().is_some_and(|first| first < stay.key))

@@ -14,7 +14,7 @@ use xen_abi::xen::Virq;
 
 use super::{DONE, Request};
 use crate::hypercall::{Reply, page};
-use crate::{clock, domains};
+use crate::{clock, domains, sched};
 
 /// I/O ports that there are.
 const PORTS: u32 = 1 << 16;
@@ -49,6 +49,7 @@ pub fn share(request: &Request<'_, '_, '_>) -> Reply {
             }
             if wanted.cap != KEEP_CAP {
                 share.set_cap(wanted.cap);
+                request.domain.vcpus().iter().for_each(sched::reconsider);
             }
         }
         _ => return Err(Errno::EINVAL),
