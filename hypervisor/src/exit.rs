@@ -207,7 +207,7 @@ fn attend(
     pending: &mut PendingEvents,
     activity: &mut Activity,
     turn: &mut Turn,
-    owed: Work,
+    mut owed: Work,
 ) -> Option<Stop> {
     if owed.contains(Work::LEAVE) && !sched::may_stay(vcpu, turn.pcpu) {
         vcpu.owe(owed - Work::LEAVE);
@@ -216,7 +216,7 @@ fn attend(
     let ticks = owed.contains(Work::TICK);
     let is_due = || ticks && vcpu.deadline().is_some_and(|at| at <= cpu::rdtsc());
     if owed.contains(Work::TIMERS) || is_due() {
-        interrupts::expire(vcpu);
+        owed |= interrupts::expire(vcpu);
         turn.exits = 1;
     }
     if owed.contains(Work::SIGNAL) {

@@ -178,8 +178,8 @@ pub fn ended(vcpu: &Vcpu, vector: u8) -> Outcome {
 }
 
 /// Lets the timers of `vcpu`, which runs here, fire as far as they are due, and notes
-/// the next deadline.
-pub fn expire(vcpu: &Vcpu) {
+/// the next deadline. Returns [`Work::ROUSE`] if it has waited for that.
+pub fn expire(vcpu: &Vcpu) -> Work {
     let now = cpu::rdtsc();
     let guest_now = now.wrapping_add(vcpu.tsc_offset());
     let apic = {
@@ -198,11 +198,9 @@ pub fn expire(vcpu: &Vcpu) {
     if expired.timer {
         event::raise_here(vcpu, Virq::Timer);
     }
-    if expired.poll {
-        vcpu.owe(Work::ROUSE);
-    }
     let watchdog = if vcpu.id() == 0 { check_watchdogs(vcpu.domain()) } else { None };
     vcpu.set_deadline(apic.into_iter().chain(timers).chain(watchdog).min());
+    if expired.poll { Work::ROUSE } else { Work::empty() }
 }
 
 /// Ends the domain if a watchdog bites; returns when the next one will.

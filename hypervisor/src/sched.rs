@@ -292,7 +292,12 @@ fn release(member: &Member, schedule: &mut Schedule, stop: Stop, me: PcpuId, now
     schedule.asleep = stop == Stop::Blocked && !vcpu.owed().wakes();
     let may_run = vcpu.may_run();
     if may_run && !schedule.asleep {
-        let why = if stop == Stop::Yielded { Ready::Yielded } else { Ready::Back };
+        let why = match stop {
+            Stop::Yielded => Ready::Yielded,
+            // What it waits for has come at the last moment.
+            Stop::Blocked => Ready::Woken,
+            _ => Ready::Back,
+        };
         credit::ready(&Pcpus, member, &mut schedule.entity, why, now);
         return;
     }
