@@ -23,6 +23,8 @@ pub struct Board {
     level: AtomicU64,
     /// Whom to look at next.
     turn: AtomicUsize,
+    /// Whom to ask next; a count of its own, or who looks would choose who is asked.
+    asked: AtomicUsize,
 }
 
 impl Default for Board {
@@ -43,6 +45,7 @@ impl Board {
             loads: [const { AtomicU64::new(0) }; MAX_PCPUS],
             level: AtomicU64::new(0),
             turn: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
         }
     }
 
@@ -92,6 +95,13 @@ impl Board {
 
     pub(super) fn set_level(&self, level: u64) {
         self.level.store(level, Ordering::Relaxed);
+    }
+
+    /// A member of `set`, all of them in turn.
+    pub(super) fn next_to_ask(&self, set: &PcpuSet) -> Option<PcpuId> {
+        let pcpu = set.next_from(self.asked.load(Ordering::Relaxed)).or_else(|| set.next_from(0))?;
+        self.asked.store(pcpu.index() + 1, Ordering::Relaxed);
+        Some(pcpu)
     }
 
     /// Up to `N` members of `set`, others at each call.
