@@ -23,6 +23,8 @@ pub struct Board {
     levels: [AtomicU64; MAX_PCPUS],
     /// Whom to look at next.
     turn: AtomicUsize,
+    /// Whom to ask next; a count of its own, or who looks would choose who is asked.
+    asked: AtomicUsize,
 }
 
 impl Default for Board {
@@ -43,6 +45,7 @@ impl Board {
             loads: [const { AtomicU64::new(0) }; MAX_PCPUS],
             levels: [const { AtomicU64::new(0) }; MAX_PCPUS],
             turn: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
         }
     }
 
@@ -94,6 +97,13 @@ impl Board {
         let busy = allowed.without(&self.idle.load());
         let pcpu = self.some_of::<1>(&busy).next()?;
         self.levels.get(pcpu.index()).map(|level| level.load(Ordering::Relaxed))
+    }
+
+    /// A member of `set`, all of them in turn.
+    pub(super) fn next_to_ask(&self, set: &PcpuSet) -> Option<PcpuId> {
+        let pcpu = set.next_from(self.asked.load(Ordering::Relaxed)).or_else(|| set.next_from(0))?;
+        self.asked.store(pcpu.index() + 1, Ordering::Relaxed);
+        Some(pcpu)
     }
 
     /// Up to `N` members of `set`, others at each call.

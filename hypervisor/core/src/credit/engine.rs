@@ -111,7 +111,7 @@ fn offer<M: Machine>(machine: &M, entity: &Entity, target: PcpuId) {
     others.remove(target);
     if let Some(idle) = board.idle().load().intersection(&others).next_from(0) {
         machine.kick(idle);
-    } else if let Some(pcpu) = board.some_of::<1>(&board.unlimited().load().intersection(&others)).next() {
+    } else if let Some(pcpu) = board.next_to_ask(&board.unlimited().load().intersection(&others)) {
         machine.kick(pcpu);
     }
 }

@@ -122,7 +122,9 @@ impl Entity {
         if now >= self.refill {
             let missed = (now - self.refill) / CAP_PERIOD + 1;
             let filled = i64::try_from(missed).unwrap_or(i64::MAX).saturating_mul(most);
-            self.budget = self.budget.saturating_add(filled).min(most);
+            // What it ran before it had a cap is no debt.
+            let debt = -i64::try_from(CAP_PERIOD).unwrap_or(i64::MAX);
+            self.budget = self.budget.max(debt).saturating_add(filled).min(most);
             self.refill = if self.refill == 0 { now + CAP_PERIOD } else { self.refill + missed * CAP_PERIOD };
         }
         Some(self.budget.min(most))
