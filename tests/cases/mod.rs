@@ -102,6 +102,7 @@ mod pv_clock;
 mod pv_clock_of_all_vcpus;
 mod runstate;
 mod sched_op;
+mod scheduler_parameters;
 mod single_step;
 mod smp_by_hypercall;
 mod smp_init_again;
@@ -224,6 +225,7 @@ pub const ALL: &[Test] = &[
     pv_clock_of_all_vcpus::TEST,
     runstate::TEST,
     sched_op::TEST,
+    scheduler_parameters::TEST,
     single_step::TEST,
     smp_by_hypercall::TEST,
     smp_init_again::TEST,
