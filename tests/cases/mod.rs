@@ -115,6 +115,7 @@ mod sched_weights;
 mod sched_weights_default_slice;
 mod sched_weights_under_pinning;
 mod sched_work_conserving;
+mod scheduler_parameters;
 mod single_step;
 mod smp_by_hypercall;
 mod smp_init_again;
@@ -250,6 +251,7 @@ pub const ALL: &[Test] = &[
     sched_weights_default_slice::TEST,
     sched_weights_under_pinning::TEST,
     sched_work_conserving::TEST,
+    scheduler_parameters::TEST,
     single_step::TEST,
     smp_by_hypercall::TEST,
     smp_init_again::TEST,
