@@ -22,13 +22,11 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 const HALT_SILENCE: Duration = Duration::from_secs(3);
 /// Bytes that a script types without a pause: less than a UART's queue of 16.
 const TYPED_AT_ONCE: usize = 12;
-/// The pause, where the emulator does not count ticks.
+/// The pause. An emulated processor may leave the UART alone for a time slice, and beside others an emulator may have
+/// no processor for long: where its own time is known, that counts.
 const TYPING_PAUSE: Duration = Duration::from_millis(400);
-/// The pause in ticks: three time slices. A processor may leave the UART alone for one, and however fast the
-/// emulator runs, it reads no sooner.
-const TYPING_TICKS: u64 = 5_000_000;
-/// Longest wait for an answer about ticks, and for so many to pass.
-const TICKS_PATIENCE: Duration = Duration::from_secs(60);
+/// Longest pause of an emulator that gets no processor.
+const TYPING_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a wait looks for signals to us.
 const POLL: Duration = Duration::from_millis(100);
 /// Console lines shown with a failure.
@@ -40,8 +38,8 @@ pub(crate) trait Peer {
     fn send(&mut self, bytes: &[u8]) -> Result<()>;
     /// Asks for an [`Event::Ticks`].
     fn ask_ticks(&mut self);
-    /// Whether it comes.
-    fn counts_ticks(&self) -> bool;
+    /// For how long it has run, if that can be told.
+    fn run_time(&self) -> Option<Duration>;
 }
 
 impl Peer for Machine {
@@ -57,8 +55,8 @@ impl Peer for Machine {
         Self::ask_ticks(self);
     }
 
-    fn counts_ticks(&self) -> bool {
-        Self::counts_ticks(self)
+    fn run_time(&self) -> Option<Duration> {
+        Self::run_time(self)
     }
 }
 
@@ -107,8 +105,6 @@ pub(crate) struct Session<'a, P> {
     ended: Option<Ended>,
     last_output: Instant,
     stages: Stages,
-    /// The machine has said how many ticks it has run, since this was cleared.
-    told_ticks: bool,
 }
 
 struct Never {
@@ -151,7 +147,6 @@ impl<'a, P: Peer> Session<'a, P> {
             ended: None,
             last_output: Instant::now(),
             stages: Stages::default(),
-            told_ticks: false,
         }
     }
 
@@ -207,7 +202,7 @@ impl<'a, P: Peer> Session<'a, P> {
         }
     }
 
-    /// Types no faster than the machine's UART is read: where more follows, a pause follows as much as surely fits.
+    /// Types no faster than the machine's UART is read: a pause follows as much as surely fits.
     fn send(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         let mut pieces = bytes.chunks(TYPED_AT_ONCE).peekable();
         while let Some(piece) = pieces.next() {
@@ -219,28 +214,17 @@ impl<'a, P: Peer> Session<'a, P> {
         Ok(())
     }
 
-    /// Lets the machine read what was typed: it may be slow.
+    /// Lets the machine read what was typed.
     fn pause(&mut self) -> Result<(), Stop> {
-        if !self.peer.counts_ticks() {
-            return self.sleep(TYPING_PAUSE);
-        }
-        let typed = self.ask_ticks()?;
+        let Some(typed) = self.peer.run_time() else { return self.sleep(TYPING_PAUSE) };
         let started = Instant::now();
-        while self.ended.is_none() && started.elapsed() < TICKS_PATIENCE {
-            if self.ask_ticks()?.saturating_sub(typed) >= TYPING_TICKS {
-                return Ok(());
+        while self.ended.is_none() && started.elapsed() < TYPING_PATIENCE {
+            if self.peer.run_time().is_none_or(|now| now.saturating_sub(typed) >= TYPING_PAUSE) {
+                break;
             }
             self.sleep(POLL / 4)?;
         }
         Ok(())
-    }
-
-    /// How many ticks the machine has run.
-    fn ask_ticks(&mut self) -> Result<u64, Stop> {
-        self.told_ticks = false;
-        self.peer.ask_ticks();
-        self.wait(TICKS_PATIENCE, |session| Ok(session.told_ticks || session.ended.is_some()))?;
-        Ok(self.stages.last_ticks())
     }
 
     fn expect(&mut self, pattern: &Regex, within: Duration, silence: Option<Duration>) -> Result<(), Stop> {
@@ -359,10 +343,7 @@ impl<'a, P: Peer> Session<'a, P> {
                 self.last_output = Instant::now();
             }
             Event::Reset => self.resets.push(self.seen.len()),
-            Event::Ticks(ticks) => {
-                self.stages.tick(ticks);
-                self.told_ticks = true;
-            }
+            Event::Ticks(ticks) => self.stages.tick(ticks),
             Event::Ended(ended) => self.ended = Some(ended),
         }
     }
@@ -403,10 +384,8 @@ mod tests {
     struct Fake {
         events: VecDeque<Event>,
         typed: Vec<u8>,
-        /// Ticks so far, and how many pass between two questions; 0: nobody counts.
-        ticks: u64,
-        step: u64,
-        asked: usize,
+        /// It has run since then, a quarter of the time.
+        slow: Option<Instant>,
     }
 
     impl Peer for Fake {
@@ -424,13 +403,11 @@ mod tests {
         }
 
         fn ask_ticks(&mut self) {
-            self.asked += 1;
-            self.ticks += self.step;
-            self.events.push_front(Event::Ticks(self.ticks));
+            self.events.push_front(Event::Ticks(7_000_000));
         }
 
-        fn counts_ticks(&self) -> bool {
-            self.step > 0
+        fn run_time(&self) -> Option<Duration> {
+            self.slow.map(|begun| begun.elapsed() / 4)
         }
     }
 
@@ -467,13 +444,15 @@ mod tests {
     }
 
     #[test]
-    fn where_ticks_are_counted_a_pause_has_so_many() {
+    fn a_pause_is_longer_where_the_emulator_is_slow() {
         let script = Script::parse("send \"abcdefghijklmnop\"", 1).unwrap();
-        let mut fake = Fake { step: TYPING_TICKS / 4, ..Fake::default() };
+        let started = Instant::now();
+        let mut fake = Fake { slow: Some(started), ..Fake::default() };
         let mut sink = std::io::sink();
         let mut session = Session::new(&mut fake, &mut sink, Duration::from_millis(50), Values::new());
         session.run(&script).unwrap();
-        assert_eq!((fake.typed.len(), fake.asked), (16, 5), "the first answer is the beginning");
+        assert!(started.elapsed() >= 4 * TYPING_PAUSE);
+        assert_eq!(fake.typed.len(), 16);
     }
 
     #[test]
@@ -558,7 +537,7 @@ mod tests {
         let script =
             Script::parse("stage \"one\"\nexpect /a/\nstage \"two\"\nexpect-end poweroff", 1).unwrap();
         let events = [says("a"), Event::Ticks(9_000_000), Event::Ended(Ended::PoweredOff)];
-        let mut fake = Fake { events: events.into(), ticks: 7_000_000, ..Fake::default() };
+        let mut fake = Fake { events: events.into(), ..Fake::default() };
         let mut sink = std::io::sink();
         let mut session = Session::new(&mut fake, &mut sink, Duration::from_millis(50), Values::new());
         session.run(&script).unwrap();

@@ -32,11 +32,6 @@ impl Stages {
         self.last_ticks = Some(ticks);
     }
 
-    /// What was told last; 0 where nothing was.
-    pub(crate) fn last_ticks(&self) -> u64 {
-        self.last_ticks.unwrap_or(0)
-    }
-
     /// The last stage is over.
     pub(crate) fn end(&mut self) {
         self.ended = Some(Instant::now());

@@ -236,9 +236,7 @@ impl Debugger {
     fn interrupt(&mut self) {
         self.state = match self.state {
             Asked::TooEarly | Asked::AtTheStart => Asked::AtTheStart,
-            // A second SIGINT would stop the machine again behind the answer to the first.
-            Asked::Ticks(_) => return,
-            Asked::Nothing => {
+            Asked::Nothing | Asked::Ticks(_) => {
                 let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
                 // A process that has ended needs no answer: its end says the ticks.
                 let _ = pid.map(|pid| kill_process(pid, Signal::INT));

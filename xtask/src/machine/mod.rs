@@ -212,7 +212,8 @@ pub(crate) struct Machine {
     events: Receiver<Event>,
     stop: Arc<AtomicBool>,
     ask_ticks: Arc<AtomicBool>,
-    counts_ticks: bool,
+    /// An emulator that never waits.
+    busy: Option<u32>,
     excerpt: Arc<Mutex<String>>,
     pump: Option<JoinHandle<()>>,
     /// Locked.
@@ -227,7 +228,8 @@ impl Machine {
         let disks = take(&config.disks)?;
         let work = workspace::scratch("machine")?;
         let (console, input) = serial::open()?;
-        let started = start_emulator(config, work.path(), &console)?;
+        let mut started = start_emulator(config, work.path(), &console)?;
+        let busy = (config.emulator == Emulator::Bochs).then(|| started.group.child().id());
         let log = config.log.as_deref().map(create_log).transpose()?;
         let (sender, events) = mpsc::channel();
         let (stop, ask_ticks, excerpt) = (Arc::default(), Arc::default(), Arc::default());
@@ -241,8 +243,7 @@ impl Machine {
             excerpt: Arc::clone(&excerpt),
         };
         let pump = Some(thread::spawn(move || pump.run()));
-        let counts_ticks = config.emulator == Emulator::Bochs;
-        Ok(Self { input, events, stop, ask_ticks, counts_ticks, excerpt, pump, _disks: disks, _work: work })
+        Ok(Self { input, events, stop, ask_ticks, busy, excerpt, pump, _disks: disks, _work: work })
     }
 
     /// The keyboard side of the console.
@@ -255,9 +256,11 @@ impl Machine {
         self.ask_ticks.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the emulator counts ticks.
-    pub(crate) fn counts_ticks(&self) -> bool {
-        self.counts_ticks
+    /// For how long the emulator has had a processor, if it uses one whether the machine is idle or not.
+    pub(crate) fn run_time(&self) -> Option<Duration> {
+        // The first number is ns (Linux, Documentation/scheduler/sched-stats.rst).
+        let times = fs::read_to_string(format!("/proc/{}/schedstat", self.busy?)).ok()?;
+        Some(Duration::from_nanos(times.split_whitespace().next()?.parse().ok()?))
     }
 
     /// The next event within `timeout`. After [`Event::Ended`] there is none.
