@@ -411,11 +411,9 @@ mod tests {
     use futures_util::future::join;
 
     use super::*;
-    use crate::testing::{self, play};
+    use crate::testing::{self, Bench, play};
 
     const AT: Address = Address { kind: "vbd", domain: 7, number: 51712 };
-    const BACK: &str = "/local/domain/0/backend/vbd/7/51712/";
-    const FRONT: &str = "/local/domain/7/device/vbd/51712/";
 
     /// A device that notes what it is told, and is broken by its front end's node `break`.
     struct Noting {
@@ -450,65 +448,62 @@ mod tests {
         }
     }
 
-    fn device() -> (testing::Nodes, Xenbus<testing::Nodes, Noting>) {
-        let nodes = testing::Nodes::new();
-        set(&nodes, BACK, "online", "1");
-        set(&nodes, BACK, "state", "1");
-        set(&nodes, FRONT, "state", "1");
-        let noting = Noting { nodes: nodes.clone(), notes: RefCell::default() };
-        (nodes.clone(), Xenbus::new(nodes, AT, noting))
+    fn device() -> (Bench, Xenbus<testing::Nodes, Noting>) {
+        let bench = Bench::new(AT);
+        let noting = Noting { nodes: bench.nodes.clone(), notes: RefCell::default() };
+        let device = Xenbus::new(bench.nodes.clone(), AT, noting);
+        (bench, device)
     }
 
-    fn set(nodes: &testing::Nodes, folder: &str, name: &str, value: &str) {
-        nodes.write(&format!("{folder}{name}"), value).expect("it is allowed");
+    async fn comes_up(bench: &Bench) {
+        bench.back_is("2").await;
+        bench.write_front("key", "42");
+        bench.write_front("state", "3");
+        bench.back_is("4").await;
+        bench.write_front("state", "4");
     }
 
-    async fn back_is(nodes: &testing::Nodes, state: &str) {
-        nodes.until(&format!("{BACK}state"), state).await;
+    async fn goes_down(bench: &Bench) {
+        bench.write_front("state", "5");
+        bench.back_is("5").await;
+        bench.write_front("state", "6");
+        bench.back_is("6").await;
     }
 
-    async fn comes_up(nodes: &testing::Nodes) {
-        back_is(nodes, "2").await;
-        set(nodes, FRONT, "key", "42");
-        set(nodes, FRONT, "state", "3");
-        back_is(nodes, "4").await;
-        set(nodes, FRONT, "state", "4");
-    }
-
-    async fn goes_down(nodes: &testing::Nodes) {
-        set(nodes, FRONT, "state", "5");
-        back_is(nodes, "5").await;
-        set(nodes, FRONT, "state", "6");
-        back_is(nodes, "6").await;
+    #[test]
+    fn nodes_are_where_toolstacks_put_them() {
+        assert_eq!(AT.back(), "/local/domain/0/backend/vbd/7/51712");
+        assert_eq!(AT.front(), "/local/domain/7/device/vbd/51712");
+        assert_eq!(AT.error(), "/local/domain/0/error/backend/vbd/7/51712/error");
     }
 
     #[test]
     fn a_front_end_comes_and_goes() {
-        let (nodes, device) = device();
+        let (bench, device) = device();
         play(join(device.run(), async {
-            comes_up(&nodes).await;
-            assert_eq!(nodes.read(&format!("{BACK}property")).as_deref(), Some("42"));
-            set(&nodes, BACK, "online", "0");
-            set(&nodes, BACK, "state", "5");
-            goes_down(&nodes).await;
+            comes_up(&bench).await;
+            assert_eq!(bench.back("property").as_deref(), Some("42"));
+            bench.write_back("online", "0");
+            bench.write_back("state", "5");
+            goes_down(&bench).await;
         }));
         assert_eq!(*device.backend().notes.borrow(), ["offer", "connect", "serve", "stop"]);
-        assert_eq!(nodes.watches(), 0);
+        assert_eq!(bench.nodes.watches(), 0);
     }
 
     #[test]
     fn a_front_end_that_starts_again_is_served_again() {
-        let (nodes, device) = device();
+        let (bench, device) = device();
         play(join(device.run(), async {
-            comes_up(&nodes).await;
-            goes_down(&nodes).await;
-            set(&nodes, FRONT, "state", "1");
-            comes_up(&nodes).await;
+            comes_up(&bench).await;
+            goes_down(&bench).await;
+            bench.write_front("state", "1");
+            comes_up(&bench).await;
             // Without a word, as after a crash.
-            set(&nodes, FRONT, "state", "1");
-            comes_up(&nodes).await;
+            bench.write_front("state", "1");
+            comes_up(&bench).await;
             device.close().await;
-            assert_eq!(nodes.read(&format!("{BACK}state")).as_deref(), Some("6"));
+            assert_eq!(bench.back("state").as_deref(), Some("6"));
         }));
         let notes = device.backend().notes.borrow();
         assert_eq!(notes.iter().filter(|note| **note == "stop").count(), 3);
@@ -516,20 +511,19 @@ mod tests {
 
     #[test]
     fn a_fault_closes_the_device_until_the_front_end_starts_anew() {
-        let (nodes, device) = device();
+        let (bench, device) = device();
         play(join(device.run(), async {
-            comes_up(&nodes).await;
-            set(&nodes, FRONT, "break", "1");
-            back_is(&nodes, "6").await;
-            let error = nodes.read("/local/domain/0/error/backend/vbd/7/51712/error");
-            assert_eq!(error.as_deref(), Some("5 broken ring"));
+            comes_up(&bench).await;
+            bench.write_front("break", "1");
+            bench.back_is("6").await;
+            assert_eq!(bench.error().as_deref(), Some("5 broken ring"));
             // It goes on as if nothing were wrong.
-            set(&nodes, FRONT, "state", "3");
-            set(&nodes, FRONT, "state", "4");
-            set(&nodes, FRONT, "break", "0");
-            set(&nodes, FRONT, "state", "6");
-            set(&nodes, FRONT, "state", "1");
-            comes_up(&nodes).await;
+            bench.write_front("state", "3");
+            bench.write_front("state", "4");
+            bench.write_front("break", "0");
+            bench.write_front("state", "6");
+            bench.write_front("state", "1");
+            comes_up(&bench).await;
             device.close().await;
         }));
         let notes = device.backend().notes.borrow();
@@ -541,16 +535,16 @@ mod tests {
         for (key, words) in
             [(None, "2 key is missing"), (Some("4294967296"), "22 key is not a number in range")]
         {
-            let (nodes, device) = device();
+            let (bench, device) = device();
             play(join(device.run(), async {
-                back_is(&nodes, "2").await;
+                bench.back_is("2").await;
                 if let Some(key) = key {
-                    set(&nodes, FRONT, "key", key);
+                    bench.write_front("key", key);
                 }
-                set(&nodes, FRONT, "state", "3");
-                back_is(&nodes, "6").await;
-                assert_eq!(nodes.read(&AT.error()).as_deref(), Some(words));
-                set(&nodes, BACK, "online", "0");
+                bench.write_front("state", "3");
+                bench.back_is("6").await;
+                assert_eq!(bench.error().as_deref(), Some(words));
+                bench.write_back("online", "0");
             }));
             assert_eq!(*device.backend().notes.borrow(), ["offer", "connect"]);
         }
@@ -558,39 +552,39 @@ mod tests {
 
     #[test]
     fn a_device_that_nobody_uses_ends_when_it_is_not_online() {
-        let (nodes, device) = device();
+        let (bench, device) = device();
         play(join(device.run(), async {
-            back_is(&nodes, "2").await;
-            set(&nodes, BACK, "online", "0");
+            bench.back_is("2").await;
+            bench.write_back("online", "0");
         }));
-        assert_eq!(nodes.read(&format!("{BACK}state")).as_deref(), Some("6"));
+        assert_eq!(bench.back("state").as_deref(), Some("6"));
     }
 
     #[test]
     fn a_front_end_in_use_keeps_the_device_until_it_goes() {
-        let (nodes, device) = device();
+        let (bench, device) = device();
         play(join(device.run(), async {
-            comes_up(&nodes).await;
-            set(&nodes, BACK, "online", "0");
-            set(&nodes, FRONT, "unrelated", "1");
+            comes_up(&bench).await;
+            bench.write_back("online", "0");
+            bench.write_front("unrelated", "1");
             testing::yield_now().await;
-            assert_eq!(nodes.read(&format!("{BACK}state")).as_deref(), Some("4"));
-            nodes.remove("/local/domain/7");
-            back_is(&nodes, "6").await;
+            assert_eq!(bench.back("state").as_deref(), Some("4"));
+            bench.nodes.remove("/local/domain/7");
+            bench.back_is("6").await;
         }));
     }
 
     #[test]
     fn nodes_that_cannot_be_written_end_the_device() {
-        let (nodes, device) = device();
-        nodes.refuse(&format!("{BACK}feature"));
+        let (bench, device) = device();
+        bench.nodes.refuse(&format!("{}/feature", AT.back()));
         play(device.run());
-        assert_eq!(nodes.read(&AT.error()).as_deref(), Some("13 writing feature: EACCES"));
+        assert_eq!(bench.error().as_deref(), Some("13 writing feature: EACCES"));
     }
 
     #[test]
     fn closing_waits_for_nothing_where_nothing_runs() {
-        let (_nodes, device) = device();
+        let (_bench, device) = device();
         play(device.close());
         play(device.run());
         assert_eq!(*device.backend().notes.borrow(), ["offer"]);

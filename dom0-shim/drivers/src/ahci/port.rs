@@ -285,10 +285,8 @@ impl<M: Machine> Port<M> {
         } else if link_changed || !self.registers.is_ready() || !self.registers.has_link() {
             self.reset_link().await?;
         }
-        self.registers.write(register::SERR, u32::MAX);
-        self.registers.write(register::IS, u32::MAX);
-        self.link_changed.set(false);
         self.run();
+        self.link_changed.set(false);
         if dead || link_changed { self.recognise().await } else { Ok(()) }
     }
 
@@ -321,8 +319,10 @@ impl<M: Machine> Port<M> {
         if self.name.get().is_none_or(|known| *known == name(&words)) { Ok(()) } else { Err(Error::Replaced) }
     }
 
+    /// Lets the controller work on commands; what was before is forgotten.
     fn run(&self) {
         self.registers.write(register::SERR, u32::MAX);
+        self.registers.write(register::IS, u32::MAX);
         self.registers.set_cmd(0, cmd::START);
     }
 
