@@ -93,7 +93,9 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
     if told {
         machine.kick(target);
     }
-    let starts_at_once = alone && machine.board().idle().contains(target);
+    // Who has got work is offered no more until it has looked.
+    let was_idle = machine.board().idle().remove(target);
+    let starts_at_once = alone && was_idle;
     if !bound && !starts_at_once {
         offer(machine, entity, target);
     }
@@ -109,7 +111,8 @@ fn offer<M: Machine>(machine: &M, entity: &Entity, target: PcpuId) {
     let board = machine.board();
     let mut others = entity.affinity;
     others.remove(target);
-    if let Some(idle) = board.idle().load().intersection(&others).next_from(0) {
+    let idle = board.idle().load().intersection(&others);
+    if let Some(idle) = idle.iter().find(|&pcpu| board.idle().remove(pcpu)) {
         machine.kick(idle);
     } else if let Some(pcpu) = board.next_to_ask(&board.unlimited().load().intersection(&others)) {
         machine.kick(pcpu);
