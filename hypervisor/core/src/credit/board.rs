@@ -95,8 +95,12 @@ impl Board {
     /// The level of a pcpu of `allowed` that is busy.
     pub(super) fn level(&self, allowed: &PcpuSet) -> Option<u64> {
         let busy = allowed.without(&self.idle.load());
-        let pcpu = self.some_of::<1>(&busy).next()?;
-        self.levels.get(pcpu.index()).map(|level| level.load(Ordering::Relaxed))
+        self.some_of::<1>(&busy).next().map(|pcpu| self.level_of(pcpu))
+    }
+
+    /// How far those are that share `pcpu`.
+    pub(super) fn level_of(&self, pcpu: PcpuId) -> u64 {
+        self.levels.get(pcpu.index()).map_or(0, |level| level.load(Ordering::Relaxed))
     }
 
     /// A member of `set`, all of them in turn.

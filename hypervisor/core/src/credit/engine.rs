@@ -1,5 +1,7 @@
 //! What happens to vcpus: they wake, get a turn, stop.
 
+use core::iter;
+
 use crate::heap::Placed as _;
 use crate::id::PcpuId;
 use crate::pcpu_set::PcpuSet;
@@ -69,7 +71,12 @@ fn park<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) 
 
 fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Way, now: u64) {
     let back = matches!(way, Way::Back | Way::Behind) && is_allowed(machine, entity, entity.home);
-    let target = if back { entity.home } else { place(machine, entity, vcpu.tag()) };
+    let next = entity.next.take().filter(|&next| is_allowed(machine, entity, next));
+    let target = match next {
+        Some(next) => next,
+        None if back => entity.home,
+        None => place(machine, entity, vcpu.tag()),
+    };
     let here = target == entity.home;
     let way = if here || way == Way::Woken { way } else { Way::Moved };
     let parameters = machine.parameters();
@@ -79,12 +86,19 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
     let level = machine.board().level(&rivals);
     let arrival = Arrival { way, place: entity.place, here, slept, level };
     let bound = is_bound(machine, entity, target);
-    let (told, alone, lead) = machine.queue(target, |queue| {
+    let (told, alone, lead, left) = machine.queue(target, |queue| {
         queue.advance(now);
         let alone = queue.load() == 0;
         let (key, lead) = queue.insert(vcpu.clone(), bound, &arrival, &parameters);
         publish(machine, target, queue);
-        (queue.challenge(key, now, &parameters), alone, lead)
+        let mut idle = machine.board().idle().load();
+        idle.remove(target);
+        let idle = if idle.is_empty() || alone { None } else { queue.first_for_any(&idle) };
+        let left = match idle {
+            Some(idle) => Some((iter::once(idle).collect(), 0)),
+            None => queue.first_free(),
+        };
+        (queue.challenge(key, now, &parameters), alone, lead, left)
     });
     entity.lead = lead;
     entity.parked = false;
@@ -96,8 +110,8 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
     // Who has got work is offered no more until it has looked.
     let was_idle = machine.board().idle().remove(target);
     let starts_at_once = alone && was_idle;
-    if !bound && !starts_at_once {
-        offer(machine, entity, target);
+    if let Some((reach, level)) = left.filter(|_| !starts_at_once) {
+        offer(machine, target, &reach, level, now);
     }
 }
 
@@ -106,16 +120,24 @@ fn publish<M: Machine>(machine: &M, pcpu: PcpuId, queue: &Queue<M::Vcpu>) {
     machine.board().publish(pcpu, queue.first_free_level(), queue.load(), queue.level());
 }
 
-/// Tells another pcpu than `target` of a vcpu that waits there: an idle one, or one that does not look by itself.
-fn offer<M: Machine>(machine: &M, entity: &Entity, target: PcpuId) {
+/// Tells another pcpu than `target` of a vcpu that waits there, is at `level` and may run on the pcpus of `reach`: an idle
+/// one, one that does not look by itself, or one that runs a vcpu which is further ahead.
+fn offer<M: Machine>(machine: &M, target: PcpuId, reach: &PcpuSet, level: u64, now: u64) {
     let board = machine.board();
-    let mut others = entity.affinity;
+    let mut others = reach.intersection(&machine.online());
     others.remove(target);
     let idle = board.idle().load().intersection(&others);
     if let Some(idle) = idle.iter().find(|&pcpu| board.idle().remove(pcpu)) {
         machine.kick(idle);
     } else if let Some(pcpu) = board.next_to_ask(&board.unlimited().load().intersection(&others)) {
         machine.kick(pcpu);
+    } else if let Some(pcpu) = board.some_of::<SAMPLES>(&others).max_by_key(|&pcpu| board.level_of(pcpu))
+        && board.level_of(pcpu) > level
+    {
+        let parameters = machine.parameters();
+        if machine.queue(pcpu, |queue| queue.challenge_from(level, now, &parameters)) {
+            machine.kick(pcpu);
+        }
     }
 }
 
@@ -349,10 +371,38 @@ pub fn tick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Verdict {
     if leaves || over && below.is_some_and(|below| is_needed(machine, me, below)) {
         return Verdict::Leave;
     }
+    if over && makes_room(machine, me, now) {
+        return Verdict::Leave;
+    }
     if over {
         extend(machine, me, now);
     }
     Verdict::Stay(wakes_at(machine, me))
+}
+
+/// Whether the vcpu that runs on `me`, which is further behind than all that wait for it, goes elsewhere all the same: to a
+/// pcpu whose vcpus are further ahead than one that waits for `me`, and that may not go there itself.
+fn makes_room<M: Machine>(machine: &M, me: PcpuId, now: u64) -> bool {
+    let board = machine.board();
+    let (reach, here) = machine.queue(me, |queue| (queue.running_reach(), queue.first()));
+    let elsewhere = || {
+        let other = board.some_of::<1>(&board.waiting_elsewhere(me)).next()?;
+        machine.queue(other, |queue| queue.first_free()).filter(|(reach, _)| reach.contains(me))
+    };
+    let Some((waits_for, level)) = here.or_else(elsewhere) else { return false };
+    let mut others = reach.intersection(&machine.online()).without(&waits_for);
+    others.remove(me);
+    let best = board.some_of::<PULLS>(&others).max_by_key(|&pcpu| board.level_of(pcpu));
+    let Some(best) = best.filter(|&pcpu| board.level_of(pcpu) > level) else { return false };
+    let parameters = machine.parameters();
+    let ahead = machine.queue(best, |queue| {
+        queue.advance(now);
+        queue.pull_level(&parameters).is_some_and(|below| level < below)
+    });
+    if ahead {
+        machine.queue(me, |queue| queue.send_to(best));
+    }
+    ahead
 }
 
 /// Whether a vcpu that waits elsewhere is behind `below`.
@@ -375,8 +425,8 @@ pub fn stop<M: Machine>(machine: &M, me: PcpuId, vcpu: &M::Vcpu, entity: &mut En
         publish(machine, me, queue);
         ended
     });
-    if let Some((place, ran)) = ended {
-        entity.place = Some(place);
+    if let Some((place, ran, next)) = ended {
+        (entity.place, entity.next) = (Some(place), next);
         entity.spend(ran);
     }
     (entity.at, entity.home, entity.left) = (At::Nowhere, me, now);

@@ -50,6 +50,8 @@ pub struct Entity {
     pub(super) place: Option<Place>,
     /// By how much it waits further ahead than it deserves, since it has woken up.
     pub(super) lead: u128,
+    /// Where it goes from its pcpu, for the sake of one that cannot go there.
+    pub(super) next: Option<PcpuId>,
     /// When it left there.
     pub(super) left: u64,
     pub(super) affinity: PcpuSet,
@@ -72,6 +74,7 @@ impl Entity {
             home,
             place: None,
             lead: 0,
+            next: None,
             left: now,
             affinity: PcpuSet::ALL,
             preferred: PcpuSet::ALL,

@@ -2,6 +2,7 @@
 
 use crate::heap::Heap;
 use crate::id::PcpuId;
+use crate::pcpu_set::PcpuSet;
 
 use super::board::NOBODY;
 use super::entity::Place;
@@ -44,6 +45,8 @@ struct Stay<T> {
     end: u64,
     /// When it has used up its cap.
     limit: u64,
+    /// Where it goes afterwards, for the sake of one that cannot go there.
+    next: Option<PcpuId>,
 }
 
 /// How a vcpu comes into a queue.
@@ -188,8 +191,8 @@ impl<T: Vcpu> Queue<T> {
                 clock + debt.saturating_sub(Zone::span(slept, load))
             }
             (Way::Behind, Some(own), _) => own.max(self.first_key().map_or(clock, |first| first + 1)),
-            (_, Some(own), _) => own.max(clock.saturating_sub(2 * round)),
-            (_, None, Some(place)) => self.zone.key(place.level).max(clock.saturating_sub(2 * round)),
+            (_, Some(own), _) => own.max(clock.saturating_sub(4 * round)),
+            (_, None, Some(place)) => self.zone.key(place.level).max(clock.saturating_sub(4 * round)),
             (_, None, None) => clock,
         };
         key.min(clock + Zone::span(LONGEST_WAIT, load))
@@ -221,6 +224,34 @@ impl<T: Vcpu> Queue<T> {
     /// The level of the first that may run elsewhere; for the [`Board`](super::Board).
     pub(super) fn first_free_level(&self) -> u64 {
         self.free.first().map_or(NOBODY, |key| self.zone.level(key).min(NOBODY - 1))
+    }
+
+    /// Where the first that waits may run, and its level.
+    pub(super) fn first(&self) -> Option<(PcpuSet, u64)> {
+        let all = [&self.bound, &self.free].into_iter().filter_map(|heap| heap.iter().next());
+        all.min_by_key(|(key, _)| *key).map(|(key, vcpu)| (vcpu.tag().hard().load(), self.zone.level(*key)))
+    }
+
+    /// Whether one waits that may run on one of `idle`: on which.
+    pub(super) fn first_for_any(&self, idle: &PcpuSet) -> Option<PcpuId> {
+        self.free.iter().find_map(|(_, vcpu)| vcpu.tag().hard().load().intersection(idle).next_from(0))
+    }
+
+    /// Where the one that runs here may run.
+    pub(super) fn running_reach(&self) -> PcpuSet {
+        self.stay.as_ref().map_or(PcpuSet::NONE, |stay| stay.vcpu.tag().hard().load())
+    }
+
+    /// Sends the one that runs here to `pcpu` when it stops.
+    pub(super) fn send_to(&mut self, pcpu: PcpuId) {
+        if let Some(stay) = &mut self.stay {
+            stay.next = Some(pcpu);
+        }
+    }
+
+    /// Where the first of those that may run elsewhere may run, and its level.
+    pub(super) fn first_free(&self) -> Option<(PcpuSet, u64)> {
+        self.free.iter().next().map(|(key, vcpu)| (vcpu.tag().hard().load(), self.zone.level(*key)))
     }
 
     /// Takes the first that waits.
@@ -289,7 +320,7 @@ impl<T: Vcpu> Queue<T> {
         taken.vcpu.tag().set_load(load);
         self.load += load;
         let limit = budget.map_or(NEVER, |budget| now.saturating_add_signed(budget.max(0)));
-        self.stay = Some(Stay { vcpu: taken.vcpu, key, lead, start: now, end: NEVER, limit });
+        self.stay = Some(Stay { vcpu: taken.vcpu, key, lead, start: now, end: NEVER, limit, next: None });
     }
 
     /// Lets the vcpu that runs here stay: for its part of a slice when others wait here, a glance when others
@@ -329,6 +360,18 @@ impl<T: Vcpu> Queue<T> {
         sooner
     }
 
+    /// A vcpu at `level` waits elsewhere: shortens the stay of the one that runs here if all here are further ahead by more
+    /// than keeps vcpus where they are. Says whether the pcpu has to be told.
+    pub(super) fn challenge_from(&mut self, level: u64, now: u64, parameters: &Parameters) -> bool {
+        self.advance(now);
+        let ahead = self.pull_level(parameters).is_some_and(|below| level < below);
+        let Some(stay) = self.stay.as_mut().filter(|_| ahead) else { return false };
+        let end = now.max(stay.start.saturating_add(parameters.rate_limit));
+        let sooner = end < stay.end;
+        stay.end = stay.end.min(end);
+        sooner
+    }
+
     /// The stay of the one that runs here ends now.
     pub(super) fn cut_short(&mut self, now: u64) {
         if let Some(stay) = &mut self.stay {
@@ -355,12 +398,12 @@ impl<T: Vcpu> Queue<T> {
         Some(self.zone.level(next.saturating_sub(margin)))
     }
 
-    /// The one that runs here stops at `now`: how far it is, and for how long it ran.
-    pub(super) fn end(&mut self, now: u64) -> Option<(Place, u64)> {
+    /// The one that runs here stops at `now`: how far it is, for how long it ran, and where it goes if not here.
+    pub(super) fn end(&mut self, now: u64) -> Option<(Place, u64, Option<PcpuId>)> {
         self.advance(now);
         let stay = self.stay.take()?;
         self.load -= stay.vcpu.tag().load();
-        Some((self.zone.leave(stay.key + stay.lead), now.saturating_sub(stay.start)))
+        Some((self.zone.leave(stay.key + stay.lead), now.saturating_sub(stay.start), stay.next))
     }
 
     /// The level here.
