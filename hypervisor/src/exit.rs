@@ -131,6 +131,11 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
         turn.exits -= 1;
         if turn.exits == 0 {
             turn.arm(&mut cpu, vcpu);
+            if console::ring_grew() {
+                // It may be long until something else makes the pcpu look.
+                vcpu.owe(Work::TICK);
+                continue;
+            }
         }
         if let Err(error) = cpu.run() {
             panic!("{vcpu}: VM entry: VM-instruction error {}", error.error);

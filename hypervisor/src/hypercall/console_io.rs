@@ -5,7 +5,7 @@ use xen_abi::xen::ConsoleIo;
 
 use super::slice::Slice;
 use super::{Answer, Call, Reply};
-use crate::{console, guest_copy};
+use crate::{console, guest_copy, input};
 
 /// Bytes copied at once: what others print does not come in between.
 const CHUNK: usize = 256;
@@ -46,6 +46,7 @@ fn write(call: &Call<'_, '_>, buffer: u64, count: usize) -> Reply {
         console::dom0_write(piece);
         done += piece.len();
     }
+    input::tell_of_log();
     if done < count {
         let [op, _, _, fourth, fifth] = call.arguments;
         let (left, next) = ((count - done) as u64, buffer.saturating_add(done as u64));

@@ -5,6 +5,8 @@ use crate::id::{MAX_PCPUS, PcpuId};
 use crate::pcpu_set::{AtomicPcpuSet, PcpuSet};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
+/// Spreads what is multiplied by it: 2^64 by the golden ratio.
+pub const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// No vcpu: the level above all others.
 pub const NOBODY: u64 = u64::MAX;
 
@@ -25,6 +27,8 @@ pub struct Board {
     turn: AtomicUsize,
     /// Whom to ask next; a count of its own, or who looks would choose who is asked.
     asked: AtomicUsize,
+    /// Of the next vcpu that gets a cap, as a fraction of 2^64.
+    phase: AtomicU64,
 }
 
 impl Default for Board {
@@ -46,6 +50,7 @@ impl Board {
             levels: [const { AtomicU64::new(0) }; MAX_PCPUS],
             turn: AtomicUsize::new(0),
             asked: AtomicUsize::new(0),
+            phase: AtomicU64::new(0),
         }
     }
 
@@ -108,6 +113,12 @@ impl Board {
         let pcpu = set.next_from(self.asked.load(Ordering::Relaxed)).or_else(|| set.next_from(0))?;
         self.asked.store(pcpu.index() + 1, Ordering::Relaxed);
         Some(pcpu)
+    }
+
+    /// A point of time in a period of `length` ns: those that are taken are spread evenly, however many they are.
+    pub(super) fn next_phase(&self, length: u64) -> u64 {
+        let fraction = self.phase.fetch_add(SPREAD, Ordering::Relaxed);
+        u64::try_from((u128::from(fraction) * u128::from(length)) >> 64).unwrap_or(0)
     }
 
     /// Up to `N` members of `set`, others at each call.

@@ -9,7 +9,7 @@ use xen_abi::vcpu::Runstate;
 
 use super::entity::{At, Entity};
 use super::queue::{Arrival, NEVER, Queue, Taken, Way};
-use super::{Machine, Tag, Vcpu};
+use super::{CAP_PERIOD, Machine, Tag, Vcpu};
 
 /// Queues of others that a pcpu looks at in each turn.
 const PULLS: usize = 4;
@@ -47,7 +47,10 @@ pub fn ready<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, why: 
         entity.active = true;
         vcpu.tag().share().note_active(true);
     }
-    if entity.budget(vcpu.tag().share(), now).is_some_and(|budget| budget <= 0) {
+    if entity
+        .budget(vcpu.tag().share(), || machine.board().next_phase(CAP_PERIOD), now)
+        .is_some_and(|budget| budget <= 0)
+    {
         park(machine, vcpu, entity, now);
     } else {
         enqueue(machine, vcpu, entity, way, now);
@@ -323,7 +326,8 @@ fn claim<M: Machine>(
             enqueue(machine, &vcpu, entity, Way::Moved, now);
             return false;
         }
-        let (budget, lead) = (entity.budget(vcpu.tag().share(), now), entity.lead);
+        let (budget, lead) =
+            (entity.budget(vcpu.tag().share(), || machine.board().next_phase(CAP_PERIOD), now), entity.lead);
         entity.at = At::Pcpu(me);
         entity.home = me;
         entity.account.change(Runstate::Running, now);
@@ -438,7 +442,10 @@ fn unpark<M: Machine>(machine: &M, me: PcpuId, now: u64) {
     while let Some(vcpu) = machine.queue(me, |queue| queue.unpark(now)) {
         vcpu.entity(|entity| {
             if entity.parked && entity.at == At::Queue(me) && vcpu.place().is_none() {
-                if entity.budget(vcpu.tag().share(), now).is_some_and(|budget| budget <= 0) {
+                if entity
+                    .budget(vcpu.tag().share(), || machine.board().next_phase(CAP_PERIOD), now)
+                    .is_some_and(|budget| budget <= 0)
+                {
                     park(machine, &vcpu, entity, now);
                 } else {
                     enqueue(machine, &vcpu, entity, Way::Refilled, now);

@@ -26,13 +26,15 @@ pub struct Place {
     pub level: u64,
     /// By how much it was ahead of what it was entitled to.
     pub debt: u128,
+    /// Of which time there the key is.
+    pub epoch: u32,
 }
 
 impl Place {
     /// It takes back `lead`.
     pub fn without(self, lead: u128) -> Self {
         let level = self.level.saturating_add(u64::try_from(lead).unwrap_or(u64::MAX));
-        Self { key: self.key + lead, level, debt: self.debt + lead }
+        Self { key: self.key + lead, level, debt: self.debt + lead, ..self }
     }
 }
 
@@ -119,8 +121,9 @@ impl Entity {
         &self.account
     }
 
-    /// Fills up its cap, if it is time; says how long it may run, `None` without limit.
-    pub(super) fn budget(&mut self, share: &Share, now: u64) -> Option<i64> {
+    /// Fills up its cap, if it is time; says how long it may run, `None` without limit. The first time that is done
+    /// by `phase` of a period, so that not all vcpus with caps run at once and leave pcpus idle later.
+    pub(super) fn budget(&mut self, share: &Share, phase: impl FnOnce() -> u64, now: u64) -> Option<i64> {
         let most = i64::try_from(share.budget(CAP_PERIOD)?).unwrap_or(i64::MAX);
         if now >= self.refill {
             let missed = (now - self.refill) / CAP_PERIOD + 1;
@@ -128,7 +131,13 @@ impl Entity {
             // What it ran before it had a cap is no debt.
             let debt = -i64::try_from(CAP_PERIOD).unwrap_or(i64::MAX);
             self.budget = self.budget.max(debt).saturating_add(filled).min(most);
-            self.refill = if self.refill == 0 { now + CAP_PERIOD } else { self.refill + missed * CAP_PERIOD };
+            if self.refill == 0 {
+                let left = CAP_PERIOD.saturating_sub(phase()).max(1);
+                self.budget = scaled(most, left);
+                self.refill = now + left;
+            } else {
+                self.refill += missed * CAP_PERIOD;
+            }
         }
         Some(self.budget.min(most))
     }
@@ -137,4 +146,10 @@ impl Entity {
     pub(super) fn spend(&mut self, ns: u64) {
         self.budget = self.budget.saturating_sub_unsigned(ns);
     }
+}
+
+/// What `most` for a period is in `left` of it.
+fn scaled(most: i64, left: u64) -> i64 {
+    let part = i128::from(most) * i128::from(left) / i128::from(CAP_PERIOD);
+    i64::try_from(part).unwrap_or(most).max(1)
 }

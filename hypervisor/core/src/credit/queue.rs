@@ -4,15 +4,13 @@ use crate::heap::Heap;
 use crate::id::PcpuId;
 use crate::pcpu_set::PcpuSet;
 
-use super::board::NOBODY;
+use super::board::{NOBODY, SPREAD};
 use super::entity::Place;
 use super::zone::Zone;
 use super::{LONGEST_WAIT, Parameters, Vcpu};
 
 /// How many of those that wait a pcpu looks at that has work of its own.
 const GLANCES: usize = 16;
-/// Spreads what is multiplied by it: 2^64 by the golden ratio.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// How long a vcpu that sleeps keeps the level at which it was, ns.
 const REMEMBERED: u64 = 250_000_000;
 /// A time that does not come.
@@ -169,15 +167,12 @@ impl<T: Vcpu> Queue<T> {
     fn key_for(&mut self, arrival: &Arrival, load: u64, parameters: &Parameters) -> u128 {
         let clock = self.zone.clock();
         let Arrival { way, place, here, slept, level } = *arrival;
-        let own = match place {
-            Some(place) if here => Some(place.key),
-            _ => None,
-        };
+        let own = place.filter(|_| here).and_then(|place| self.zone.own_key(&place));
         if self.stay.is_none() && !self.has_waiting() {
             let key = own.map_or(clock, |own| own.max(clock));
             let own_level = place.filter(|_| slept < REMEMBERED).map(|place| place.level);
             match (own_level, level) {
-                (Some(_), _) if here => {}
+                (Some(_), _) if own.is_some() => {}
                 (Some(level), _) | (None, Some(level)) => self.zone.adopt(level),
                 (None, None) => {}
             }

@@ -26,11 +26,13 @@ pub struct Zone {
     clock: u128,
     origin: u128,
     seen: u64,
+    /// How often others have brought their level: keys from before mean nothing.
+    epoch: u32,
 }
 
 impl Zone {
     pub const fn new() -> Self {
-        Self { clock: START, origin: START, seen: 0 }
+        Self { clock: START, origin: START, seen: 0, epoch: 0 }
     }
 
     /// The key of who has just got what it is entitled to.
@@ -67,11 +69,17 @@ impl Zone {
     /// Nobody is here: the first that comes brings the level with it.
     pub fn adopt(&mut self, level: u64) {
         self.origin = self.clock - u128::from(level);
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
+    /// The key of `place`, if it was left here and means anything still.
+    pub fn own_key(&self, place: &Place) -> Option<u128> {
+        (place.epoch == self.epoch).then_some(place.key)
     }
 
     /// What a vcpu that ends its stay with `key` takes along.
     pub fn leave(&self, key: u128) -> Place {
-        Place { key, level: self.level(key), debt: key.saturating_sub(self.clock) }
+        Place { key, level: self.level(key), debt: key.saturating_sub(self.clock), epoch: self.epoch }
     }
 
     /// The virtual time that passes in `ns` under `load`.
