@@ -91,6 +91,7 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
     let bound = is_bound(machine, entity, target);
     let (told, alone, lead, left) = machine.queue(target, |queue| {
         queue.advance(now);
+        queue.meet_rivals(arrival.level, now);
         let alone = queue.load() == 0;
         let (key, lead) = queue.insert(vcpu.clone(), bound, &arrival, &parameters);
         publish(machine, target, queue);
@@ -364,8 +365,12 @@ pub fn tick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Verdict {
     machine.board().unlimited().remove(me);
     unpark(machine, me, now);
     let parameters = machine.parameters();
+    let rival = machine.board().waiting_elsewhere(me).next_from(0);
     let (over, leaves, below) = machine.queue(me, |queue| {
         queue.advance(now);
+        if let Some(rival) = rival {
+            queue.meet_rivals(Some(machine.board().level_of(rival)), now);
+        }
         publish(machine, me, queue);
         let until = queue.stay_until();
         let over = now >= until || until == NEVER;

@@ -41,6 +41,8 @@ struct Stay<T> {
     start: u64,
     /// When others have their turn, if there are any.
     end: u64,
+    /// Since when there have been none.
+    alone: u64,
     /// When it has used up its cap.
     limit: u64,
     /// Where it goes afterwards, for the sake of one that cannot go there.
@@ -131,6 +133,16 @@ impl<T: Vcpu> Queue<T> {
             stay.key += stay.vcpu.tag().share().charge(passed);
             let least = first.map_or(stay.key, |first| first.min(stay.key));
             self.zone.advance(least, passed);
+        }
+    }
+
+    /// The one that runs here has had no rivals for long: what it used counts no more than what those did that are at
+    /// `level`.
+    pub(super) fn meet_rivals(&mut self, level: Option<u64>, now: u64) {
+        let for_long = |stay: &Stay<T>| stay.end == NEVER && now.saturating_sub(stay.alone) >= REMEMBERED;
+        if self.stay.as_ref().is_some_and(for_long) && !self.has_waiting() {
+            self.advance(now);
+            self.zone.adopt(level.unwrap_or(Zone::COMMON));
         }
     }
 
@@ -315,7 +327,8 @@ impl<T: Vcpu> Queue<T> {
         taken.vcpu.tag().set_load(load);
         self.load += load;
         let limit = budget.map_or(NEVER, |budget| now.saturating_add_signed(budget.max(0)));
-        self.stay = Some(Stay { vcpu: taken.vcpu, key, lead, start: now, end: NEVER, limit, next: None });
+        self.stay =
+            Some(Stay { vcpu: taken.vcpu, key, lead, start: now, end: NEVER, alone: now, limit, next: None });
     }
 
     /// Lets the vcpu that runs here stay: for its part of a slice when others wait here, a glance when others
@@ -324,6 +337,9 @@ impl<T: Vcpu> Queue<T> {
         let contested = self.has_waiting();
         let length = self.stay_length(parameters);
         let Some(stay) = &mut self.stay else { return false };
+        if stay.end != NEVER {
+            stay.alone = now;
+        }
         // Pcpus with the same load would for ever look at each other at the same points of their rounds.
         let uneven = |length: u64| length - length / 32 * (now.wrapping_mul(SPREAD) >> 61);
         stay.end = if contested {

@@ -12,6 +12,7 @@
 //! ```
 
 use super::entity::Place;
+use super::share::DEFAULT_WEIGHT;
 
 /// Virtual time that passes in a nanosecond for who waits on a pcpu, times the load there.
 pub const PER_LOAD: u128 = 1 << 24;
@@ -31,6 +32,10 @@ pub struct Zone {
 }
 
 impl Zone {
+    /// The level of a vcpu of usual weight that is alone: where those begin that have had no rivals.
+    #[expect(clippy::cast_possible_truncation, reason = "2^39")]
+    pub const COMMON: u64 = ((1 << MEMORY_SHIFT) * PER_LOAD / ((DEFAULT_WEIGHT as u128) << 8)) as u64;
+
     pub const fn new() -> Self {
         Self { clock: START, origin: START, seen: 0, epoch: 0 }
     }
