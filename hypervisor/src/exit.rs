@@ -166,7 +166,9 @@ impl Turn {
         self.exits = EXITS_BETWEEN_CLOCK_READS;
         let others = timers::earliest(self.pcpu).unwrap_or(u64::MAX);
         let at = self.end.min(others).min(vcpu.deadline().unwrap_or(u64::MAX));
-        cpu.exit_after(at.saturating_sub(cpu::rdtsc()));
+        // An emulator may keep interrupts from the pcpu as long as the guest has its own off
+        // (docs/testing.md): it is not left alone with a guest for longer than a slice.
+        cpu.exit_after(at.saturating_sub(cpu::rdtsc()).min(init::time_slice()));
     }
 
     /// Does what is due on this pcpu; says whether the vcpu is to make room.

@@ -82,6 +82,13 @@ pub fn parameters() -> Parameters {
     }
 }
 
+/// A time slice in ticks of the time stamp counter.
+pub fn time_slice() -> u64 {
+    SLICE_TICKS.load(Ordering::Relaxed)
+}
+
+static SLICE_TICKS: AtomicU64 = AtomicU64::new(u64::MAX);
+
 /// The same in ns, for who reads it without a lock.
 static SLICE: AtomicU64 = AtomicU64::new(Parameters::DEFAULT.slice);
 static RATE_LIMIT: AtomicU64 = AtomicU64::new(Parameters::DEFAULT.rate_limit);
@@ -94,6 +101,7 @@ static SLICES: Lock<CreditSchedule> =
 /// Sets the scheduler's parameters.
 pub fn set_slices(slices: CreditSchedule) {
     SLICE.store(u64::from(slices.tslice_ms) * 1_000_000, Ordering::Relaxed);
+    SLICE_TICKS.store(time::ticks_from_us(u64::from(slices.tslice_ms) * 1_000), Ordering::Relaxed);
     RATE_LIMIT.store(u64::from(slices.ratelimit_us) * 1_000, Ordering::Relaxed);
     MIGRATION_DELAY.store(u64::from(slices.vcpu_migr_delay_us) * 1_000, Ordering::Relaxed);
     *SLICES.lock() = slices;
