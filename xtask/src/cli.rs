@@ -422,6 +422,11 @@ pub(crate) struct SchedSimArgs {
     /// Fail when a vcpu, or a domain where there are many, is further from the ideal
     #[arg(long, value_name = "PERCENT")]
     pub(crate) within: Option<f64>,
+
+    /// Instead of scenarios: count what operations cost with 10 to 10,000 vcpus, by valgrind; fail when they grow
+    /// by more than the logarithm
+    #[arg(long, conflicts_with_all = ["files", "seconds", "seed", "svg", "within"])]
+    pub(crate) scale: bool,
 }
 
 #[derive(Args)]

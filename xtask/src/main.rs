@@ -23,6 +23,7 @@ mod process;
 mod report;
 mod run;
 mod scenario;
+mod sched_scale;
 mod sched_sim;
 mod script;
 mod session;

@@ -10,9 +10,12 @@ use sched_sim::simulation::simulate;
 use sched_sim::{picture, table};
 
 use crate::cli::SchedSimArgs;
-use crate::{process, ui, workspace};
+use crate::{process, sched_scale, ui, workspace};
 
 pub(crate) fn run(args: &SchedSimArgs) -> Result<ExitCode> {
+    if args.scale {
+        return sched_scale::run();
+    }
     let files = if args.files.is_empty() { all_scenarios()? } else { args.files.clone() };
     ensure!(args.svg.is_none() || files.len() == 1, "--svg takes one scenario: name its file");
     let mut good = true;

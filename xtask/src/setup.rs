@@ -26,6 +26,8 @@ pub(crate) enum Need {
     Gdb,
     /// Making file systems.
     FileSystems,
+    /// Counting instructions.
+    Valgrind,
 }
 
 /// A Debian package and a file that only an installation of it provides.
@@ -77,9 +79,10 @@ const PACKAGES: &[Package] = &[
     Package { name: "e2fsprogs", need: Need::FileSystems, probe: Probe::File("/usr/sbin/mke2fs") },
     Package { name: "e2fsprogs", need: Need::FileSystems, probe: Probe::File("/usr/sbin/debugfs") },
     Package { name: "gdb", need: Need::Gdb, probe: Probe::Program("gdb") },
+    Package { name: "valgrind", need: Need::Valgrind, probe: Probe::Program("valgrind") },
 ];
 
-/// Everything but the debugger, which only `gdb` needs.
+/// Everything but what only `gdb` and `sched-sim --scale` need.
 pub(crate) fn run() -> Result<()> {
     ensure_all(&[
         Need::Target,
@@ -191,6 +194,7 @@ mod tests {
         let nothing = |_: &Probe| false;
         assert_eq!(missing_packages(&[Need::Target], nothing), Vec::<&str>::new());
         assert_eq!(missing_packages(&[Need::Gdb], nothing), ["gdb"]);
+        assert_eq!(missing_packages(&[Need::Valgrind], nothing), ["valgrind"]);
         assert_eq!(
             missing_packages(&[Need::Bochs], nothing),
             ["bochs", "bochs-term", "bochsbios", "vgabios"]

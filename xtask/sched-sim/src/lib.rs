@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`scenario`] | what is simulated, and the files that say it |
 //! | [`simulation`], [`measure`] | the scheduler's code in virtual time, and what is measured |
+//! | [`machine`] | vcpus and pcpus, as the scheduler sees them |
 //! | [`table`], [`picture`] | the results |
 //! | [`ideal`], [`expected`] | fair rates of vcpus that could run; those of a scenario |
 
@@ -11,7 +12,7 @@
 
 pub mod expected;
 pub mod ideal;
-mod machine;
+pub mod machine;
 pub mod measure;
 pub mod picture;
 mod plan;

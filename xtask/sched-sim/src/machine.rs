@@ -11,7 +11,7 @@ use hv_core::pcpu_set::PcpuSet;
 
 /// A vcpu for the scheduler.
 #[derive(Clone)]
-pub(crate) struct Handle(Rc<Inner>);
+pub struct Handle(Rc<Inner>);
 
 struct Inner {
     number: usize,
@@ -21,13 +21,13 @@ struct Inner {
 
 impl Handle {
     /// The vcpu `number` of a domain with `share`.
-    pub(crate) fn new(number: usize, share: Arc<Share>, home: PcpuId, now: u64) -> Self {
+    pub fn new(number: usize, share: Arc<Share>, home: PcpuId, now: u64) -> Self {
         let entity = RefCell::new(Entity::new(home, now));
         Self(Rc::new(Inner { number, tag: Tag::new(share), entity }))
     }
 
     /// Its place among all vcpus of the scenario.
-    pub(crate) fn number(&self) -> usize {
+    pub fn number(&self) -> usize {
         self.0.number
     }
 }
@@ -53,7 +53,7 @@ impl credit::Vcpu for Handle {
 }
 
 /// Pcpus, all of them idle at first.
-pub(crate) struct Machine {
+pub struct Machine {
     queues: Vec<RefCell<Queue<Handle>>>,
     board: Board,
     online: PcpuSet,
@@ -62,7 +62,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(pcpus: usize, parameters: Parameters) -> Self {
+    /// `pcpus` of them.
+    pub fn new(pcpus: usize, parameters: Parameters) -> Self {
         let online: PcpuSet = (0..pcpus).filter_map(PcpuId::new).collect();
         let machine = Self {
             queues: (0..pcpus).map(|_| RefCell::new(Queue::new())).collect(),
@@ -76,7 +77,7 @@ impl Machine {
     }
 
     /// The pcpus that have been kicked since this was asked last.
-    pub(crate) fn take_kicks(&self) -> Vec<PcpuId> {
+    pub fn take_kicks(&self) -> Vec<PcpuId> {
         self.kicks.take()
     }
 }
