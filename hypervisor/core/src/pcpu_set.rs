@@ -68,6 +68,14 @@ impl PcpuSet {
             })
     }
 
+    /// Those in either set.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut all = *self;
+        all.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+        all
+    }
+
     /// Those that are not in `other`.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
@@ -184,6 +192,8 @@ mod tests {
         assert!(set.iter().eq([0, 63, 255].into_iter().map(pcpu)));
         assert!(PcpuSet::NONE.is_empty() && !set.is_empty());
         assert_eq!(set.intersection(&PcpuSet::ALL), set);
+        let other: PcpuSet = [1, 63].into_iter().map(pcpu).collect();
+        assert!(set.union(&other).iter().eq([0, 1, 63, 255].into_iter().map(pcpu)));
     }
 
     #[test]

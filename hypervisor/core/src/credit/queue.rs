@@ -23,6 +23,8 @@ pub struct Queue<T> {
     bound: Heap<u128, T>,
     /// They may run elsewhere, too.
     free: Heap<u128, T>,
+    /// Where those in `free` may run; more than that when some of them have gone.
+    reach: PcpuSet,
     /// They have used up their cap; by the time at which it is filled up.
     parked: Heap<u64, T>,
     stay: Option<Stay<T>>,
@@ -85,6 +87,7 @@ impl<T> Queue<T> {
         Self {
             bound: Heap::new(),
             free: Heap::new(),
+            reach: PcpuSet::NONE,
             parked: Heap::new(),
             stay: None,
             load: 0,
@@ -161,8 +164,20 @@ impl<T: Vcpu> Queue<T> {
         self.load += load;
         let lead = if arrival.way == Way::Woken { self.lead(deserved, parameters) } else { 0 };
         let key = deserved - lead;
-        if bound { &mut self.bound } else { &mut self.free }.insert(key, vcpu);
+        if bound {
+            self.bound.insert(key, vcpu);
+        } else {
+            self.insert_free(key, vcpu);
+        }
         (key, lead)
+    }
+
+    fn insert_free(&mut self, key: u128, vcpu: T) {
+        if self.free.is_empty() {
+            self.reach = PcpuSet::NONE;
+        }
+        self.reach = self.reach.union(&vcpu.tag().hard().load());
+        self.free.insert(key, vcpu);
     }
 
     /// How far one goes ahead that has woken up with the key `deserved`: by a quarter of a round, and before all others
@@ -286,7 +301,32 @@ impl<T: Vcpu> Queue<T> {
         now: u64,
         parameters: &Parameters,
     ) -> Option<Taken<T>> {
+        if !self.reach.contains(thief) {
+            return None;
+        }
         self.advance(now);
+        let Some(place) = self.find_for(thief, below, now, parameters) else {
+            if below.is_none() {
+                // All have been looked at: who asks again finds out by `reach` alone.
+                self.reach = self
+                    .free
+                    .iter()
+                    .fold(PcpuSet::NONE, |reach, (_, vcpu)| reach.union(&vcpu.tag().hard().load()));
+            }
+            return None;
+        };
+        let (key, vcpu) = self.free.remove_entry(place)?;
+        self.take(key, vcpu)
+    }
+
+    /// Where in `free` the one is that [`Queue::take_for`] takes.
+    fn find_for(
+        &self,
+        thief: PcpuId,
+        below: Option<u64>,
+        now: u64,
+        parameters: &Parameters,
+    ) -> Option<usize> {
         let fits = |vcpu: &T| {
             let tag = vcpu.tag();
             tag.hard().contains(thief)
@@ -300,12 +340,11 @@ impl<T: Vcpu> Queue<T> {
             .iter()
             .take(looked_at)
             .filter(|(key, vcpu)| limit.is_none_or(|limit| *key < limit) && fits(vcpu));
-        let (_, _, place) = candidates
+        candidates
             .take(GLANCES)
             .filter_map(|(key, vcpu)| Some((!vcpu.tag().soft().contains(thief), *key, vcpu.place()?)))
-            .min()?;
-        let (key, vcpu) = self.free.remove_entry(place)?;
-        self.take(key, vcpu)
+            .min()
+            .map(|(_, _, place)| place)
     }
 
     /// `taken` runs from `now` on; `here` says whether it waited in this queue. It has `budget` ns, if its
