@@ -110,6 +110,9 @@ struct Turn {
     pcpu: PcpuId,
     /// When the scheduler looks again whether it stays, in ticks of the time stamp counter.
     end: u64,
+    /// When the pcpu takes interrupts at the latest, in ticks of the time stamp counter: an emulator may
+    /// withhold them as long as the guest has its own off (docs/testing.md).
+    look: u64,
     /// VM exits until the clock is read.
     exits: u32,
 }
@@ -131,11 +134,6 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
         turn.exits -= 1;
         if turn.exits == 0 {
             turn.arm(&mut cpu, vcpu);
-            if console::ring_grew() {
-                // It may be long until something else makes the pcpu look.
-                vcpu.owe(Work::TICK);
-                continue;
-            }
         }
         if let Err(error) = cpu.run() {
             panic!("{vcpu}: VM entry: VM-instruction error {}", error.error);
@@ -156,9 +154,15 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
     }
 }
 
+/// The end of a time slice that begins now, in ticks of the time stamp counter.
+fn after_a_slice() -> u64 {
+    cpu::rdtsc().saturating_add(init::time_slice())
+}
+
 impl Turn {
     fn new() -> Self {
-        Self { pcpu: percpu::this().id(), end: sched::wakes_at().unwrap_or(u64::MAX), exits: 1 }
+        let end = sched::wakes_at().unwrap_or(u64::MAX);
+        Self { pcpu: percpu::this().id(), end, look: after_a_slice(), exits: 1 }
     }
 
     /// Has the guest exit at the next time at which something is to be done.
@@ -166,14 +170,12 @@ impl Turn {
         self.exits = EXITS_BETWEEN_CLOCK_READS;
         let others = timers::earliest(self.pcpu).unwrap_or(u64::MAX);
         let at = self.end.min(others).min(vcpu.deadline().unwrap_or(u64::MAX));
-        // An emulator may keep interrupts from the pcpu as long as the guest has its own off
-        // (docs/testing.md): it is not left alone with a guest for longer than a slice.
-        cpu.exit_after(at.saturating_sub(cpu::rdtsc()).min(init::time_slice()));
+        cpu.exit_after(at.min(self.look).saturating_sub(cpu::rdtsc()));
     }
 
     /// Does what is due on this pcpu; says whether the vcpu is to make room.
     fn tick(&mut self) -> Option<Stop> {
-        self.exits = 1;
+        (self.exits, self.look) = (1, after_a_slice());
         timers::expire(self.pcpu, cpu::rdtsc());
         input::tell_of_log();
         if pcpu::is_called(self.pcpu) {
