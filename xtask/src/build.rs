@@ -115,16 +115,16 @@ pub(crate) fn cargo() -> std::process::Command {
 
 /// Builds one bare-metal binary and tells where cargo put it.
 fn binary(package: &str, name: &str, profile: ProfileArgs) -> Result<PathBuf> {
-    let release = profile.is_release().then_some("--release");
-    executable_of(package, ["--target", BARE_METAL, "--bin", name].into_iter().chain(release))
+    let release: &[&str] = if profile.is_release() { &["--release"] } else { &[] };
+    executable_of(package, &[&["--target", BARE_METAL, "--bin", name], release].concat())
 }
 
 /// Builds an example for the host, optimized as the image is, and tells where cargo put it.
 pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
-    executable_of(package, ["--release", "--example", name])
+    executable_of(package, &["--release", "--example", name])
 }
 
-fn executable_of<'a>(package: &str, arguments: impl IntoIterator<Item = &'a str>) -> Result<PathBuf> {
+fn executable_of(package: &str, arguments: &[&str]) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--message-format=json-render-diagnostics", "--package", package]);
     command.args(arguments);

@@ -153,7 +153,7 @@ fn too_fast(costs: &Costs) -> Vec<Growth> {
         let rows = VCPUS.into_iter().zip(costs).filter(|&(vcpus, _)| vcpus >= COMPARED_FROM);
         let mut known = rows.filter_map(|(vcpus, row)| Some((vcpus, row[column]?)));
         let from = known.next()?;
-        Some(Growth { pcpus, from, to: known.last()? })
+        Some(Growth { pcpus, from, to: known.next_back()? })
     });
     growths.filter(|growth| growth.to.1 as f64 > growth.from.1 as f64 * MOST_GROWTH).collect()
 }
