@@ -130,7 +130,7 @@ fn target(dom0: &Domain, destination: Destination) -> ApicId {
 pub fn home(dom0: &Domain, destination: Destination) -> Option<PcpuId> {
     let vcpus = dom0.vcpus();
     let vcpu = vcpus.iter().find(|vcpu| vcpu.lapic().lock().matches(destination))?;
-    Some(vcpu.schedule().lock().home())
+    Some(vcpu.schedule().lock().pcpu())
 }
 
 /// Masks all that are Dom0's, at its end.

@@ -101,9 +101,12 @@ impl Entity {
         self.parked
     }
 
-    /// The pcpu that runs it, or ran it last.
-    pub const fn home(&self) -> PcpuId {
-        self.home
+    /// The pcpu that runs it, for which it waits, or which ran it last.
+    pub const fn pcpu(&self) -> PcpuId {
+        match self.at {
+            At::Queue(pcpu) | At::Pcpu(pcpu) => pcpu,
+            At::Nowhere => self.home,
+        }
     }
 
     /// Where it may run.

@@ -45,7 +45,7 @@ pub fn info(request: &Request<'_, '_, '_>) -> Reply {
     info.blocked = schedule.is_asleep().into();
     info.running = schedule.is_running().into();
     info.cpu_time = running;
-    info.cpu = u32::try_from(schedule.home().index()).unwrap_or(u32::MAX);
+    info.cpu = u32::try_from(schedule.pcpu().index()).unwrap_or(u32::MAX);
     drop(schedule);
     request.answer(&info)
 }
