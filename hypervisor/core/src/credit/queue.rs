@@ -6,7 +6,7 @@ use crate::pcpu_set::PcpuSet;
 
 use super::board::{NOBODY, SPREAD};
 use super::entity::Place;
-use super::zone::Zone;
+use super::zone::{Zone, divided};
 use super::{LONGEST_WAIT, Parameters, Vcpu};
 
 /// How many of those that wait a pcpu looks at that has work of its own.
@@ -394,7 +394,7 @@ impl<T: Vcpu> Queue<T> {
     /// Its part of a slice.
     fn stay_length(&self, parameters: &Parameters) -> u64 {
         let own = self.stay.as_ref().map_or(0, |stay| stay.vcpu.tag().load());
-        let part = u128::from(parameters.slice) * u128::from(own) / u128::from(self.load.max(1));
+        let part = divided(parameters.slice, own, self.load.max(1));
         u64::try_from(part).unwrap_or(parameters.slice).clamp(parameters.shortest_stay(), parameters.slice)
     }
 

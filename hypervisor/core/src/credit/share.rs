@@ -5,6 +5,8 @@ use alloc::sync::Arc;
 use crate::pcpu_set::{AtomicPcpuSet, PcpuSet};
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::zone::divided;
+
 /// Weight of a domain for which none was set.
 pub const DEFAULT_WEIGHT: u16 = 256;
 /// One vcpu's use of a whole pcpu, as caps count.
@@ -78,8 +80,7 @@ impl Share {
     /// By how much the virtual time of one of its vcpus grows that runs for `ns`: in units of which a domain
     /// of weight 65535 with one vcpu takes one a nanosecond.
     pub(super) fn charge(&self, ns: u64) -> u128 {
-        let all = u128::from(ns) * u128::from(self.active().max(1));
-        (all << 16) / u128::from(self.weight())
+        divided(ns, u64::from(self.active().max(1)) << 16, self.weight().into())
     }
 
     /// What one of its vcpus weighs on a pcpu. A pcpu with a load of `n` in all makes the virtual time of

@@ -15,7 +15,7 @@ use super::entity::Place;
 use super::share::DEFAULT_WEIGHT;
 
 /// Virtual time that passes in a nanosecond for who waits on a pcpu, times the load there.
-pub const PER_LOAD: u128 = 1 << 24;
+pub const PER_LOAD: u64 = 1 << 24;
 /// Over which time use is remembered: 2^31 ns, some 2 s.
 const MEMORY_SHIFT: u32 = 31;
 /// Where keys begin: levels can be taken from them without falling below zero.
@@ -33,8 +33,7 @@ pub struct Zone {
 
 impl Zone {
     /// The level of a vcpu of usual weight that is alone: where those begin that have had no rivals.
-    #[expect(clippy::cast_possible_truncation, reason = "2^39")]
-    pub const COMMON: u64 = ((1 << MEMORY_SHIFT) * PER_LOAD / ((DEFAULT_WEIGHT as u128) << 8)) as u64;
+    pub const COMMON: u64 = (1 << MEMORY_SHIFT) * PER_LOAD / ((DEFAULT_WEIGHT as u64) << 8);
 
     pub const fn new() -> Self {
         Self { clock: START, origin: START, seen: 0, epoch: 0 }
@@ -89,6 +88,14 @@ impl Zone {
 
     /// The virtual time that passes in `ns` under `load`.
     pub fn span(ns: u64, load: u64) -> u128 {
-        u128::from(ns) * PER_LOAD / u128::from(load.max(1))
+        divided(ns, PER_LOAD, load.max(1))
+    }
+}
+
+/// `ns * factor / divisor`; quickly if the product fits in 64 bits, as that of times below some minutes does.
+pub fn divided(ns: u64, factor: u64, divisor: u64) -> u128 {
+    match ns.checked_mul(factor) {
+        Some(product) => u128::from(product / divisor),
+        None => u128::from(ns) * u128::from(factor) / u128::from(divisor),
     }
 }
