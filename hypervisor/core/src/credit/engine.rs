@@ -47,14 +47,16 @@ pub fn ready<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, why: 
         entity.active = true;
         vcpu.tag().share().note_active(true);
     }
-    if entity
-        .budget(vcpu.tag().share(), || machine.board().next_phase(CAP_PERIOD), now)
-        .is_some_and(|budget| budget <= 0)
-    {
+    if budget(machine, vcpu, entity, now).is_some_and(|budget| budget <= 0) {
         park(machine, vcpu, entity, now);
     } else {
         enqueue(machine, vcpu, entity, way, now);
     }
+}
+
+/// How long `vcpu` may run, ns, if its domain has a cap.
+fn budget<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) -> Option<i64> {
+    entity.budget(vcpu.tag().share(), || machine.board().next_phase(CAP_PERIOD), now)
 }
 
 /// Puts `vcpu` aside until its cap is filled up.
@@ -327,8 +329,7 @@ fn claim<M: Machine>(
             enqueue(machine, &vcpu, entity, Way::Moved, now);
             return false;
         }
-        let (budget, lead) =
-            (entity.budget(vcpu.tag().share(), || machine.board().next_phase(CAP_PERIOD), now), entity.lead);
+        let (budget, lead) = (budget(machine, &vcpu, entity, now), entity.lead);
         entity.at = At::Pcpu(me);
         entity.home = me;
         entity.account.change(Runstate::Running, now);
@@ -447,10 +448,7 @@ fn unpark<M: Machine>(machine: &M, me: PcpuId, now: u64) {
     while let Some(vcpu) = machine.queue(me, |queue| queue.unpark(now)) {
         vcpu.entity(|entity| {
             if entity.parked && entity.at == At::Queue(me) && vcpu.place().is_none() {
-                if entity
-                    .budget(vcpu.tag().share(), || machine.board().next_phase(CAP_PERIOD), now)
-                    .is_some_and(|budget| budget <= 0)
-                {
+                if budget(machine, &vcpu, entity, now).is_some_and(|budget| budget <= 0) {
                     park(machine, &vcpu, entity, now);
                 } else {
                     enqueue(machine, &vcpu, entity, Way::Refilled, now);

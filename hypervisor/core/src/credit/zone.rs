@@ -70,7 +70,7 @@ impl Zone {
         self.origin + u128::from(level)
     }
 
-    /// Nobody is here: the first that comes brings the level with it.
+    /// Nobody here has had rivals: who is here counts as being at `level`, and keys from before mean nothing.
     pub fn adopt(&mut self, level: u64) {
         self.origin = self.clock - u128::from(level);
         self.epoch = self.epoch.wrapping_add(1);
