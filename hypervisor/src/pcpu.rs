@@ -44,7 +44,6 @@ pub fn idle() -> ! {
             run(&vcpu);
         } else {
             wait(me);
-            sched::set_busy();
         }
     }
 }

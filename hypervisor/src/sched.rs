@@ -247,14 +247,8 @@ pub fn pick() -> Option<Arc<Vcpu>> {
 /// Says that this pcpu waits for work, and takes a vcpu that has come until then. It is the first to get
 /// those that come later.
 pub fn pick_or_idle() -> Option<Arc<Vcpu>> {
-    let me = percpu::this().id();
-    credit::set_idle(&Pcpus, me, true);
-    pick().inspect(|_| set_busy())
-}
-
-/// Says that this pcpu does not wait for work any more.
-pub fn set_busy() {
-    credit::set_idle(&Pcpus, percpu::this().id(), false);
+    credit::set_idle(&Pcpus, percpu::this().id());
+    pick()
 }
 
 /// Whether the vcpu on this pcpu makes room, or until when it may stay: system time, ns.

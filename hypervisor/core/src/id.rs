@@ -8,7 +8,7 @@ pub const MAX_PCPUS: usize = 256;
 /// A physical CPU: its place in the order of the MADT, the boot CPU first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
-pub struct PcpuId(u16);
+pub struct PcpuId(u8);
 
 impl PcpuId {
     /// The CPU that the firmware started.
@@ -19,7 +19,7 @@ impl PcpuId {
     pub const fn new(index: usize) -> Option<Self> {
         if index < MAX_PCPUS {
             #[expect(clippy::cast_possible_truncation, reason = "below MAX_PCPUS")]
-            Some(Self(index as u16))
+            Some(Self(index as u8))
         } else {
             None
         }

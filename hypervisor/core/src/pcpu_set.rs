@@ -25,19 +25,22 @@ impl PcpuSet {
     }
 
     /// Adds `pcpu`.
+    #[inline]
     pub const fn insert(&mut self, pcpu: PcpuId) {
         self.0[pcpu.index() / 64] |= 1 << (pcpu.index() % 64);
     }
 
     /// Takes `pcpu` out.
+    #[inline]
     pub const fn remove(&mut self, pcpu: PcpuId) {
         self.0[pcpu.index() / 64] &= !(1 << (pcpu.index() % 64));
     }
 
     /// Whether there is none.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        *self == Self::NONE
+        self.0.iter().fold(0, |all, word| all | word) == 0
     }
 
     /// The set as words, pcpu 0 in bit 0 of the first.
@@ -49,6 +52,7 @@ impl PcpuSet {
 
     /// Those in both sets.
     #[must_use]
+    #[inline]
     pub fn intersection(&self, other: &Self) -> Self {
         let mut both = *self;
         both.0.iter_mut().zip(other.0).for_each(|(word, other)| *word &= other);
@@ -57,19 +61,23 @@ impl PcpuSet {
 
     /// The first member whose index is `index` or more.
     #[must_use]
+    #[inline]
     pub fn next_from(&self, index: usize) -> Option<PcpuId> {
         let (first, bit) = (index / 64, index % 64);
-        let words = self.0.iter().enumerate().skip(first);
-        words
-            .map(|(place, word)| (place, if place == first { word & u64::MAX << bit } else { *word }))
-            .find_map(|(place, word)| {
-                let bit = usize::try_from(word.trailing_zeros()).ok().filter(|&bit| bit < 64)?;
-                PcpuId::new(place * 64 + bit)
-            })
+        let mut mask = u64::MAX << bit;
+        for (place, word) in self.0.iter().enumerate().skip(first) {
+            let found = word & mask;
+            if found != 0 {
+                return PcpuId::new(place * 64 + usize::try_from(found.trailing_zeros()).ok()?);
+            }
+            mask = u64::MAX;
+        }
+        None
     }
 
     /// Those in either set.
     #[must_use]
+    #[inline]
     pub fn union(&self, other: &Self) -> Self {
         let mut all = *self;
         all.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
@@ -78,6 +86,7 @@ impl PcpuSet {
 
     /// Those that are not in `other`.
     #[must_use]
+    #[inline]
     pub fn without(&self, other: &Self) -> Self {
         let mut rest = *self;
         rest.0.iter_mut().zip(other.0).for_each(|(word, other)| *word &= !other);
@@ -137,14 +146,24 @@ impl AtomicPcpuSet {
     }
 
     /// Adds `pcpu`.
+    #[inline]
     pub fn insert(&self, pcpu: PcpuId) {
         self.0[pcpu.index() / 64].fetch_or(1 << (pcpu.index() % 64), Ordering::SeqCst);
     }
 
     /// Takes `pcpu` out; says whether it was in.
+    #[inline]
     pub fn remove(&self, pcpu: PcpuId) -> bool {
-        let bit = 1 << (pcpu.index() % 64);
-        self.0[pcpu.index() / 64].fetch_and(!bit, Ordering::SeqCst) & bit != 0
+        let (word, bit) = (&self.0[pcpu.index() / 64], 1 << (pcpu.index() % 64));
+        word.load(Ordering::SeqCst) & bit != 0 && word.fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
+
+    /// Whether another one than `pcpu` is in.
+    #[inline]
+    pub fn has_others(&self, pcpu: PcpuId) -> bool {
+        let mut set = self.load();
+        set.remove(pcpu);
+        !set.is_empty()
     }
 
     /// Has the members of `set` from now on, word by word.
@@ -153,6 +172,7 @@ impl AtomicPcpuSet {
     }
 
     /// The members, word by word.
+    #[inline]
     pub fn load(&self) -> PcpuSet {
         let mut set = PcpuSet::NONE;
         set.0.iter_mut().zip(&self.0).for_each(|(value, word)| *value = word.load(Ordering::SeqCst));

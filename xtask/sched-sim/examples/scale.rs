@@ -268,13 +268,14 @@ impl Bench {
     fn pick(&mut self, index: usize) {
         let me = pcpu_id(index);
         if self.running[index].is_none() {
-            credit::set_idle(&self.machine, me, false);
             let mut found = None;
             self.perform(Operation::Pick, || {
                 found = credit::pick(&self.machine, me, self.now);
                 found.is_some()
             });
-            credit::set_idle(&self.machine, me, found.is_none());
+            if found.is_none() {
+                credit::set_idle(&self.machine, me);
+            }
             self.running[index] = found;
         }
         let at = credit::wakes_at(&self.machine, me).max(self.now + 1);

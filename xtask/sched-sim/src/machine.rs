@@ -72,7 +72,7 @@ impl Machine {
             parameters,
             kicks: RefCell::default(),
         };
-        online.iter().for_each(|pcpu| credit::set_idle(&machine, pcpu, true));
+        online.iter().for_each(|pcpu| credit::set_idle(&machine, pcpu));
         machine
     }
 

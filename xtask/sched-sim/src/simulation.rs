@@ -395,12 +395,11 @@ impl Simulation<'_> {
     }
 
     fn pick(&mut self, me: PcpuId) {
-        credit::set_idle(&self.machine, me, false);
         self.idle.remove(&me.index());
         match credit::pick(&self.machine, me, self.now) {
             Some(handle) => self.put_on(me.index(), handle.number()),
             None => {
-                credit::set_idle(&self.machine, me, true);
+                credit::set_idle(&self.machine, me);
                 self.idle.insert(me.index());
             }
         }

@@ -18,17 +18,31 @@ pub struct Board {
     waiting: AtomicPcpuSet,
     /// Pcpus that run a vcpu until something happens.
     unlimited: AtomicPcpuSet,
-    /// The level of the first of those that wait and may run elsewhere.
-    firsts: [AtomicU64; MAX_PCPUS],
-    loads: [AtomicU64; MAX_PCPUS],
-    /// How far those are that share a pcpu.
-    levels: [AtomicU64; MAX_PCPUS],
+    queues: [Shown; MAX_PCPUS],
     /// Whom to look at next.
     turn: AtomicUsize,
     /// Whom to ask next; a count of its own, or who looks would choose who is asked.
     asked: AtomicUsize,
     /// Of the next vcpu that gets a cap, as a fraction of 2^64.
     phase: AtomicU64,
+}
+
+/// What all pcpus see of the queue of one: a cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Shown {
+    /// The level of the first of those that wait and may run elsewhere.
+    first: AtomicU64,
+    load: AtomicU64,
+    /// How far those are that share the pcpu.
+    level: AtomicU64,
+}
+
+impl Shown {
+    /// An empty one.
+    const fn new() -> Self {
+        Self { first: AtomicU64::new(NOBODY), load: AtomicU64::new(0), level: AtomicU64::new(0) }
+    }
 }
 
 impl Default for Board {
@@ -45,9 +59,7 @@ impl Board {
             idle: AtomicPcpuSet::new(PcpuSet::NONE),
             waiting: AtomicPcpuSet::new(PcpuSet::NONE),
             unlimited: AtomicPcpuSet::new(PcpuSet::NONE),
-            firsts: [const { AtomicU64::new(NOBODY) }; MAX_PCPUS],
-            loads: [const { AtomicU64::new(0) }; MAX_PCPUS],
-            levels: [const { AtomicU64::new(0) }; MAX_PCPUS],
+            queues: [const { Shown::new() }; MAX_PCPUS],
             turn: AtomicUsize::new(0),
             asked: AtomicUsize::new(0),
             phase: AtomicU64::new(0),
@@ -64,30 +76,33 @@ impl Board {
     }
 
     /// Says how the queue of `pcpu` is.
+    #[inline]
     pub(super) fn publish(&self, pcpu: PcpuId, first: u64, load: u64, level: u64) {
-        if let Some(place) = self.levels.get(pcpu.index()) {
-            place.store(level, Ordering::Relaxed);
-        }
-        if let Some(place) = self.firsts.get(pcpu.index()) {
-            place.store(first, Ordering::Relaxed);
-        }
-        if let Some(place) = self.loads.get(pcpu.index()) {
-            place.store(load, Ordering::Relaxed);
-        }
-        let (was, is) = (self.waiting.contains(pcpu), first != NOBODY);
-        if was && !is {
+        let shown = &self.queues[pcpu.index()];
+        shown.level.store(level, Ordering::Relaxed);
+        shown.first.store(first, Ordering::Relaxed);
+        shown.load.store(load, Ordering::Relaxed);
+        if first == NOBODY {
             self.waiting.remove(pcpu);
-        } else if is && !was {
+        } else if !self.waiting.contains(pcpu) {
             self.waiting.insert(pcpu);
         }
     }
 
+    #[inline]
     pub(super) fn first(&self, pcpu: PcpuId) -> u64 {
-        self.firsts.get(pcpu.index()).map_or(NOBODY, |first| first.load(Ordering::Relaxed))
+        self.queues[pcpu.index()].first.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn load(&self, pcpu: PcpuId) -> u64 {
-        self.loads.get(pcpu.index()).map_or(0, |load| load.load(Ordering::Relaxed))
+        self.queues[pcpu.index()].load.load(Ordering::Relaxed)
+    }
+
+    /// Whether vcpus wait in the queues of other pcpus than `me` that may run elsewhere.
+    #[inline]
+    pub(super) fn is_waiting_elsewhere(&self, me: PcpuId) -> bool {
+        self.waiting.has_others(me)
     }
 
     /// The other pcpus than `me` in whose queues vcpus wait that may run elsewhere.
@@ -104,8 +119,9 @@ impl Board {
     }
 
     /// How far those are that share `pcpu`.
+    #[inline]
     pub(super) fn level_of(&self, pcpu: PcpuId) -> u64 {
-        self.levels.get(pcpu.index()).map_or(0, |level| level.load(Ordering::Relaxed))
+        self.queues[pcpu.index()].level.load(Ordering::Relaxed)
     }
 
     /// A member of `set`, all of them in turn.

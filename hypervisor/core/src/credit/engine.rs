@@ -75,6 +75,7 @@ fn park<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) 
 }
 
 fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Way, now: u64) {
+    let board = machine.board();
     let back = matches!(way, Way::Back | Way::Behind) && is_allowed(machine, entity, entity.home);
     let next = entity.next.take().filter(|&next| is_allowed(machine, entity, next));
     let target = match next {
@@ -85,26 +86,19 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
     let here = target == entity.home;
     let way = if here || way == Way::Woken { way } else { Way::Moved };
     let parameters = machine.parameters();
-    let slept = now.saturating_sub(entity.left);
-    let mut rivals = entity.affinity.intersection(&machine.online());
-    rivals.remove(target);
-    let level = machine.board().level(&rivals);
-    let arrival = Arrival { way, place: entity.place, here, slept, level };
-    let bound = is_bound(machine, entity, target);
-    let (told, alone, lead, left) = machine.queue(target, |queue| {
+    let arrival = Arrival { way, place: entity.place, here, slept: now.saturating_sub(entity.left) };
+    let others = others(machine, &entity.affinity, target);
+    let rivals = || board.level(&others);
+    let (told, lead, left) = machine.queue(target, |queue| {
         queue.advance(now);
-        queue.meet_rivals(arrival.level, now);
+        queue.meet_rivals(rivals, now);
         let alone = queue.load() == 0;
-        let (key, lead) = queue.insert(vcpu.clone(), bound, &arrival, &parameters);
+        let (key, lead) = queue.insert(vcpu.clone(), others.is_empty(), &arrival, rivals, &parameters);
         publish(machine, target, queue);
-        let mut idle = machine.board().idle().load();
-        idle.remove(target);
-        let idle = if idle.is_empty() || alone { None } else { queue.first_for_any(&idle) };
-        let left = match idle {
-            Some(idle) => Some((iter::once(idle).collect(), 0)),
-            None => queue.first_free(),
-        };
-        (queue.challenge(key, now, &parameters), alone, lead, left)
+        // Who has got work is offered no more until it has looked.
+        let starts_at_once = board.idle().remove(target) && alone;
+        let left = if starts_at_once { None } else { left_over(machine, queue, alone) };
+        (queue.challenge(key, now, &parameters), lead, left)
     });
     entity.lead = lead;
     entity.parked = false;
@@ -113,11 +107,18 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
     if told {
         machine.kick(target);
     }
-    // Who has got work is offered no more until it has looked.
-    let was_idle = machine.board().idle().remove(target);
-    let starts_at_once = alone && was_idle;
-    if let Some((reach, level)) = left.filter(|_| !starts_at_once) {
+    if let Some((reach, level)) = left {
         offer(machine, target, &reach, level, now);
+    }
+}
+
+/// Where one of those that wait in `queue` may run instead, and its level: on an idle pcpu, if there is one.
+fn left_over<M: Machine>(machine: &M, queue: &Queue<M::Vcpu>, alone: bool) -> Option<(PcpuSet, u64)> {
+    let idle = machine.board().idle().load();
+    let idle = if idle.is_empty() || alone { None } else { queue.first_for_any(&idle) };
+    match idle {
+        Some(idle) => Some((iter::once(idle).collect(), 0)),
+        None => queue.first_free(),
     }
 }
 
@@ -151,29 +152,37 @@ fn is_allowed<M: Machine>(machine: &M, entity: &Entity, pcpu: PcpuId) -> bool {
     entity.affinity.contains(pcpu) && machine.online().contains(pcpu)
 }
 
-/// Whether it may run on `pcpu` only.
-fn is_bound<M: Machine>(machine: &M, entity: &Entity, pcpu: PcpuId) -> bool {
-    let mut others = entity.affinity.intersection(&machine.online());
+/// The pcpus but `pcpu` on which a vcpu with `affinity` may run.
+fn others<M: Machine>(machine: &M, affinity: &PcpuSet, pcpu: PcpuId) -> PcpuSet {
+    let mut others = affinity.intersection(&machine.online());
     others.remove(pcpu);
-    others.is_empty()
+    others
 }
 
 /// Chooses a pcpu for a vcpu: an idle one, where it runs best if there is one, or one with little load.
 fn place<M: Machine>(machine: &M, entity: &Entity, tag: &Tag) -> PcpuId {
     let board = machine.board();
+    // One with a load has got a vcpu, and has not looked yet.
+    let is_free = |&pcpu: &PcpuId| board.load(pcpu) == 0;
+    let home = entity.home;
+    if board.idle().contains(home)
+        && is_free(&home)
+        && entity.preferred.contains(home)
+        && is_allowed(machine, entity, home)
+    {
+        return home;
+    }
     let allowed = entity.affinity.intersection(&machine.online());
     let best = allowed.intersection(&entity.preferred);
     let idle = board.idle().load();
     for idle in [idle.intersection(&best), idle.intersection(&allowed)] {
-        // One with a load has got a vcpu, and has not looked yet.
-        let is_free = |&pcpu: &PcpuId| board.load(pcpu) == 0;
-        let home = Some(entity.home).filter(|&home| idle.contains(home)).filter(is_free);
+        let home = Some(home).filter(|&home| idle.contains(home)).filter(is_free);
         if let Some(pcpu) = home.or_else(|| idle.iter().find(is_free)) {
             return pcpu;
         }
     }
     let among = if best.is_empty() { allowed } else { best };
-    let home = Some(entity.home).filter(|&home| among.contains(home));
+    let home = Some(home).filter(|&home| among.contains(home));
     let Some(first) = home.or_else(|| among.next_from(0)) else { return PcpuId::BOOT };
     let own = tag.share().load();
     let burden = |pcpu| board.load(pcpu).saturating_add(if pcpu == first { 0 } else { own });
@@ -185,7 +194,7 @@ fn place<M: Machine>(machine: &M, entity: &Entity, tag: &Tag) -> PcpuId {
 /// `vcpu`, which is in a queue, leaves it. Does nothing if a pcpu has just taken it.
 pub fn leave<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity) {
     let At::Queue(pcpu) = entity.at else { return };
-    let bound = is_bound(machine, entity, pcpu);
+    let bound = others(machine, &entity.affinity, pcpu).is_empty();
     let left = machine.queue(pcpu, |queue| {
         let left = queue.remove(vcpu, entity.parked, bound);
         publish(machine, pcpu, queue);
@@ -241,49 +250,75 @@ pub fn reconsider<M: Machine>(machine: &M, entity: &Entity, now: u64) {
     machine.kick(pcpu);
 }
 
-/// Whether `me` waits for work from now on. Who says so looks once more with [`pick`] before it does.
-pub fn set_idle<M: Machine>(machine: &M, me: PcpuId, idle: bool) {
-    if idle {
+/// `me` waits for work from now on, until [`pick`] finds some. Who says so looks once more before it waits.
+pub fn set_idle<M: Machine>(machine: &M, me: PcpuId) {
+    if !machine.board().idle().contains(me) {
         machine.board().idle().insert(me);
-    } else {
-        machine.board().idle().remove(me);
     }
+}
+
+/// What a pcpu finds in its own queue.
+enum Found<T> {
+    /// One that waits there no longer for its cap.
+    Refilled(T),
+    /// The first, taken out.
+    First(Taken<T>),
+    /// The level below which others go first; `None` if nobody waits.
+    Level(Option<u64>),
 }
 
 /// Takes the next vcpu for pcpu `me`, on which none is. It stays until [`tick`] or [`wakes_at`] say otherwise.
 pub fn pick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<M::Vcpu> {
-    unpark(machine, me, now);
+    let mut elsewhere = machine.board().is_waiting_elsewhere(me);
     loop {
-        let (taken, from) = match pull(machine, me, now) {
-            Some(pulled) => pulled,
-            None => (take_first(machine, me, now)?, me),
+        let (taken, from) = match look(machine, me, elsewhere, now) {
+            Found::Refilled(vcpu) => {
+                refill(machine, me, &vcpu, now);
+                continue;
+            }
+            Found::First(taken) => (taken, me),
+            Found::Level(below) if elsewhere => {
+                let Some(pulled) = pull(machine, me, below, now) else {
+                    elsewhere = false;
+                    continue;
+                };
+                pulled
+            }
+            Found::Level(_) => return None,
         };
         if let Some(vcpu) = claim(machine, me, taken, from, now) {
             return Some(vcpu);
         }
+        elsewhere = machine.board().is_waiting_elsewhere(me);
     }
 }
 
-fn take_first<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<Taken<M::Vcpu>> {
+/// Looks into the queue of `me`; takes the first out unless vcpus wait `elsewhere`.
+fn look<M: Machine>(machine: &M, me: PcpuId, elsewhere: bool, now: u64) -> Found<M::Vcpu> {
     machine.queue(me, |queue| {
+        if let Some(vcpu) = queue.unpark(now) {
+            return Found::Refilled(vcpu);
+        }
+        if !queue.has_waiting() {
+            return Found::Level(None);
+        }
         queue.advance(now);
-        let taken = queue.take_first();
-        publish(machine, me, queue);
-        taken
+        if elsewhere {
+            return Found::Level(queue.pull_level(&machine.parameters()));
+        }
+        queue.take_first().map_or(Found::Level(None), Found::First)
     })
 }
 
-/// Takes a vcpu from another pcpu that is further behind than all here; says from which.
-fn pull<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<(Taken<M::Vcpu>, PcpuId)> {
+/// Takes a vcpu from another pcpu that is further behind than the level `below` of those here, or any if nobody waits here;
+/// says from which.
+fn pull<M: Machine>(
+    machine: &M,
+    me: PcpuId,
+    below: Option<u64>,
+    now: u64,
+) -> Option<(Taken<M::Vcpu>, PcpuId)> {
     let waiting = machine.board().waiting_elsewhere(me);
-    if waiting.is_empty() {
-        return None;
-    }
-    let parameters = machine.parameters();
-    let below = machine.queue(me, |queue| {
-        queue.advance(now);
-        queue.pull_level(&parameters)
-    });
     match below {
         Some(below) => {
             let mut others = machine.board().some_of::<PULLS>(&waiting);
@@ -330,34 +365,46 @@ fn claim<M: Machine>(
             return false;
         }
         let (budget, lead) = (budget(machine, &vcpu, entity, now), entity.lead);
+        machine.board().idle().remove(me);
         entity.at = At::Pcpu(me);
         entity.home = me;
         entity.account.change(Runstate::Running, now);
         let parameters = machine.parameters();
-        machine.queue(me, |queue| {
+        let elsewhere = machine.board().is_waiting_elsewhere(me);
+        let unlimited = machine.queue(me, |queue| {
             queue.begin(taken, from == me, lead, budget, now, &parameters);
             publish(machine, me, queue);
+            queue.extend(now, elsewhere, &parameters)
         });
+        if unlimited {
+            note_unlimited(machine, me, now);
+        }
         true
     });
-    claimed.then(|| {
-        extend(machine, me, now);
-        vcpu
-    })
+    if !claimed {
+        machine.queue(me, |queue| publish(machine, me, queue));
+        return None;
+    }
+    Some(vcpu)
 }
 
 /// Lets the vcpu that runs on `me` stay for a turn.
 fn extend<M: Machine>(machine: &M, me: PcpuId, now: u64) {
     let parameters = machine.parameters();
-    let board = machine.board();
-    let extend = |elsewhere| machine.queue(me, |queue| queue.extend(now, elsewhere, &parameters));
-    if !extend(!board.waiting_elsewhere(me).is_empty()) {
-        return;
+    let elsewhere = machine.board().is_waiting_elsewhere(me);
+    if machine.queue(me, |queue| queue.extend(now, elsewhere, &parameters)) {
+        note_unlimited(machine, me, now);
     }
+}
+
+/// The vcpu that runs on `me` stays until something happens: who comes to wait elsewhere tells it.
+fn note_unlimited<M: Machine>(machine: &M, me: PcpuId, now: u64) {
+    let board = machine.board();
     board.unlimited().insert(me);
     // Who came to wait before that was seen told nobody.
-    if !board.waiting_elsewhere(me).is_empty() {
-        extend(true);
+    if board.is_waiting_elsewhere(me) {
+        let parameters = machine.parameters();
+        machine.queue(me, |queue| queue.extend(now, true, &parameters));
     }
 }
 
@@ -370,7 +417,7 @@ pub fn tick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Verdict {
     let (over, leaves, below) = machine.queue(me, |queue| {
         queue.advance(now);
         if let Some(rival) = rival {
-            queue.meet_rivals(Some(machine.board().level_of(rival)), now);
+            queue.meet_rivals(|| Some(machine.board().level_of(rival)), now);
         }
         publish(machine, me, queue);
         let until = queue.stay_until();
@@ -446,14 +493,19 @@ pub fn stop<M: Machine>(machine: &M, me: PcpuId, vcpu: &M::Vcpu, entity: &mut En
 /// Lets vcpus of `me` whose cap is filled up wait for their turn.
 fn unpark<M: Machine>(machine: &M, me: PcpuId, now: u64) {
     while let Some(vcpu) = machine.queue(me, |queue| queue.unpark(now)) {
-        vcpu.entity(|entity| {
-            if entity.parked && entity.at == At::Queue(me) && vcpu.place().is_none() {
-                if budget(machine, &vcpu, entity, now).is_some_and(|budget| budget <= 0) {
-                    park(machine, &vcpu, entity, now);
-                } else {
-                    enqueue(machine, &vcpu, entity, Way::Refilled, now);
-                }
-            }
-        });
+        refill(machine, me, &vcpu, now);
     }
+}
+
+/// `vcpu`, which has been taken from those of `me` that wait for their cap to be filled up, waits for its turn.
+fn refill<M: Machine>(machine: &M, me: PcpuId, vcpu: &M::Vcpu, now: u64) {
+    vcpu.entity(|entity| {
+        if entity.parked && entity.at == At::Queue(me) && vcpu.place().is_none() {
+            if budget(machine, vcpu, entity, now).is_some_and(|budget| budget <= 0) {
+                park(machine, vcpu, entity, now);
+            } else {
+                enqueue(machine, vcpu, entity, Way::Refilled, now);
+            }
+        }
+    });
 }

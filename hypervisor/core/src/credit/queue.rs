@@ -121,7 +121,18 @@ impl<T> Queue<T> {
     }
 
     fn first_key(&self) -> Option<u128> {
-        [self.bound.first(), self.free.first()].into_iter().flatten().min()
+        match (self.bound.first(), self.free.first()) {
+            (Some(bound), Some(free)) => Some(bound.min(free)),
+            (bound, free) => bound.or(free),
+        }
+    }
+
+    /// The least key here, of those that wait and the one that runs.
+    fn least_key(&self) -> Option<u128> {
+        match (self.stay.as_ref(), self.first_key()) {
+            (Some(stay), Some(first)) => Some(first.min(stay.key)),
+            (stay, first) => stay.map(|stay| stay.key).or(first),
+        }
     }
 }
 
@@ -129,37 +140,36 @@ impl<T: Vcpu> Queue<T> {
     /// Counts what has been used until `now`.
     pub(super) fn advance(&mut self, now: u64) {
         let passed = self.zone.pass(now);
-        let first = self.first_key();
-        if let Some(stay) = &mut self.stay
-            && passed != 0
-        {
-            stay.key += stay.vcpu.tag().share().charge(passed);
-            let least = first.map_or(stay.key, |first| first.min(stay.key));
-            self.zone.advance(least, passed);
-        }
+        let Some(stay) = self.stay.as_mut().filter(|_| passed != 0) else { return };
+        stay.key += stay.vcpu.tag().share().charge(passed);
+        let key = stay.key;
+        let least = self.first_key().map_or(key, |first| first.min(key));
+        self.zone.advance(least, passed);
     }
 
-    /// The one that runs here has had no rivals for long: what it used counts no more than what those did that are at
+    /// If the one that runs here has had no rivals for long, what it used counts no more than what those did that are at
     /// `level`.
-    pub(super) fn meet_rivals(&mut self, level: Option<u64>, now: u64) {
+    pub(super) fn meet_rivals(&mut self, level: impl FnOnce() -> Option<u64>, now: u64) {
         let for_long = |stay: &Stay<T>| stay.end == NEVER && now.saturating_sub(stay.alone) >= REMEMBERED;
         if self.stay.as_ref().is_some_and(for_long) && !self.has_waiting() {
             self.advance(now);
-            self.zone.adopt(level.unwrap_or(Zone::COMMON));
+            self.zone.adopt(level().unwrap_or(Zone::COMMON));
         }
     }
 
     /// Puts `vcpu` into the queue. `bound`: it may run here only. Returns its key, and by how much that is lower than
     /// it deserves: one that has just woken up goes before those that wait for their turn, for a quarter of a round.
+    /// `rivals`: the level at which others are that may be its rivals.
     pub(super) fn insert(
         &mut self,
         vcpu: T,
         bound: bool,
         arrival: &Arrival,
+        rivals: impl FnOnce() -> Option<u64>,
         parameters: &Parameters,
     ) -> (u128, u128) {
         let load = vcpu.tag().share().load();
-        let deserved = self.key_for(arrival, self.load + load, parameters);
+        let deserved = self.key_for(arrival, rivals, self.load + load, parameters);
         vcpu.tag().set_load(load);
         self.load += load;
         let lead = if arrival.way == Way::Woken { self.lead(deserved, parameters) } else { 0 };
@@ -183,25 +193,31 @@ impl<T: Vcpu> Queue<T> {
     /// How far one goes ahead that has woken up with the key `deserved`: by a quarter of a round, and before all others
     /// unless it has used more than that in advance.
     fn lead(&self, deserved: u128, parameters: &Parameters) -> u128 {
+        let Some(least) = self.least_key() else { return 0 };
         let quarter = Zone::span(parameters.slice / 4, self.load);
-        let running = self.stay.as_ref().map(|stay| stay.key);
-        let least = [running, self.first_key()].into_iter().flatten().min();
-        let behind = least.filter(|_| deserved <= self.zone.clock() + quarter);
-        behind.map_or(0, |least| deserved.saturating_sub(least)) + quarter
+        let behind = if deserved <= self.zone.clock() + quarter { deserved.saturating_sub(least) } else { 0 };
+        behind + quarter
     }
 
     /// Which key a vcpu gets that makes the load `load`.
-    fn key_for(&mut self, arrival: &Arrival, load: u64, parameters: &Parameters) -> u128 {
+    fn key_for(
+        &mut self,
+        arrival: &Arrival,
+        rivals: impl FnOnce() -> Option<u64>,
+        load: u64,
+        parameters: &Parameters,
+    ) -> u128 {
         let clock = self.zone.clock();
-        let Arrival { way, place, here, slept, level } = *arrival;
+        let Arrival { way, place, here, slept } = *arrival;
         let own = place.filter(|_| here).and_then(|place| self.zone.own_key(&place));
         if self.stay.is_none() && !self.has_waiting() {
             let key = own.map_or(clock, |own| own.max(clock));
-            let own_level = place.filter(|_| slept < REMEMBERED).map(|place| place.level);
-            match (own_level, level) {
-                (Some(_), _) if own.is_some() => {}
-                (Some(level), _) | (None, Some(level)) => self.zone.adopt(level),
-                (None, None) => {}
+            let remembered = place.filter(|_| slept < REMEMBERED);
+            if remembered.is_none() || own.is_none() {
+                let level = remembered.map(|place| place.level).or_else(rivals);
+                if let Some(level) = level {
+                    self.zone.adopt(level);
+                }
             }
             return key;
         }
@@ -361,8 +377,8 @@ impl<T: Vcpu> Queue<T> {
         self.advance(now);
         let load = taken.vcpu.tag().share().load();
         let way = if here { Way::Back } else { Way::Moved };
-        let arrival = Arrival { way, place: Some(taken.place), here, slept: 0, level: None };
-        let key = self.key_for(&arrival, self.load + load, parameters);
+        let arrival = Arrival { way, place: Some(taken.place), here, slept: 0 };
+        let key = self.key_for(&arrival, || None, self.load + load, parameters);
         taken.vcpu.tag().set_load(load);
         self.load += load;
         let limit = budget.map_or(NEVER, |budget| now.saturating_add_signed(budget.max(0)));
@@ -373,22 +389,18 @@ impl<T: Vcpu> Queue<T> {
     /// Lets the vcpu that runs here stay: for its part of a slice when others wait here, a glance when others
     /// wait elsewhere, and otherwise until something happens, which is said by `true`.
     pub(super) fn extend(&mut self, now: u64, elsewhere: bool, parameters: &Parameters) -> bool {
-        let contested = self.has_waiting();
-        let length = self.stay_length(parameters);
+        let length = match self.has_waiting() {
+            true => Some(self.stay_length(parameters)),
+            false => elsewhere.then(|| parameters.glance()),
+        };
         let Some(stay) = &mut self.stay else { return false };
         if stay.end != NEVER {
             stay.alone = now;
         }
         // Pcpus with the same load would for ever look at each other at the same points of their rounds.
         let uneven = |length: u64| length - length / 32 * (now.wrapping_mul(SPREAD) >> 61);
-        stay.end = if contested {
-            now + uneven(length)
-        } else if elsewhere {
-            now + uneven(parameters.glance())
-        } else {
-            NEVER
-        };
-        stay.end == NEVER
+        stay.end = length.map_or(NEVER, |length| now + uneven(length));
+        length.is_none()
     }
 
     /// Its part of a slice.
@@ -401,6 +413,9 @@ impl<T: Vcpu> Queue<T> {
     /// A vcpu with `key` has come: shortens the stay of the one that runs here. Says whether the pcpu has to
     /// be told.
     pub(super) fn challenge(&mut self, key: u128, now: u64, parameters: &Parameters) -> bool {
+        if self.stay.is_none() {
+            return true;
+        }
         let length = self.stay_length(parameters);
         let Some(stay) = &mut self.stay else { return true };
         let least = if key <= stay.key { parameters.rate_limit } else { length };
@@ -442,8 +457,7 @@ impl<T: Vcpu> Queue<T> {
     /// The level below which a vcpu that waits elsewhere goes before the one that would run next here: a quarter of a
     /// round, which keeps vcpus where they are.
     pub(super) fn pull_level(&self, parameters: &Parameters) -> Option<u64> {
-        let running = self.stay.as_ref().map(|stay| stay.key);
-        let next = [running, self.first_key()].into_iter().flatten().min()?;
+        let next = self.least_key()?;
         let margin = Zone::span(parameters.slice / 4, self.load);
         Some(self.zone.level(next.saturating_sub(margin)))
     }
@@ -472,6 +486,4 @@ pub struct Arrival {
     pub here: bool,
     /// How long it slept, ns.
     pub slept: u64,
-    /// Where others are that may be its rivals.
-    pub level: Option<u64>,
 }

@@ -110,7 +110,7 @@ impl Simulation {
             kicks: RefCell::default(),
         };
         for index in 0..pcpus {
-            set_idle(&machine, pcpu(index), true);
+            set_idle(&machine, pcpu(index));
         }
         Self {
             machine,
@@ -193,7 +193,6 @@ impl Simulation {
     }
 
     fn pick(&mut self, me: PcpuId) {
-        set_idle(&self.machine, me, false);
         match pick(&self.machine, me, self.now) {
             Some(vcpu) => {
                 if vcpu.0.left.get() == vcpu.0.behaviour.work {
@@ -201,7 +200,7 @@ impl Simulation {
                 }
                 self.running[me.index()] = Some((vcpu, self.now));
             }
-            None => set_idle(&self.machine, me, true),
+            None => set_idle(&self.machine, me),
         }
     }
 
