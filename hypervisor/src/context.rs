@@ -38,6 +38,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use crate::domain::Domain;
 use crate::vcpu::{Activity, State, Vcpu};
+use crate::work::Work;
 use crate::{control, init, sched, vcpu};
 
 /// Why records were not written or read.
@@ -591,6 +592,7 @@ fn load_lapic(vcpu: &Vcpu, state: &mut State, record: &HvmHwLapic) -> Result<(),
     }
     // The deadline is looked at when the vcpu runs.
     let _timer = lapic.write_tsc_deadline(record.tdt_msr, vcpu.tsc());
+    vcpu.owe(Work::TIMERS);
     let mode = lapic.mode();
     drop(lapic);
     state.cpu.inspect(|cpu| cpu.set_apic_mode(mode));
@@ -668,6 +670,7 @@ fn set_tsc(domain: &Domain, vcpu: &Arc<Vcpu>, tsc: u64) -> Result<(), Failure> {
     let offset = tsc.wrapping_sub(hv_arch::cpu::rdtsc());
     for other in domain.vcpus().iter().filter(|other| vcpu.id() == 0 || other.id() == vcpu.id()) {
         other.set_tsc_offset(offset);
+        other.owe(Work::TIMERS);
         with_state(other, |state| state.cpu.inspect(|cpu| cpu.set_tsc_offset(offset)))?;
         other.shared().write_time(other);
     }

@@ -124,7 +124,7 @@ pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
     let mut cpu = cpu.load();
     let mut turn = Turn::new();
     vcpu.shared().write_runstate(vcpu);
-    vcpu.owe(Work::TIMERS | Work::EVENTS);
+    vcpu.owe(if vcpu.is_deadline_due() { Work::TIMERS | Work::EVENTS } else { Work::EVENTS });
     loop {
         if vcpu.owed().any()
             && let Some(stop) = settle(&mut cpu, vcpu, pending, activity, &mut turn)
@@ -163,6 +163,11 @@ impl Turn {
     fn new() -> Self {
         let end = sched::wakes_at().unwrap_or(u64::MAX);
         Self { pcpu: percpu::this().id(), end, look: after_a_slice(), exits: 1 }
+    }
+
+    /// The scheduler looks again at another time.
+    fn end_again(&mut self) {
+        (self.exits, self.end) = (1, sched::wakes_at().unwrap_or(u64::MAX));
     }
 
     /// Has the guest exit at the next time at which something is to be done.
@@ -223,8 +228,7 @@ fn attend(
         return Some(Stop::Parked);
     }
     let ticks = owed.contains(Work::TICK);
-    let is_due = || ticks && vcpu.deadline().is_some_and(|at| at <= cpu::rdtsc());
-    if owed.contains(Work::TIMERS) || is_due() {
+    if owed.contains(Work::TIMERS) || ticks && vcpu.is_deadline_due() {
         owed |= interrupts::expire(vcpu);
         turn.exits = 1;
     }
@@ -236,6 +240,9 @@ fn attend(
         _ if owed.contains(Work::YIELD) && sched::has_work(turn.pcpu) => Some(Stop::Yielded),
         _ => None,
     };
+    if owed.contains(Work::TURN) {
+        turn.end_again();
+    }
     if owed.contains(Work::DOWN) {
         *activity = Activity::Down;
     }

@@ -35,7 +35,11 @@ pub fn idle() -> ! {
         }
         let polled = me == PcpuId::BOOT && tend_console();
         input::tell_of_log();
-        timers::expire(me, cpu::rdtsc());
+        while let Some(vcpu) = timers::take_due(me, cpu::rdtsc()) {
+            if sched::wake_here(&vcpu) {
+                run(&vcpu);
+            }
+        }
         if let Some(vcpu) = sched::pick() {
             run(&vcpu);
         } else if polled || frames::scrub_some() {

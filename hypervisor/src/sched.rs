@@ -117,11 +117,20 @@ impl Machine for Pcpus {
     }
 
     fn kick(&self, pcpu: PcpuId) {
-        if pcpu != percpu::this().id() {
-            ipi::send(pcpu);
-        } else if let Some(member) = QUEUES[pcpu.index()].lock().running() {
-            member.0.owe(Work::TICK);
-        }
+        notify(pcpu, Work::TICK);
+    }
+
+    fn hasten(&self, pcpu: PcpuId) {
+        notify(pcpu, Work::TURN);
+    }
+}
+
+/// Makes `pcpu` come out of its guest; if it is this one, `work` is owed to the vcpu that runs here.
+fn notify(pcpu: PcpuId, work: Work) {
+    if pcpu != percpu::this().id() {
+        ipi::send(pcpu);
+    } else if let Some(member) = QUEUES[pcpu.index()].lock().running() {
+        member.0.owe(work);
     }
 }
 
@@ -149,14 +158,37 @@ pub fn wake(vcpu: &Arc<Vcpu>) {
         }
         At::Queue(_) => {}
         At::Nowhere => {
-            schedule.asleep = false;
-            if let Some(pcpu) = schedule.timer.take() {
-                timers::remove(pcpu, vcpu);
-            }
+            rouse(vcpu, &mut schedule);
             if vcpu.may_run() {
                 make_ready(vcpu, &mut schedule);
             }
         }
+    }
+}
+
+/// As [`wake`], on a pcpu that has nothing to run; says whether that runs `vcpu` at once.
+pub fn wake_here(vcpu: &Arc<Vcpu>) -> bool {
+    let mut schedule = vcpu.schedule().lock();
+    if schedule.at() == At::Nowhere && vcpu.may_run() {
+        rouse(vcpu, &mut schedule);
+        let (me, now) = (percpu::this().id(), clock::now());
+        let member = Member(Arc::clone(vcpu));
+        let starts = credit::start(&Pcpus, me, &member, &mut schedule.entity, now);
+        if !starts {
+            credit::ready(&Pcpus, &member, &mut schedule.entity, Ready::Woken, now);
+        }
+        return starts;
+    }
+    drop(schedule);
+    wake(vcpu);
+    false
+}
+
+/// `vcpu` sleeps no more.
+fn rouse(vcpu: &Arc<Vcpu>, schedule: &mut Schedule) {
+    schedule.asleep = false;
+    if let Some(pcpu) = schedule.timer.take() {
+        timers::remove(pcpu, vcpu);
     }
 }
 

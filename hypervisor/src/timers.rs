@@ -10,6 +10,7 @@ use hv_arch::sync::{Lock, Rank};
 use hv_core::heap::{Heap, Placed};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
+use crate::sched;
 use crate::vcpu::Vcpu;
 use crate::work::Work;
 
@@ -50,11 +51,16 @@ pub fn remove(pcpu: PcpuId, vcpu: &Arc<Vcpu>) {
     drop(removed);
 }
 
+/// Takes a vcpu on `pcpu` whose deadline has come by `now`: it is to be woken up, to look at its timers.
+pub fn take_due(pcpu: PcpuId, now: u64) -> Option<Arc<Vcpu>> {
+    let vcpu = QUEUES[pcpu.index()].lock().take_due(now)?;
+    vcpu.owe(Work::TIMERS);
+    Some(vcpu)
+}
+
 /// Wakes the vcpus on `pcpu` whose deadline has come by `now`.
 pub fn expire(pcpu: PcpuId, now: u64) {
-    loop {
-        let due = QUEUES[pcpu.index()].lock().take_due(now);
-        let Some(vcpu) = due else { return };
-        vcpu.notify(Work::TIMERS);
+    while let Some(vcpu) = take_due(pcpu, now) {
+        sched::wake(&vcpu);
     }
 }

@@ -260,6 +260,13 @@ impl Vcpu {
         Some(self.deadline.load(Ordering::Relaxed)).filter(|&at| at != NEVER)
     }
 
+    /// Whether that has come.
+    #[inline]
+    pub fn is_deadline_due(&self) -> bool {
+        let at = self.deadline.load(Ordering::Relaxed);
+        at != NEVER && at <= cpu::rdtsc()
+    }
+
     /// Notes its next deadline.
     pub fn set_deadline(&self, at: Option<u64>) {
         self.deadline.store(at.unwrap_or(NEVER), Ordering::Relaxed);

@@ -25,6 +25,8 @@ bitflags! {
         const ROUSE = 1 << 6;
         /// `VCPUOP_down`: it is to stop until it is started again.
         const DOWN = 1 << 7;
+        /// Its turn ends sooner than it did.
+        const TURN = 1 << 8;
     }
 }
 

@@ -70,8 +70,10 @@ fn poll(call: &Call<'_, '_>, argument: GuestHandle<SchedPoll>) -> Reply {
     if poll.nr_ports == 1 {
         events.poll(call.vcpu.id(), Some(port));
     }
-    call.vcpu.timers().lock().set_poll(poll.timeout);
-    call.vcpu.owe(Work::TIMERS);
+    if poll.timeout != 0 {
+        call.vcpu.timers().lock().set_poll(poll.timeout);
+        call.vcpu.owe(Work::TIMERS);
+    }
     Ok(Answer::Block)
 }
 

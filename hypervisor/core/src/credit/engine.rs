@@ -54,6 +54,48 @@ pub fn ready<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, why: 
     }
 }
 
+/// `vcpu`, which is in no queue and on no pcpu, wants to run: it does so at once on `me`, on which none is, if that is where it
+/// belongs and nobody waits. Says whether it does; otherwise it is [`ready`].
+pub fn start<M: Machine>(machine: &M, me: PcpuId, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) -> bool {
+    let belongs = entity.home == me && entity.preferred.contains(me) && is_allowed(machine, entity, me);
+    if !belongs || entity.next.is_some() || machine.board().is_waiting_elsewhere(me) {
+        return false;
+    }
+    let budget = budget(machine, vcpu, entity, now);
+    if budget.is_some_and(|budget| budget <= 0) {
+        return false;
+    }
+    let slept = now.saturating_sub(entity.left);
+    let arrival = Arrival { way: Way::Woken, place: entity.place, here: true, slept };
+    let rivals = || machine.board().level(&others(machine, &entity.affinity, me));
+    let parameters = machine.parameters();
+    let started = machine.queue(me, |queue| {
+        let free = queue.load() == 0;
+        if free {
+            queue.begin(vcpu.clone(), &arrival, rivals, 0, budget, now, &parameters);
+            publish(machine, me, queue);
+            queue.extend(now, false, &parameters);
+        }
+        free
+    });
+    if started {
+        if !entity.active {
+            entity.active = true;
+            vcpu.tag().share().note_active(true);
+        }
+        put_on(machine, me, entity, now);
+        note_unlimited(machine, me, now);
+    }
+    started
+}
+
+/// A vcpu is on `me` from `now` on.
+fn put_on<M: Machine>(machine: &M, me: PcpuId, entity: &mut Entity, now: u64) {
+    machine.board().idle().remove(me);
+    (entity.at, entity.home) = (At::Pcpu(me), me);
+    entity.account.change(Runstate::Running, now);
+}
+
 /// How long `vcpu` may run, ns, if its domain has a cap.
 fn budget<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) -> Option<i64> {
     entity.budget(vcpu.tag().share(), || machine.board().next_phase(CAP_PERIOD), now)
@@ -70,7 +112,7 @@ fn park<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) 
     entity.at = At::Queue(home);
     entity.account.change(Runstate::Runnable, now);
     if first {
-        machine.kick(home);
+        machine.hasten(home);
     }
 }
 
@@ -98,14 +140,18 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
         // Who has got work is offered no more until it has looked.
         let starts_at_once = board.idle().remove(target) && alone;
         let left = if starts_at_once { None } else { left_over(machine, queue, alone) };
-        (queue.challenge(key, now, &parameters), lead, left)
+        let told = queue.challenge(key, now, &parameters);
+        if told {
+            board.unlimited().remove(target);
+        }
+        (told, lead, left)
     });
     entity.lead = lead;
     entity.parked = false;
     entity.at = At::Queue(target);
     entity.account.change(Runstate::Runnable, now);
     if told {
-        machine.kick(target);
+        machine.hasten(target);
     }
     if let Some((reach, level)) = left {
         offer(machine, target, &reach, level, now);
@@ -161,24 +207,25 @@ fn others<M: Machine>(machine: &M, affinity: &PcpuSet, pcpu: PcpuId) -> PcpuSet 
 
 /// Chooses a pcpu for a vcpu: an idle one, where it runs best if there is one, or one with little load.
 fn place<M: Machine>(machine: &M, entity: &Entity, tag: &Tag) -> PcpuId {
-    let board = machine.board();
+    let (board, home) = (machine.board(), entity.home);
     // One with a load has got a vcpu, and has not looked yet.
-    let is_free = |&pcpu: &PcpuId| board.load(pcpu) == 0;
-    let home = entity.home;
-    if board.idle().contains(home)
-        && is_free(&home)
-        && entity.preferred.contains(home)
-        && is_allowed(machine, entity, home)
-    {
+    let is_free = |pcpu: &PcpuId| board.load(*pcpu) == 0;
+    let home_is_allowed = is_allowed(machine, entity, home);
+    if home_is_allowed && board.idle().contains(home) && is_free(&home) && entity.preferred.contains(home) {
+        return home;
+    }
+    if home_is_allowed && others(machine, &entity.affinity, home).is_empty() {
         return home;
     }
     let allowed = entity.affinity.intersection(&machine.online());
     let best = allowed.intersection(&entity.preferred);
-    let idle = board.idle().load();
-    for idle in [idle.intersection(&best), idle.intersection(&allowed)] {
-        let home = Some(home).filter(|&home| idle.contains(home)).filter(is_free);
-        if let Some(pcpu) = home.or_else(|| idle.iter().find(is_free)) {
-            return pcpu;
+    let idle = board.idle().load().intersection(&allowed);
+    if !idle.is_empty() {
+        for idle in [idle.intersection(&best), idle] {
+            let home = Some(home).filter(|home| idle.contains(*home) && is_free(home));
+            if let Some(pcpu) = home.or_else(|| idle.iter().find(is_free)) {
+                return pcpu;
+            }
         }
     }
     let among = if best.is_empty() { allowed } else { best };
@@ -365,14 +412,14 @@ fn claim<M: Machine>(
             return false;
         }
         let (budget, lead) = (budget(machine, &vcpu, entity, now), entity.lead);
-        machine.board().idle().remove(me);
-        entity.at = At::Pcpu(me);
-        entity.home = me;
-        entity.account.change(Runstate::Running, now);
+        put_on(machine, me, entity, now);
         let parameters = machine.parameters();
         let elsewhere = machine.board().is_waiting_elsewhere(me);
+        let here = from == me;
+        let way = if here { Way::Back } else { Way::Moved };
+        let arrival = Arrival { way, place: Some(taken.place), here, slept: 0 };
         let unlimited = machine.queue(me, |queue| {
-            queue.begin(taken, from == me, lead, budget, now, &parameters);
+            queue.begin(taken.vcpu, &arrival, || None, lead, budget, now, &parameters);
             publish(machine, me, queue);
             queue.extend(now, elsewhere, &parameters)
         });

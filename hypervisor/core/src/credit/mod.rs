@@ -39,7 +39,8 @@ mod tests;
 
 pub use board::Board;
 pub use engine::{
-    Ready, Verdict, leave, pick, ready, reconsider, set_affinity, set_idle, sleep, stop, tick, wakes_at,
+    Ready, Verdict, leave, pick, ready, reconsider, set_affinity, set_idle, sleep, start, stop, tick,
+    wakes_at,
 };
 pub use entity::{At, Entity};
 pub use queue::Queue;
@@ -113,4 +114,9 @@ pub trait Machine {
     /// Makes `pcpu` call [`tick`] soon if it runs a vcpu, and [`pick`] if it idles. No lock is held but
     /// perhaps one vcpu's.
     fn kick(&self, pcpu: PcpuId);
+
+    /// As [`Machine::kick`]; if `pcpu` runs a vcpu, it is enough that it looks at [`wakes_at`] again.
+    fn hasten(&self, pcpu: PcpuId) {
+        self.kick(pcpu);
+    }
 }

@@ -363,27 +363,25 @@ impl<T: Vcpu> Queue<T> {
             .map(|(_, _, place)| place)
     }
 
-    /// `taken` runs from `now` on; `here` says whether it waited in this queue. It has `budget` ns, if its
-    /// domain has a cap, and `lead` from the queue.
+    /// `vcpu` runs from `now` on. It has `budget` ns, if its domain has a cap, and `lead` from the queue.
+    #[expect(clippy::too_many_arguments, reason = "all that makes up a stay")]
     pub(super) fn begin(
         &mut self,
-        taken: Taken<T>,
-        here: bool,
+        vcpu: T,
+        arrival: &Arrival,
+        rivals: impl FnOnce() -> Option<u64>,
         lead: u128,
         budget: Option<i64>,
         now: u64,
         parameters: &Parameters,
     ) {
         self.advance(now);
-        let load = taken.vcpu.tag().share().load();
-        let way = if here { Way::Back } else { Way::Moved };
-        let arrival = Arrival { way, place: Some(taken.place), here, slept: 0 };
-        let key = self.key_for(&arrival, || None, self.load + load, parameters);
-        taken.vcpu.tag().set_load(load);
+        let load = vcpu.tag().share().load();
+        let key = self.key_for(arrival, rivals, self.load + load, parameters);
+        vcpu.tag().set_load(load);
         self.load += load;
         let limit = budget.map_or(NEVER, |budget| now.saturating_add_signed(budget.max(0)));
-        self.stay =
-            Some(Stay { vcpu: taken.vcpu, key, lead, start: now, end: NEVER, alone: now, limit, next: None });
+        self.stay = Some(Stay { vcpu, key, lead, start: now, end: NEVER, alone: now, limit, next: None });
     }
 
     /// Lets the vcpu that runs here stay: for its part of a slice when others wait here, a glance when others
