@@ -171,6 +171,7 @@ impl Turn {
     }
 
     /// Has the guest exit at the next time at which something is to be done.
+    #[inline(never)]
     fn arm(&mut self, cpu: &mut Loaded<'_>, vcpu: &Vcpu) {
         self.exits = EXITS_BETWEEN_CLOCK_READS;
         let others = timers::earliest(self.pcpu).unwrap_or(u64::MAX);
@@ -205,9 +206,15 @@ fn settle(
     turn: &mut Turn,
 ) -> Option<Stop> {
     let owed = vcpu.owed().take();
-    // Nothing else is owed most times.
-    let only_events = owed == Work::EVENTS && *activity == Activity::Active;
-    if !only_events && let Some(stop) = attend(cpu, vcpu, pending, activity, turn, owed) {
+    // Nothing else than one of these is owed most times.
+    let is_active = *activity == Activity::Active;
+    if owed == Work::TURN && is_active {
+        turn.end_again();
+        return None;
+    }
+    if !(owed == Work::EVENTS && is_active)
+        && let Some(stop) = attend(cpu, vcpu, pending, activity, turn, owed)
+    {
         return Some(stop);
     }
     interrupts::deliver(cpu, vcpu, pending);
@@ -215,6 +222,7 @@ fn settle(
 }
 
 /// Does what is owed to the vcpu before it gets events; says whether it stops.
+#[inline(never)]
 fn attend(
     cpu: &mut Loaded<'_>,
     vcpu: &Arc<Vcpu>,

@@ -5,7 +5,7 @@
 //! guest's page tables nor a lock that others hold for long.
 
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use alloc::sync::Arc;
 use arrayvec::ArrayVec;
@@ -42,6 +42,8 @@ pub struct Shared {
     /// Where its `struct vcpu_info` is, if not in the shared info page.
     info: Once<(PinnedPage, usize)>,
     runstate: Lock<Area>,
+    /// Whether there is such an area: it is looked at without the lock at each switch.
+    keeps_runstate: AtomicBool,
     time: Lock<Area>,
 }
 
@@ -51,6 +53,7 @@ impl Shared {
         Self {
             info: Once::new(),
             runstate: Lock::new(Rank::Shared, Area::new_const()),
+            keeps_runstate: AtomicBool::new(false),
             time: Lock::new(Rank::Shared, Area::new_const()),
         }
     }
@@ -85,6 +88,7 @@ impl Shared {
     /// Keeps a copy of the runstate of `vcpu` in `area` from now on.
     pub fn keep_runstate(&self, vcpu: &Vcpu, area: Area) {
         *self.runstate.lock() = area;
+        self.keeps_runstate.store(true, Ordering::SeqCst);
         self.write_runstate(vcpu);
     }
 
@@ -105,7 +109,14 @@ impl Shared {
     /// Writes the runstate of `vcpu` to the guest's copy. It is looked up while no other pcpu
     /// writes, so that of the pcpus which the vcpu leaves and enters the later writer writes
     /// the later state.
+    #[inline]
     pub fn write_runstate(&self, vcpu: &Vcpu) {
+        if self.keeps_runstate.load(Ordering::SeqCst) {
+            self.write_runstate_now(vcpu);
+        }
+    }
+
+    fn write_runstate_now(&self, vcpu: &Vcpu) {
         let area = self.runstate.lock();
         if area.is_empty() {
             return;

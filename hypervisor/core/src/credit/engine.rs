@@ -160,12 +160,10 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
 
 /// Where one of those that wait in `queue` may run instead, and its level: on an idle pcpu, if there is one.
 fn left_over<M: Machine>(machine: &M, queue: &Queue<M::Vcpu>, alone: bool) -> Option<(PcpuSet, u64)> {
+    let first = queue.first_free()?;
     let idle = machine.board().idle().load();
     let idle = if idle.is_empty() || alone { None } else { queue.first_for_any(&idle) };
-    match idle {
-        Some(idle) => Some((iter::once(idle).collect(), 0)),
-        None => queue.first_free(),
-    }
+    Some(idle.map_or(first, |idle| (iter::once(idle).collect(), 0)))
 }
 
 /// Lets all pcpus see how the queue of `pcpu` is.
@@ -333,7 +331,7 @@ pub fn pick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<M::Vcpu> {
             }
             Found::Level(_) => return None,
         };
-        if let Some(vcpu) = claim(machine, me, taken, from, now) {
+        if let Some(vcpu) = claim(machine, me, taken, from, elsewhere, now) {
             return Some(vcpu);
         }
         elsewhere = machine.board().is_waiting_elsewhere(me);
@@ -394,11 +392,13 @@ fn take_for<M: Machine>(
 }
 
 /// Puts a vcpu, just taken from a queue, on pcpu `me`; not if it has been moved or told not to run in that moment.
+/// `elsewhere`: vcpus wait in the queues of other pcpus.
 fn claim<M: Machine>(
     machine: &M,
     me: PcpuId,
     taken: Taken<M::Vcpu>,
     from: PcpuId,
+    elsewhere: bool,
     now: u64,
 ) -> Option<M::Vcpu> {
     let vcpu = taken.vcpu.clone();
@@ -414,7 +414,6 @@ fn claim<M: Machine>(
         let (budget, lead) = (budget(machine, &vcpu, entity, now), entity.lead);
         put_on(machine, me, entity, now);
         let parameters = machine.parameters();
-        let elsewhere = machine.board().is_waiting_elsewhere(me);
         let here = from == me;
         let way = if here { Way::Back } else { Way::Moved };
         let arrival = Arrival { way, place: Some(taken.place), here, slept: 0 };

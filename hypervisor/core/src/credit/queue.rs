@@ -233,7 +233,7 @@ impl<T: Vcpu> Queue<T> {
             (_, None, Some(place)) => self.zone.key(place.level).max(clock.saturating_sub(4 * round)),
             (_, None, None) => clock,
         };
-        key.min(clock + Zone::span(LONGEST_WAIT, load))
+        if key <= clock { key } else { key.min(clock + Zone::span(LONGEST_WAIT, load)) }
     }
 
     /// Puts `vcpu` aside until its cap is filled up, at `refill`.
@@ -463,9 +463,11 @@ impl<T: Vcpu> Queue<T> {
     /// The one that runs here stops at `now`: how far it is, for how long it ran, and where it goes if not here.
     pub(super) fn end(&mut self, now: u64) -> Option<(Place, u64, Option<PcpuId>)> {
         self.advance(now);
-        let stay = self.stay.take()?;
+        let stay = self.stay.as_ref()?;
         self.load -= stay.vcpu.tag().load();
-        Some((self.zone.leave(stay.key + stay.lead), now.saturating_sub(stay.start), stay.next))
+        let ended = (self.zone.leave(stay.key + stay.lead), now.saturating_sub(stay.start), stay.next);
+        self.stay = None;
+        Some(ended)
     }
 
     /// The level here.
