@@ -299,21 +299,20 @@ pub fn has_work(pcpu: PcpuId) -> bool {
     QUEUES[pcpu.index()].lock().has_waiting()
 }
 
-/// Takes back the pcpu from `vcpu`, which stopped for the reason `stop`.
-pub fn put_back(vcpu: &Arc<Vcpu>, stop: Stop) {
-    let me = percpu::this().id();
-    let (member, now) = (Member(Arc::clone(vcpu)), clock::now());
-    {
-        let mut schedule = vcpu.schedule().lock();
-        credit::stop(&Pcpus, me, &member, &mut schedule.entity, now);
-        release(&member, &mut schedule, stop, me, now);
-    }
+/// What this pcpu may run next: for [`follow`].
+pub struct Next(credit::Next<Member>);
+
+/// Takes back the pcpu from `vcpu`, which stopped for the reason `stop`. If it is not to run again soon, and if `looks`
+/// says so, returns what this pcpu has found instead.
+pub fn put_back(vcpu: &Arc<Vcpu>, stop: Stop, looks: bool) -> Option<Next> {
+    let next = release(&Member(Arc::clone(vcpu)), &mut vcpu.schedule().lock(), stop, looks);
     vcpu.shared().write_runstate(vcpu);
+    next
 }
 
-/// Decides where a vcpu goes from pcpu `me`.
-fn release(member: &Member, schedule: &mut Schedule, stop: Stop, me: PcpuId, now: u64) {
-    let vcpu = &member.0;
+/// Decides where a vcpu goes from this pcpu.
+fn release(member: &Member, schedule: &mut Schedule, stop: Stop, looks: bool) -> Option<Next> {
+    let (vcpu, me, now) = (&member.0, percpu::this().id(), clock::now());
     // Under the lock: who wakes it has said so before, or finds it asleep.
     schedule.asleep = stop == Stop::Blocked && !vcpu.owed().wakes();
     let may_run = vcpu.may_run();
@@ -324,9 +323,16 @@ fn release(member: &Member, schedule: &mut Schedule, stop: Stop, me: PcpuId, now
             Stop::Blocked => Ready::Woken,
             _ => Ready::Back,
         };
+        credit::stop(&Pcpus, me, member, &mut schedule.entity, now);
         credit::ready(&Pcpus, member, &mut schedule.entity, why, now);
-        return;
+        return None;
     }
+    let next = if looks {
+        Some(Next(credit::stop_for(&Pcpus, me, member, &mut schedule.entity, now)))
+    } else {
+        credit::stop(&Pcpus, me, member, &mut schedule.entity, now);
+        None
+    };
     let deadline = vcpu.deadline();
     // When it may run again, it looks at its deadline itself.
     schedule.asleep &= may_run || deadline.is_none();
@@ -336,4 +342,10 @@ fn release(member: &Member, schedule: &mut Schedule, stop: Stop, me: PcpuId, now
         schedule.timer = Some(me);
         timers::insert(me, deadline, vcpu);
     }
+    next
+}
+
+/// Takes the vcpu for this pcpu that [`put_back`] has found, or another one.
+pub fn follow(Next(next): Next) -> Option<Arc<Vcpu>> {
+    credit::follow(&Pcpus, percpu::this().id(), next, clock::now()).map(|Member(vcpu)| vcpu)
 }

@@ -59,6 +59,15 @@ impl PcpuSet {
         both
     }
 
+    /// Whether `pcpu` is its only member.
+    #[must_use]
+    #[inline]
+    pub fn is_only(&self, pcpu: PcpuId) -> bool {
+        let mut others = *self;
+        others.remove(pcpu);
+        others.is_empty() && self.contains(pcpu)
+    }
+
     /// The first member whose index is `index` or more.
     #[must_use]
     #[inline]

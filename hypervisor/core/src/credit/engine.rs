@@ -212,10 +212,10 @@ fn place<M: Machine>(machine: &M, entity: &Entity, tag: &Tag) -> PcpuId {
     if home_is_allowed && board.idle().contains(home) && is_free(&home) && entity.preferred.contains(home) {
         return home;
     }
-    if home_is_allowed && others(machine, &entity.affinity, home).is_empty() {
+    let allowed = entity.affinity.intersection(&machine.online());
+    if allowed.is_only(home) {
         return home;
     }
-    let allowed = entity.affinity.intersection(&machine.online());
     let best = allowed.intersection(&entity.preferred);
     let idle = board.idle().load().intersection(&allowed);
     if !idle.is_empty() {
@@ -303,6 +303,7 @@ pub fn set_idle<M: Machine>(machine: &M, me: PcpuId) {
 }
 
 /// What a pcpu finds in its own queue.
+#[derive(Debug)]
 enum Found<T> {
     /// One that waits there no longer for its cap.
     Refilled(T),
@@ -312,19 +313,35 @@ enum Found<T> {
     Level(Option<u64>),
 }
 
+/// What a pcpu that runs no vcpu has found: for [`follow`].
+#[must_use = "it may hold a vcpu"]
+#[derive(Debug)]
+pub struct Next<T> {
+    found: Found<T>,
+    /// Vcpus wait in the queues of other pcpus.
+    elsewhere: bool,
+}
+
 /// Takes the next vcpu for pcpu `me`, on which none is. It stays until [`tick`] or [`wakes_at`] say otherwise.
 pub fn pick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<M::Vcpu> {
-    let mut elsewhere = machine.board().is_waiting_elsewhere(me);
+    let elsewhere = machine.board().is_waiting_elsewhere(me);
+    follow(machine, me, look(machine, me, elsewhere, now), now)
+}
+
+/// As [`pick`], with what [`stop_for`] has found.
+pub fn follow<M: Machine>(machine: &M, me: PcpuId, mut next: Next<M::Vcpu>, now: u64) -> Option<M::Vcpu> {
     loop {
-        let (taken, from) = match look(machine, me, elsewhere, now) {
+        let Next { found, elsewhere } = next;
+        let (taken, from) = match found {
+            Found::First(taken) => (taken, me),
             Found::Refilled(vcpu) => {
                 refill(machine, me, &vcpu, now);
+                next = look(machine, me, elsewhere, now);
                 continue;
             }
-            Found::First(taken) => (taken, me),
             Found::Level(below) if elsewhere => {
                 let Some(pulled) = pull(machine, me, below, now) else {
-                    elsewhere = false;
+                    next = look(machine, me, false, now);
                     continue;
                 };
                 pulled
@@ -334,25 +351,33 @@ pub fn pick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<M::Vcpu> {
         if let Some(vcpu) = claim(machine, me, taken, from, elsewhere, now) {
             return Some(vcpu);
         }
-        elsewhere = machine.board().is_waiting_elsewhere(me);
+        next = look(machine, me, machine.board().is_waiting_elsewhere(me), now);
     }
 }
 
 /// Looks into the queue of `me`; takes the first out unless vcpus wait `elsewhere`.
-fn look<M: Machine>(machine: &M, me: PcpuId, elsewhere: bool, now: u64) -> Found<M::Vcpu> {
-    machine.queue(me, |queue| {
-        if let Some(vcpu) = queue.unpark(now) {
-            return Found::Refilled(vcpu);
-        }
-        if !queue.has_waiting() {
-            return Found::Level(None);
-        }
-        queue.advance(now);
-        if elsewhere {
-            return Found::Level(queue.pull_level(&machine.parameters()));
-        }
-        queue.take_first().map_or(Found::Level(None), Found::First)
-    })
+fn look<M: Machine>(machine: &M, me: PcpuId, elsewhere: bool, now: u64) -> Next<M::Vcpu> {
+    let found = machine.queue(me, |queue| look_into(machine, queue, elsewhere, now));
+    Next { found, elsewhere }
+}
+
+fn look_into<M: Machine>(
+    machine: &M,
+    queue: &mut Queue<M::Vcpu>,
+    elsewhere: bool,
+    now: u64,
+) -> Found<M::Vcpu> {
+    if let Some(vcpu) = queue.unpark(now) {
+        return Found::Refilled(vcpu);
+    }
+    if !queue.has_waiting() {
+        return Found::Level(None);
+    }
+    queue.advance(now);
+    if elsewhere {
+        return Found::Level(queue.pull_level(&machine.parameters()));
+    }
+    queue.take_first().map_or(Found::Level(None), Found::First)
 }
 
 /// Takes a vcpu from another pcpu that is further behind than the level `below` of those here, or any if nobody waits here;
@@ -522,13 +547,42 @@ pub fn wakes_at<M: Machine>(machine: &M, me: PcpuId) -> u64 {
 
 /// The vcpu that runs on `me` stops at `now`. Then it is [`ready`], or [sleeps](sleep).
 pub fn stop<M: Machine>(machine: &M, me: PcpuId, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) {
-    machine.board().unlimited().remove(me);
-    let ended = machine.queue(me, |queue| {
-        let ended = queue.end(now);
+    machine.queue(me, |queue| {
+        end(machine, me, queue, vcpu, entity, now);
         publish(machine, me, queue);
-        ended
     });
-    if let Some((place, ran, next)) = ended {
+}
+
+/// As [`stop`]; looks at once who may come instead: he goes on to [`follow`].
+pub fn stop_for<M: Machine>(
+    machine: &M,
+    me: PcpuId,
+    vcpu: &M::Vcpu,
+    entity: &mut Entity,
+    now: u64,
+) -> Next<M::Vcpu> {
+    let elsewhere = machine.board().is_waiting_elsewhere(me);
+    let found = machine.queue(me, |queue| {
+        end(machine, me, queue, vcpu, entity, now);
+        let found = look_into(machine, queue, elsewhere, now);
+        if !matches!(found, Found::First(_)) {
+            publish(machine, me, queue);
+        }
+        found
+    });
+    Next { found, elsewhere }
+}
+
+fn end<M: Machine>(
+    machine: &M,
+    me: PcpuId,
+    queue: &mut Queue<M::Vcpu>,
+    vcpu: &M::Vcpu,
+    entity: &mut Entity,
+    now: u64,
+) {
+    machine.board().unlimited().remove(me);
+    if let Some((place, ran, next)) = queue.end(now) {
         (entity.place, entity.next) = (Some(place), next);
         entity.spend(ran);
     }

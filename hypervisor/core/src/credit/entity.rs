@@ -126,7 +126,15 @@ impl Entity {
 
     /// Fills up its cap, if it is time; says how long it may run, `None` without limit. The first time that is done
     /// by `phase` of a period, so that not all vcpus with caps run at once and leave pcpus idle later.
+    #[inline]
     pub(super) fn budget(&mut self, share: &Share, phase: impl FnOnce() -> u64, now: u64) -> Option<i64> {
+        if share.cap() == 0 {
+            return None;
+        }
+        self.budget_of_cap(share, phase, now)
+    }
+
+    fn budget_of_cap(&mut self, share: &Share, phase: impl FnOnce() -> u64, now: u64) -> Option<i64> {
         let most = i64::try_from(share.budget(CAP_PERIOD)?).unwrap_or(i64::MAX);
         if now >= self.refill {
             let missed = (now - self.refill) / CAP_PERIOD + 1;

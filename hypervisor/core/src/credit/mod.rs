@@ -39,8 +39,8 @@ mod tests;
 
 pub use board::Board;
 pub use engine::{
-    Ready, Verdict, leave, pick, ready, reconsider, set_affinity, set_idle, sleep, start, stop, tick,
-    wakes_at,
+    Next, Ready, Verdict, follow, leave, pick, ready, reconsider, set_affinity, set_idle, sleep, start, stop,
+    stop_for, tick, wakes_at,
 };
 pub use entity::{At, Entity};
 pub use queue::Queue;

@@ -411,12 +411,12 @@ impl<T: Vcpu> Queue<T> {
     /// A vcpu with `key` has come: shortens the stay of the one that runs here. Says whether the pcpu has to
     /// be told.
     pub(super) fn challenge(&mut self, key: u128, now: u64, parameters: &Parameters) -> bool {
-        if self.stay.is_none() {
-            return true;
-        }
-        let length = self.stay_length(parameters);
+        let goes_before = match &self.stay {
+            Some(stay) => key <= stay.key,
+            None => return true,
+        };
+        let least = if goes_before { parameters.rate_limit } else { self.stay_length(parameters) };
         let Some(stay) = &mut self.stay else { return true };
-        let least = if key <= stay.key { parameters.rate_limit } else { length };
         let end = now.max(stay.start.saturating_add(least));
         let sooner = end < stay.end;
         stay.end = stay.end.min(end);
