@@ -65,6 +65,13 @@ impl<K: Copy, T> Heap<K, T> {
     }
 }
 
+impl<K: Copy, T> Heap<K, T> {
+    /// Gives each element the key that `change` makes of its own. `change` keeps the order of keys.
+    pub fn rekey(&mut self, change: impl Fn(K) -> K) {
+        self.heap.iter_mut().for_each(|(key, _)| *key = change(*key));
+    }
+}
+
 impl<K: Ord + Copy, T: Placed> Heap<K, T> {
     /// Adds `element`, which is in no other heap.
     pub fn insert(&mut self, key: K, element: T) {

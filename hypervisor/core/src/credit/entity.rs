@@ -21,20 +21,20 @@ pub enum At {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
     /// Its key there.
-    pub key: u128,
+    pub key: u64,
     /// What that is worth elsewhere.
     pub level: u64,
     /// By how much it was ahead of what it was entitled to.
-    pub debt: u128,
+    pub debt: u64,
     /// Of which time there the key is.
     pub epoch: u32,
 }
 
 impl Place {
     /// It takes back `lead`.
-    pub fn without(self, lead: u128) -> Self {
-        let level = self.level.saturating_add(u64::try_from(lead).unwrap_or(u64::MAX));
-        Self { key: self.key + lead, level, debt: self.debt + lead, ..self }
+    pub fn without(self, lead: u64) -> Self {
+        let more = |value: u64| value.saturating_add(lead);
+        Self { key: more(self.key), level: more(self.level), debt: more(self.debt), ..self }
     }
 }
 
@@ -51,7 +51,7 @@ pub struct Entity {
     /// How far it was when it left there; `None` before it has run.
     pub(super) place: Option<Place>,
     /// By how much it waits further ahead than it deserves, since it has woken up.
-    pub(super) lead: u128,
+    pub(super) lead: u64,
     /// Where it goes from its pcpu, for the sake of one that cannot go there.
     pub(super) next: Option<PcpuId>,
     /// When it left there.

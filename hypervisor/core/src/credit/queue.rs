@@ -20,9 +20,9 @@ pub const NEVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Queue<T> {
     /// They may run here only.
-    bound: Heap<u128, T>,
+    bound: Heap<u64, T>,
     /// They may run elsewhere, too.
-    free: Heap<u128, T>,
+    free: Heap<u64, T>,
     /// Where those in `free` may run; more than that when some of them have gone.
     reach: PcpuSet,
     /// They have used up their cap; by the time at which it is filled up.
@@ -37,9 +37,9 @@ pub struct Queue<T> {
 #[derive(Debug)]
 struct Stay<T> {
     vcpu: T,
-    key: u128,
+    key: u64,
     /// By how much `key` is lower than it deserves, since it has just woken up.
-    lead: u128,
+    lead: u64,
     start: u64,
     /// When others have their turn, if there are any.
     end: u64,
@@ -120,7 +120,7 @@ impl<T> Queue<T> {
         self.load
     }
 
-    fn first_key(&self) -> Option<u128> {
+    fn first_key(&self) -> Option<u64> {
         match (self.bound.first(), self.free.first()) {
             (Some(bound), Some(free)) => Some(bound.min(free)),
             (bound, free) => bound.or(free),
@@ -128,7 +128,7 @@ impl<T> Queue<T> {
     }
 
     /// The least key here, of those that wait and the one that runs.
-    fn least_key(&self) -> Option<u128> {
+    fn least_key(&self) -> Option<u64> {
         match (self.stay.as_ref(), self.first_key()) {
             (Some(stay), Some(first)) => Some(first.min(stay.key)),
             (stay, first) => stay.map(|stay| stay.key).or(first),
@@ -141,10 +141,44 @@ impl<T: Vcpu> Queue<T> {
     pub(super) fn advance(&mut self, now: u64) {
         let passed = self.zone.pass(now);
         let Some(stay) = self.stay.as_mut().filter(|_| passed != 0) else { return };
-        stay.key += stay.vcpu.tag().share().charge(passed);
+        stay.key = stay.key.saturating_add(stay.vcpu.tag().share().charge(passed));
         let key = stay.key;
         let least = self.first_key().map_or(key, |first| first.min(key));
         self.zone.advance(least, passed);
+        if self.zone.is_far() {
+            self.begin_anew();
+        }
+    }
+
+    /// How often keys have begun anew, or counted as others' do.
+    #[cfg(test)]
+    pub(super) fn epoch(&self) -> u32 {
+        self.zone.epoch()
+    }
+
+    /// All use up what one nanosecond of each would be in `ns`.
+    #[cfg(test)]
+    pub(super) fn skip(&mut self, ns: u64) {
+        let more = divided(ns, 1 << 16, 1);
+        let moved = |key: u64| key.saturating_add(more);
+        self.bound.rekey(moved);
+        self.free.rekey(moved);
+        if let Some(stay) = &mut self.stay {
+            stay.key = moved(stay.key);
+        }
+        self.zone.skip(more);
+    }
+
+    /// Brings all keys back to where they began: the order is what counts.
+    #[cold]
+    fn begin_anew(&mut self) {
+        let less = self.zone.begin_anew();
+        let lessened = |key: u64| key.saturating_sub(less);
+        self.bound.rekey(lessened);
+        self.free.rekey(lessened);
+        if let Some(stay) = &mut self.stay {
+            stay.key = lessened(stay.key);
+        }
     }
 
     /// If the one that runs here has had no rivals for long, what it used counts no more than what those did that are at
@@ -167,13 +201,13 @@ impl<T: Vcpu> Queue<T> {
         arrival: &Arrival,
         rivals: impl FnOnce() -> Option<u64>,
         parameters: &Parameters,
-    ) -> (u128, u128) {
+    ) -> (u64, u64) {
         let load = vcpu.tag().share().load();
         let deserved = self.key_for(arrival, rivals, self.load + load, parameters);
         vcpu.tag().set_load(load);
         self.load += load;
         let lead = if arrival.way == Way::Woken { self.lead(deserved, parameters) } else { 0 };
-        let key = deserved - lead;
+        let key = deserved.saturating_sub(lead);
         if bound {
             self.bound.insert(key, vcpu);
         } else {
@@ -182,7 +216,7 @@ impl<T: Vcpu> Queue<T> {
         (key, lead)
     }
 
-    fn insert_free(&mut self, key: u128, vcpu: T) {
+    fn insert_free(&mut self, key: u64, vcpu: T) {
         if self.free.is_empty() {
             self.reach = PcpuSet::NONE;
         }
@@ -192,7 +226,7 @@ impl<T: Vcpu> Queue<T> {
 
     /// How far one goes ahead that has woken up with the key `deserved`: by a quarter of a round, and before all others
     /// unless it has used more than that in advance.
-    fn lead(&self, deserved: u128, parameters: &Parameters) -> u128 {
+    fn lead(&self, deserved: u64, parameters: &Parameters) -> u64 {
         let Some(least) = self.least_key() else { return 0 };
         let quarter = Zone::span(parameters.slice / 4, self.load);
         let behind = if deserved <= self.zone.clock() + quarter { deserved.saturating_sub(least) } else { 0 };
@@ -206,7 +240,7 @@ impl<T: Vcpu> Queue<T> {
         rivals: impl FnOnce() -> Option<u64>,
         load: u64,
         parameters: &Parameters,
-    ) -> u128 {
+    ) -> u64 {
         let clock = self.zone.clock();
         let Arrival { way, place, here, slept } = *arrival;
         let own = place.filter(|_| here).and_then(|place| self.zone.own_key(&place));
@@ -303,7 +337,7 @@ impl<T: Vcpu> Queue<T> {
         self.take(key, vcpu)
     }
 
-    fn take(&mut self, key: u128, vcpu: T) -> Option<Taken<T>> {
+    fn take(&mut self, key: u64, vcpu: T) -> Option<Taken<T>> {
         self.load -= vcpu.tag().load();
         Some(Taken { vcpu, place: self.zone.leave(key) })
     }
@@ -370,7 +404,7 @@ impl<T: Vcpu> Queue<T> {
         vcpu: T,
         arrival: &Arrival,
         rivals: impl FnOnce() -> Option<u64>,
-        lead: u128,
+        lead: u64,
         budget: Option<i64>,
         now: u64,
         parameters: &Parameters,
@@ -404,13 +438,12 @@ impl<T: Vcpu> Queue<T> {
     /// Its part of a slice.
     fn stay_length(&self, parameters: &Parameters) -> u64 {
         let own = self.stay.as_ref().map_or(0, |stay| stay.vcpu.tag().load());
-        let part = divided(parameters.slice, own, self.load.max(1));
-        u64::try_from(part).unwrap_or(parameters.slice).clamp(parameters.shortest_stay(), parameters.slice)
+        divided(parameters.slice, own, self.load.max(1)).clamp(parameters.shortest_stay(), parameters.slice)
     }
 
     /// A vcpu with `key` has come: shortens the stay of the one that runs here. Says whether the pcpu has to
     /// be told.
-    pub(super) fn challenge(&mut self, key: u128, now: u64, parameters: &Parameters) -> bool {
+    pub(super) fn challenge(&mut self, key: u64, now: u64, parameters: &Parameters) -> bool {
         let goes_before = match &self.stay {
             Some(stay) => key <= stay.key,
             None => return true,
@@ -465,7 +498,8 @@ impl<T: Vcpu> Queue<T> {
         self.advance(now);
         let stay = self.stay.as_ref()?;
         self.load -= stay.vcpu.tag().load();
-        let ended = (self.zone.leave(stay.key + stay.lead), now.saturating_sub(stay.start), stay.next);
+        let ended =
+            (self.zone.leave(stay.key.saturating_add(stay.lead)), now.saturating_sub(stay.start), stay.next);
         self.stay = None;
         Some(ended)
     }

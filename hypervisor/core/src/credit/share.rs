@@ -79,7 +79,7 @@ impl Share {
 
     /// By how much the virtual time of one of its vcpus grows that runs for `ns`: in units of which a domain
     /// of weight 65535 with one vcpu takes one a nanosecond.
-    pub(super) fn charge(&self, ns: u64) -> u128 {
+    pub(super) fn charge(&self, ns: u64) -> u64 {
         divided(ns, u64::from(self.active().max(1)) << 16, self.weight().into())
     }
 

@@ -147,14 +147,28 @@ impl Simulation {
             vcpu
         });
         let vcpus: Vec<_> = vcpus.collect();
-        vcpus.iter().for_each(|vcpu| self.wake(vcpu));
-        self.settle();
+        for vcpu in &vcpus {
+            self.wake(vcpu);
+            self.settle();
+        }
         vcpus
     }
 
-    fn wake(&self, vcpu: &TestVcpu) {
+    /// As the hypervisor does when a timer fires: on an idle pcpu, its vcpu starts at once.
+    fn wake(&mut self, vcpu: &TestVcpu) {
         vcpu.0.woke.set(self.now);
-        vcpu.entity(|entity| ready(&self.machine, vcpu, entity, Ready::Woken, self.now));
+        let started = vcpu.entity(|entity| {
+            let home = entity.pcpu();
+            if self.running[home.index()].is_none() && start(&self.machine, home, vcpu, entity, self.now) {
+                return Some(home);
+            }
+            ready(&self.machine, vcpu, entity, Ready::Woken, self.now);
+            None
+        });
+        if let Some(home) = started {
+            self.put_on(home, vcpu.clone());
+            self.arm(home);
+        }
     }
 
     /// Lets kicked pcpus look until there is nothing to look at.
@@ -172,7 +186,11 @@ impl Simulation {
     fn look(&mut self, me: PcpuId) {
         let leave = self.running[me.index()].is_some() && tick(&self.machine, me, self.now) == Verdict::Leave;
         if leave {
-            self.take_off(me, Some(Ready::Back));
+            let vcpu = self.take_off(me);
+            vcpu.entity(|entity| {
+                stop(&self.machine, me, &vcpu, entity, self.now);
+                ready(&self.machine, &vcpu, entity, Ready::Back, self.now);
+            });
         }
         if self.running[me.index()].is_none() {
             self.pick(me);
@@ -180,28 +198,24 @@ impl Simulation {
         self.arm(me);
     }
 
-    fn take_off(&mut self, me: PcpuId, then: Option<Ready>) {
+    fn take_off(&mut self, me: PcpuId) -> TestVcpu {
         let (vcpu, since) = self.running[me.index()].take().unwrap();
         vcpu.0.left.set(vcpu.0.left.get().saturating_sub(self.now - since));
-        vcpu.entity(|entity| {
-            stop(&self.machine, me, &vcpu, entity, self.now);
-            match then {
-                Some(why) => ready(&self.machine, &vcpu, entity, why, self.now),
-                None => sleep(&vcpu, entity, Runstate::Blocked, self.now),
-            }
-        });
+        vcpu
     }
 
     fn pick(&mut self, me: PcpuId) {
         match pick(&self.machine, me, self.now) {
-            Some(vcpu) => {
-                if vcpu.0.left.get() == vcpu.0.behaviour.work {
-                    vcpu.0.waits.borrow_mut().push(self.now - vcpu.0.woke.get());
-                }
-                self.running[me.index()] = Some((vcpu, self.now));
-            }
+            Some(vcpu) => self.put_on(me, vcpu),
             None => set_idle(&self.machine, me),
         }
+    }
+
+    fn put_on(&mut self, me: PcpuId, vcpu: TestVcpu) {
+        if vcpu.0.left.get() == vcpu.0.behaviour.work {
+            vcpu.0.waits.borrow_mut().push(self.now - vcpu.0.woke.get());
+        }
+        self.running[me.index()] = Some((vcpu, self.now));
     }
 
     fn arm(&mut self, me: PcpuId) {
@@ -253,8 +267,15 @@ impl Simulation {
             .as_ref()
             .is_some_and(|(vcpu, since)| since.saturating_add(vcpu.0.left.get()) <= self.now);
         if done {
-            let vcpu = self.running[index].as_ref().unwrap().0.clone();
-            self.take_off(pcpu(index), None);
+            let (me, vcpu) = (pcpu(index), self.take_off(pcpu(index)));
+            let next = vcpu.entity(|entity| {
+                let next = stop_for(&self.machine, me, &vcpu, entity, self.now);
+                sleep(&vcpu, entity, Runstate::Blocked, self.now);
+                next
+            });
+            if let Some(next) = follow(&self.machine, me, next, self.now) {
+                self.put_on(me, next);
+            }
             vcpu.0.left.set(vcpu.0.behaviour.work);
             let name = self.vcpus.iter().position(|other| Rc::ptr_eq(&other.0, &vcpu.0)).unwrap();
             self.sleepers.insert((self.now + vcpu.0.behaviour.pause, name), vcpu);
@@ -371,4 +392,28 @@ fn extreme_weights_do_not_starve() {
     simulation.run(3_000 * MS);
     let shares = simulation.shares(&[&heavy, &light], 10_000 * MS);
     assert_close(&shares, &[99.9, 0.1], 0.05);
+}
+
+#[test]
+fn keys_that_begin_anew_change_no_share() {
+    const HOUR: u64 = 3_600_000 * MS;
+    let mut simulation = Simulation::new(1);
+    let light = simulation.domain(1, 0, &[(BUSY, &[]), (BUSY, &[])]);
+    let heavy = simulation.domain(3, 0, &[(BUSY, &[])]);
+    simulation.domain(4, 0, &[(Behaviour { work: MS, pause: 9 * MS }, &[])]);
+    let epoch = |simulation: &Simulation| simulation.machine.queues[0].borrow().epoch();
+    let first = epoch(&simulation);
+    let mut crossed = 0;
+    for _ in 0..40 {
+        // As if all had run that long without being looked at.
+        simulation.machine.queues[0].borrow_mut().skip(HOUR);
+        let before = epoch(&simulation);
+        simulation.run(1_000 * MS);
+        if epoch(&simulation) != before {
+            crossed += 1;
+            let shares = simulation.shares(&[&light, &heavy], 4_000 * MS);
+            assert_close(&[shares[1] / shares[0]], &[3.0], 0.1);
+        }
+    }
+    assert!(crossed > 0 && epoch(&simulation) != first, "{crossed}");
 }
