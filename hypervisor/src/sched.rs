@@ -347,5 +347,5 @@ fn release(member: &Member, schedule: &mut Schedule, stop: Stop, looks: bool) ->
 
 /// Takes the vcpu for this pcpu that [`put_back`] has found, or another one.
 pub fn follow(Next(next): Next) -> Option<Arc<Vcpu>> {
-    credit::follow(&Pcpus, percpu::this().id(), next, clock::now()).map(|Member(vcpu)| vcpu)
+    credit::follow(&Pcpus, percpu::this().id(), next).map(|Member(vcpu)| vcpu)
 }

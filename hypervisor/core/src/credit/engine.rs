@@ -97,6 +97,7 @@ fn put_on<M: Machine>(machine: &M, me: PcpuId, entity: &mut Entity, now: u64) {
 }
 
 /// How long `vcpu` may run, ns, if its domain has a cap.
+#[inline]
 fn budget<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) -> Option<i64> {
     entity.budget(vcpu.tag().share(), || machine.board().next_phase(CAP_PERIOD), now)
 }
@@ -320,18 +321,20 @@ pub struct Next<T> {
     found: Found<T>,
     /// Vcpus wait in the queues of other pcpus.
     elsewhere: bool,
+    /// When it looked.
+    now: u64,
 }
 
 /// Takes the next vcpu for pcpu `me`, on which none is. It stays until [`tick`] or [`wakes_at`] say otherwise.
 pub fn pick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<M::Vcpu> {
     let elsewhere = machine.board().is_waiting_elsewhere(me);
-    follow(machine, me, look(machine, me, elsewhere, now), now)
+    follow(machine, me, look(machine, me, elsewhere, now))
 }
 
 /// As [`pick`], with what [`stop_for`] has found.
-pub fn follow<M: Machine>(machine: &M, me: PcpuId, mut next: Next<M::Vcpu>, now: u64) -> Option<M::Vcpu> {
+pub fn follow<M: Machine>(machine: &M, me: PcpuId, mut next: Next<M::Vcpu>) -> Option<M::Vcpu> {
     loop {
-        let Next { found, elsewhere } = next;
+        let Next { found, elsewhere, now } = next;
         let (taken, from) = match found {
             Found::First(taken) => (taken, me),
             Found::Refilled(vcpu) => {
@@ -358,9 +361,10 @@ pub fn follow<M: Machine>(machine: &M, me: PcpuId, mut next: Next<M::Vcpu>, now:
 /// Looks into the queue of `me`; takes the first out unless vcpus wait `elsewhere`.
 fn look<M: Machine>(machine: &M, me: PcpuId, elsewhere: bool, now: u64) -> Next<M::Vcpu> {
     let found = machine.queue(me, |queue| look_into(machine, queue, elsewhere, now));
-    Next { found, elsewhere }
+    Next { found, elsewhere, now }
 }
 
+#[inline]
 fn look_into<M: Machine>(
     machine: &M,
     queue: &mut Queue<M::Vcpu>,
@@ -570,9 +574,10 @@ pub fn stop_for<M: Machine>(
         }
         found
     });
-    Next { found, elsewhere }
+    Next { found, elsewhere, now }
 }
 
+#[inline]
 fn end<M: Machine>(
     machine: &M,
     me: PcpuId,

@@ -273,7 +273,7 @@ impl Simulation {
                 sleep(&vcpu, entity, Runstate::Blocked, self.now);
                 next
             });
-            if let Some(next) = follow(&self.machine, me, next, self.now) {
+            if let Some(next) = follow(&self.machine, me, next) {
                 self.put_on(me, next);
             }
             vcpu.0.left.set(vcpu.0.behaviour.work);
