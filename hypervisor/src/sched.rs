@@ -117,20 +117,19 @@ impl Machine for Pcpus {
     }
 
     fn kick(&self, pcpu: PcpuId) {
-        notify(pcpu, Work::TICK);
+        if pcpu != percpu::this().id() {
+            ipi::send(pcpu);
+        } else if let Some(member) = QUEUES[pcpu.index()].lock().running() {
+            member.0.owe(Work::TICK);
+        }
     }
 
-    fn hasten(&self, pcpu: PcpuId) {
-        notify(pcpu, Work::TURN);
-    }
-}
-
-/// Makes `pcpu` come out of its guest; if it is this one, `work` is owed to the vcpu that runs here.
-fn notify(pcpu: PcpuId, work: Work) {
-    if pcpu != percpu::this().id() {
-        ipi::send(pcpu);
-    } else if let Some(member) = QUEUES[pcpu.index()].lock().running() {
-        member.0.owe(work);
+    fn hasten(&self, pcpu: PcpuId, running: Option<&Member>) {
+        if pcpu != percpu::this().id() {
+            ipi::send(pcpu);
+        } else if let Some(member) = running {
+            member.0.owe(Work::TURN);
+        }
     }
 }
 

@@ -247,6 +247,9 @@ impl Vcpu {
     /// Notes whether it is up.
     pub fn set_up(&self, up: bool) {
         if up {
+            if self.is_up() {
+                return;
+            }
             self.initialised.store(true, Ordering::SeqCst);
         }
         if self.up.swap(up, Ordering::SeqCst) != up {

@@ -104,4 +104,8 @@ impl credit::Machine for Machine {
     fn kick(&self, pcpu: PcpuId) {
         self.kicks.borrow_mut().push(pcpu);
     }
+
+    fn hasten(&self, pcpu: PcpuId, _: Option<&Handle>) {
+        self.kick(pcpu);
+    }
 }

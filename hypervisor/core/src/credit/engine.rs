@@ -97,7 +97,7 @@ fn put_on<M: Machine>(machine: &M, me: PcpuId, entity: &mut Entity, now: u64) {
 }
 
 /// How long `vcpu` may run, ns, if its domain has a cap.
-#[inline]
+#[inline(always)]
 fn budget<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) -> Option<i64> {
     entity.budget(vcpu.tag().share(), || machine.board().next_phase(CAP_PERIOD), now)
 }
@@ -105,34 +105,35 @@ fn budget<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64
 /// Puts `vcpu` aside until its cap is filled up.
 fn park<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) {
     let (home, refill) = (entity.home, entity.refill);
-    let first = machine.queue(home, |queue| {
+    machine.queue(home, |queue| {
         queue.park(vcpu.clone(), refill);
-        queue.next_refill() == refill
+        if queue.next_refill() == refill {
+            machine.hasten(home, queue.running());
+        }
     });
     entity.parked = true;
     entity.at = At::Queue(home);
     entity.account.change(Runstate::Runnable, now);
-    if first {
-        machine.hasten(home);
-    }
 }
 
 fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Way, now: u64) {
     let board = machine.board();
-    let back = matches!(way, Way::Back | Way::Behind) && is_allowed(machine, entity, entity.home);
-    let next = entity.next.take().filter(|&next| is_allowed(machine, entity, next));
+    let allowed = entity.affinity.intersection(&machine.online());
+    let back = matches!(way, Way::Back | Way::Behind) && allowed.contains(entity.home);
+    let next = entity.next.take().filter(|&next| allowed.contains(next));
     let target = match next {
         Some(next) => next,
         None if back => entity.home,
-        None => place(machine, entity, vcpu.tag()),
+        None => place(machine, entity, &allowed, vcpu.tag()),
     };
     let here = target == entity.home;
     let way = if here || way == Way::Woken { way } else { Way::Moved };
     let parameters = machine.parameters();
     let arrival = Arrival { way, place: entity.place, here, slept: now.saturating_sub(entity.left) };
-    let others = others(machine, &entity.affinity, target);
+    let mut others = allowed;
+    others.remove(target);
     let rivals = || board.level(&others);
-    let (told, lead, left) = machine.queue(target, |queue| {
+    let (lead, left) = machine.queue(target, |queue| {
         queue.advance(now);
         queue.meet_rivals(rivals, now);
         let alone = queue.load() == 0;
@@ -141,19 +142,16 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
         // Who has got work is offered no more until it has looked.
         let starts_at_once = board.idle().remove(target) && alone;
         let left = if starts_at_once { None } else { left_over(machine, queue, alone) };
-        let told = queue.challenge(key, now, &parameters);
-        if told {
+        if queue.challenge(key, now, &parameters) {
             board.unlimited().remove(target);
+            machine.hasten(target, queue.running());
         }
-        (told, lead, left)
+        (lead, left)
     });
     entity.lead = lead;
     entity.parked = false;
     entity.at = At::Queue(target);
     entity.account.change(Runstate::Runnable, now);
-    if told {
-        machine.hasten(target);
-    }
     if let Some((reach, level)) = left {
         offer(machine, target, &reach, level, now);
     }
@@ -204,21 +202,23 @@ fn others<M: Machine>(machine: &M, affinity: &PcpuSet, pcpu: PcpuId) -> PcpuSet 
     others
 }
 
-/// Chooses a pcpu for a vcpu: an idle one, where it runs best if there is one, or one with little load.
-fn place<M: Machine>(machine: &M, entity: &Entity, tag: &Tag) -> PcpuId {
+/// Chooses one of the pcpus `allowed` for a vcpu: an idle one, where it runs best if there is one, or one with little load.
+fn place<M: Machine>(machine: &M, entity: &Entity, allowed: &PcpuSet, tag: &Tag) -> PcpuId {
     let (board, home) = (machine.board(), entity.home);
     // One with a load has got a vcpu, and has not looked yet.
     let is_free = |pcpu: &PcpuId| board.load(*pcpu) == 0;
-    let home_is_allowed = is_allowed(machine, entity, home);
-    if home_is_allowed && board.idle().contains(home) && is_free(&home) && entity.preferred.contains(home) {
+    if allowed.contains(home)
+        && board.idle().contains(home)
+        && is_free(&home)
+        && entity.preferred.contains(home)
+    {
         return home;
     }
-    let allowed = entity.affinity.intersection(&machine.online());
     if allowed.is_only(home) {
         return home;
     }
     let best = allowed.intersection(&entity.preferred);
-    let idle = board.idle().load().intersection(&allowed);
+    let idle = board.idle().load().intersection(allowed);
     if !idle.is_empty() {
         for idle in [idle.intersection(&best), idle] {
             let home = Some(home).filter(|home| idle.contains(*home) && is_free(home));
@@ -227,7 +227,7 @@ fn place<M: Machine>(machine: &M, entity: &Entity, tag: &Tag) -> PcpuId {
             }
         }
     }
-    let among = if best.is_empty() { allowed } else { best };
+    let among = if best.is_empty() { *allowed } else { best };
     let home = Some(home).filter(|&home| among.contains(home));
     let Some(first) = home.or_else(|| among.next_from(0)) else { return PcpuId::BOOT };
     let own = tag.share().load();

@@ -115,8 +115,7 @@ pub trait Machine {
     /// perhaps one vcpu's.
     fn kick(&self, pcpu: PcpuId);
 
-    /// As [`Machine::kick`]; if `pcpu` runs a vcpu, it is enough that it looks at [`wakes_at`] again.
-    fn hasten(&self, pcpu: PcpuId) {
-        self.kick(pcpu);
-    }
+    /// As [`Machine::kick`]; it is enough if `running`, the vcpu that runs there, comes to have [`wakes_at`] looked at
+    /// again. A queue is held.
+    fn hasten(&self, pcpu: PcpuId, running: Option<&Self::Vcpu>);
 }

@@ -409,7 +409,8 @@ impl<T: Vcpu> Queue<T> {
         now: u64,
         parameters: &Parameters,
     ) {
-        self.advance(now);
+        // Nobody runs: no time is to be counted.
+        self.zone.pass(now);
         let load = vcpu.tag().share().load();
         let key = self.key_for(arrival, rivals, self.load + load, parameters);
         vcpu.tag().set_load(load);
@@ -420,6 +421,7 @@ impl<T: Vcpu> Queue<T> {
 
     /// Lets the vcpu that runs here stay: for its part of a slice when others wait here, a glance when others
     /// wait elsewhere, and otherwise until something happens, which is said by `true`.
+    #[inline]
     pub(super) fn extend(&mut self, now: u64, elsewhere: bool, parameters: &Parameters) -> bool {
         let length = match self.has_waiting() {
             true => Some(self.stay_length(parameters)),

@@ -89,6 +89,10 @@ impl Machine for TestMachine {
     fn kick(&self, pcpu: PcpuId) {
         self.kicks.borrow_mut().push(pcpu);
     }
+
+    fn hasten(&self, pcpu: PcpuId, _: Option<&TestVcpu>) {
+        self.kick(pcpu);
+    }
 }
 
 struct Simulation {
