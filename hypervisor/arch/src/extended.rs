@@ -94,7 +94,7 @@ impl ExtendedState {
 
     /// Puts the state into the CPU.
     pub(crate) fn restore(&self) {
-        let area = self.area.bytes().as_ptr();
+        let area = self.area.first_byte();
         let mask = cpu::xcr0_mask();
         if mask == 0 {
             // SAFETY: 512 bytes that FXSAVE or `new` wrote, aligned to a page.
@@ -113,7 +113,7 @@ impl ExtendedState {
 
     /// Takes the state from the CPU.
     pub(crate) fn save(&mut self) {
-        let area = self.area.bytes_mut().as_mut_ptr();
+        let area = self.area.first_byte();
         let mask = cpu::xcr0_mask();
         if mask == 0 {
             // SAFETY: a frame of this vcpu's own, aligned.

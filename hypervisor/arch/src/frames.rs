@@ -110,6 +110,11 @@ impl OwnFrames {
         range(self.mfn, self.order)
     }
 
+    /// The first byte of the content.
+    pub(crate) fn first_byte(&self) -> *mut u8 {
+        memory::phys_to_virt(self.mfn.start().get())
+    }
+
     /// The content.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -28,6 +28,8 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 pub struct TscScale {
     mul: u32,
     shift: i8,
+    /// 2^94 / `mul`, rounded down; 0 if that does not fit, as for counters below 1 Hz.
+    inverse: u64,
 }
 
 impl TscScale {
@@ -44,8 +46,13 @@ impl TscScale {
             (whole + (1 << 31)) >> 32
         };
         let fitting =
-            (-31..=31).find_map(|shift| Some(Self { mul: u32::try_from(closest(shift)).ok()?, shift }));
-        fitting.unwrap_or(Self { mul: 1, shift: 0 })
+            (-31..=31).find_map(|shift| Some(Self::new(u32::try_from(closest(shift)).ok()?, shift)));
+        fitting.unwrap_or(Self::new(1, 0))
+    }
+
+    fn new(mul: u32, shift: i8) -> Self {
+        let inverse = (1_u128 << 94).checked_div(mul.into()).and_then(|inverse| u64::try_from(inverse).ok());
+        Self { mul, shift, inverse: inverse.unwrap_or(0) }
     }
 
     /// `tsc_to_system_mul`.
@@ -74,8 +81,22 @@ impl TscScale {
 
     /// The least ticks for which [`TscScale::guest_ns`] is `ns`, or `u64::MAX`.
     fn ticks_until(self, ns: u64) -> u64 {
-        let shifted = (u128::from(ns) << 32).div_ceil(u128::from(self.mul));
+        let wanted = u128::from(ns) << 32;
         let distance = u32::from(self.shift.unsigned_abs());
+        if self.inverse != 0 && ns < 1 << 61 {
+            // A few too small at most. The product has 127 bits at most.
+            let mut shifted = saturate((u128::from(ns) * u128::from(self.inverse)) >> 62);
+            while u128::from(shifted) * u128::from(self.mul) < wanted {
+                shifted += 1;
+            }
+            let lost = u64::MAX >> distance;
+            return match self.shift {
+                ..0 if shifted > lost => u64::MAX,
+                ..0 => shifted << distance,
+                _ => shifted.saturating_add((1 << distance) - 1) >> distance,
+            };
+        }
+        let shifted = wanted.div_ceil(u128::from(self.mul));
         // The quotient has at most 96 bits, the distance is at most 31.
         saturate(if self.shift < 0 { shifted << distance } else { shifted.div_ceil(1 << distance) })
     }

@@ -364,7 +364,7 @@ fn look<M: Machine>(machine: &M, me: PcpuId, elsewhere: bool, now: u64) -> Next<
     Next { found, elsewhere, now }
 }
 
-#[inline]
+#[inline(always)]
 fn look_into<M: Machine>(
     machine: &M,
     queue: &mut Queue<M::Vcpu>,
@@ -473,6 +473,7 @@ fn extend<M: Machine>(machine: &M, me: PcpuId, now: u64) {
 }
 
 /// The vcpu that runs on `me` stays until something happens: who comes to wait elsewhere tells it.
+#[inline]
 fn note_unlimited<M: Machine>(machine: &M, me: PcpuId, now: u64) {
     let board = machine.board();
     board.unlimited().insert(me);
