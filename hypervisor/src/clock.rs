@@ -46,6 +46,11 @@ pub fn tsc_at(ns: u64) -> u64 {
     CLOCK.get().map_or(u64::MAX, |clock| clock.tsc_at(ns))
 }
 
+/// Where the time stamp counter is when system time reaches `ns`; `None` for `u64::MAX`, which never comes.
+pub fn tsc_until(ns: u64) -> Option<u64> {
+    (ns != u64::MAX).then(|| tsc_at(ns))
+}
+
 /// The wall clock.
 pub fn wall() -> WallClock {
     *WALL.lock()

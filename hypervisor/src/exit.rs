@@ -117,12 +117,12 @@ struct Turn {
     exits: u32,
 }
 
-/// Runs `vcpu` on this pcpu until something else should run.
-pub fn run(vcpu: &Arc<Vcpu>) -> Stop {
+/// Runs `vcpu` on this pcpu until something else should run; the scheduler looks again at system time `until`, ns.
+pub fn run(vcpu: &Arc<Vcpu>, until: u64) -> Stop {
     let mut state = vcpu.state().lock();
     let State { cpu, pending, activity } = &mut *state;
     let mut cpu = cpu.load();
-    let mut turn = Turn::new();
+    let mut turn = Turn::new(until);
     vcpu.shared().write_runstate(vcpu);
     vcpu.owe(if vcpu.is_deadline_due() { Work::TIMERS | Work::EVENTS } else { Work::EVENTS });
     loop {
@@ -159,15 +159,20 @@ fn after_a_slice() -> u64 {
     cpu::rdtsc().saturating_add(init::time_slice())
 }
 
+/// Where the time stamp counter is at system time `until`, or at its end for never.
+fn end_of_turn(until: u64) -> u64 {
+    clock::tsc_until(until).unwrap_or(u64::MAX)
+}
+
 impl Turn {
-    fn new() -> Self {
-        let end = sched::wakes_at().unwrap_or(u64::MAX);
+    fn new(until: u64) -> Self {
+        let end = end_of_turn(until);
         Self { pcpu: percpu::this().id(), end, look: after_a_slice(), exits: 1 }
     }
 
     /// The scheduler looks again at another time.
     fn end_again(&mut self) {
-        (self.exits, self.end) = (1, sched::wakes_at().unwrap_or(u64::MAX));
+        (self.exits, self.end) = (1, end_of_turn(sched::wakes_at()));
     }
 
     /// Has the guest exit at the next time at which something is to be done.
@@ -190,7 +195,7 @@ impl Turn {
         match sched::tick() {
             Verdict::Leave => Some(Stop::Runnable),
             Verdict::Stay(until) => {
-                self.end = if until == u64::MAX { u64::MAX } else { clock::tsc_at(until) };
+                self.end = end_of_turn(until);
                 None
             }
         }

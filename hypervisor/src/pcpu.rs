@@ -4,14 +4,13 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use alloc::sync::Arc;
 use hv_arch::frames;
 use hv_arch::sync::{Lock, Rank};
 use hv_arch::{apic, cpu, ipi, percpu, time};
 use hv_core::id::{MAX_PCPUS, PcpuId};
 
-use crate::vcpu::Vcpu;
-use crate::{console, exit, init, input, sched, timers};
+use crate::sched::Picked;
+use crate::{clock, console, exit, init, input, sched, timers};
 
 type Call = Lock<Option<fn()>>;
 
@@ -36,16 +35,16 @@ pub fn idle() -> ! {
         let polled = me == PcpuId::BOOT && tend_console();
         input::tell_of_log();
         while let Some(vcpu) = timers::take_due(me, cpu::rdtsc()) {
-            if sched::wake_here(&vcpu) {
-                run(vcpu);
+            if let Some(picked) = sched::wake_here(vcpu) {
+                run(picked);
             }
         }
-        if let Some(vcpu) = sched::pick() {
-            run(vcpu);
+        if let Some(picked) = sched::pick() {
+            run(picked);
         } else if polled || frames::scrub_some() {
             hv_arch::take_interrupts();
-        } else if let Some(vcpu) = sched::pick_or_idle() {
-            run(vcpu);
+        } else if let Some(picked) = sched::pick_or_idle() {
+            run(picked);
         } else {
             wait(me);
         }
@@ -55,18 +54,19 @@ pub fn idle() -> ! {
 /// Vcpus that run one after the other without a look at what else the pcpu is to do.
 const IN_A_ROW: u32 = 16;
 
-/// Runs `vcpu` as long as it is its turn, and then those that come after it when it sleeps.
-fn run(mut vcpu: Arc<Vcpu>) {
+/// Runs a vcpu as long as it is its turn, and then those that come after it when it sleeps.
+fn run(mut picked: Picked) {
     for left in (0..IN_A_ROW).rev() {
-        let stop = exit::run(&vcpu);
-        let next = sched::put_back(&vcpu, stop, left > 0);
+        let vcpu = &picked.vcpu;
+        let stop = exit::run(vcpu, picked.until);
+        let next = sched::put_back(vcpu, stop, left > 0);
         if let Some(code) = vcpu.domain().shutdown_code() {
             vcpu.domain().tell_stopped();
             init::domain_ended(vcpu.domain(), code);
         }
         // Interrupts that are pending now end the stay of the next one at once.
         let Some(next) = next.and_then(sched::follow) else { break };
-        vcpu = next;
+        picked = next;
     }
     // A guest that gives its turn back again and again with interrupts off has none of
     // the exits that take them in on Bochs (docs/testing.md).
@@ -81,7 +81,7 @@ fn tend_console() -> bool {
 
 /// Waits for an interrupt: of another pcpu, a device, or the timer.
 fn wait(me: PcpuId) {
-    let deadline = [timers::earliest(me), sched::wakes_at()].into_iter().flatten().min();
+    let deadline = [timers::earliest(me), clock::tsc_until(sched::wakes_at())].into_iter().flatten().min();
     if let Some(deadline) = deadline {
         apic::set_timer(deadline);
     }

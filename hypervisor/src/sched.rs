@@ -165,22 +165,37 @@ pub fn wake(vcpu: &Arc<Vcpu>) {
     }
 }
 
-/// As [`wake`], on a pcpu that has nothing to run; says whether that runs `vcpu` at once.
-pub fn wake_here(vcpu: &Arc<Vcpu>) -> bool {
+/// A vcpu that runs here.
+pub struct Picked {
+    /// It.
+    pub vcpu: Arc<Vcpu>,
+    /// When [`tick`] has to be asked, if nothing else happens: system time, ns; `u64::MAX` for never.
+    pub until: u64,
+}
+
+impl Picked {
+    fn new((Member(vcpu), until): (Member, u64)) -> Self {
+        Self { vcpu, until }
+    }
+}
+
+/// As [`wake`], on a pcpu that has nothing to run; returns `vcpu` if that is to run it at once.
+pub fn wake_here(vcpu: Arc<Vcpu>) -> Option<Picked> {
     let mut schedule = vcpu.schedule().lock();
     if schedule.at() == At::Nowhere && vcpu.may_run() {
-        rouse(vcpu, &mut schedule);
+        rouse(&vcpu, &mut schedule);
         let (me, now) = (percpu::this().id(), clock::now());
-        let member = Member(Arc::clone(vcpu));
-        let starts = credit::start(&Pcpus, me, &member, &mut schedule.entity, now);
-        if !starts {
+        let member = Member(Arc::clone(&vcpu));
+        let until = credit::start(&Pcpus, me, &member, &mut schedule.entity, now);
+        if until.is_none() {
             credit::ready(&Pcpus, &member, &mut schedule.entity, Ready::Woken, now);
         }
-        return starts;
+        drop(schedule);
+        return until.map(|until| Picked { vcpu, until });
     }
     drop(schedule);
-    wake(vcpu);
-    false
+    wake(&vcpu);
+    None
 }
 
 /// `vcpu` sleeps no more.
@@ -271,13 +286,13 @@ pub fn kick(pcpu: PcpuId) {
 }
 
 /// Takes the next vcpu for this pcpu.
-pub fn pick() -> Option<Arc<Vcpu>> {
-    credit::pick(&Pcpus, percpu::this().id(), clock::now()).map(|Member(vcpu)| vcpu)
+pub fn pick() -> Option<Picked> {
+    credit::pick(&Pcpus, percpu::this().id(), clock::now()).map(Picked::new)
 }
 
 /// Says that this pcpu waits for work, and takes a vcpu that has come until then. It is the first to get
 /// those that come later.
-pub fn pick_or_idle() -> Option<Arc<Vcpu>> {
+pub fn pick_or_idle() -> Option<Picked> {
     credit::set_idle(&Pcpus, percpu::this().id());
     pick()
 }
@@ -287,10 +302,9 @@ pub fn tick() -> Verdict {
     credit::tick(&Pcpus, percpu::this().id(), clock::now())
 }
 
-/// When this pcpu has to look at its queue again, in ticks of the time stamp counter.
-pub fn wakes_at() -> Option<u64> {
-    let at = credit::wakes_at(&Pcpus, percpu::this().id());
-    (at != u64::MAX).then(|| clock::tsc_at(at))
+/// When this pcpu has to look at its queue again: system time, ns; `u64::MAX` for never.
+pub fn wakes_at() -> u64 {
+    credit::wakes_at(&Pcpus, percpu::this().id())
 }
 
 /// Whether a vcpu waits for `pcpu`.
@@ -345,6 +359,6 @@ fn release(member: &Member, schedule: &mut Schedule, stop: Stop, looks: bool) ->
 }
 
 /// Takes the vcpu for this pcpu that [`put_back`] has found, or another one.
-pub fn follow(Next(next): Next) -> Option<Arc<Vcpu>> {
-    credit::follow(&Pcpus, percpu::this().id(), next).map(|Member(vcpu)| vcpu)
+pub fn follow(Next(next): Next) -> Option<Picked> {
+    credit::follow(&Pcpus, percpu::this().id(), next).map(Picked::new)
 }

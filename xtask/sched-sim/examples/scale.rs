@@ -161,7 +161,7 @@ impl Bench {
             let lonely = pcpu_id(self.running.len() - 1);
             let mut found = None;
             self.perform(Operation::Idle, || {
-                found = credit::pick(&self.machine, lonely, self.now);
+                found = credit::pick(&self.machine, lonely, self.now).map(|(vcpu, _)| vcpu);
                 found.is_none()
             });
             ensure!(found.is_none(), "a vcpu runs where it may not");
@@ -270,7 +270,7 @@ impl Bench {
         if self.running[index].is_none() {
             let mut found = None;
             self.perform(Operation::Pick, || {
-                found = credit::pick(&self.machine, me, self.now);
+                found = credit::pick(&self.machine, me, self.now).map(|(vcpu, _)| vcpu);
                 found.is_some()
             });
             if found.is_none() {

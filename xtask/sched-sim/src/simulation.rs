@@ -397,7 +397,7 @@ impl Simulation<'_> {
     fn pick(&mut self, me: PcpuId) {
         self.idle.remove(&me.index());
         match credit::pick(&self.machine, me, self.now) {
-            Some(handle) => self.put_on(me.index(), handle.number()),
+            Some((handle, _)) => self.put_on(me.index(), handle.number()),
             None => {
                 credit::set_idle(&self.machine, me);
                 self.idle.insert(me.index());

@@ -55,38 +55,41 @@ pub fn ready<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, why: 
 }
 
 /// `vcpu`, which is in no queue and on no pcpu, wants to run: it does so at once on `me`, on which none is, if that is where it
-/// belongs and nobody waits. Says whether it does; otherwise it is [`ready`].
-pub fn start<M: Machine>(machine: &M, me: PcpuId, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) -> bool {
+/// belongs and nobody waits. Says until when, as [`wakes_at`] does; if it does not, it is [`ready`].
+pub fn start<M: Machine>(
+    machine: &M,
+    me: PcpuId,
+    vcpu: &M::Vcpu,
+    entity: &mut Entity,
+    now: u64,
+) -> Option<u64> {
     let belongs = entity.home == me && entity.preferred.contains(me) && is_allowed(machine, entity, me);
     if !belongs || entity.next.is_some() || machine.board().is_waiting_elsewhere(me) {
-        return false;
+        return None;
     }
     let budget = budget(machine, vcpu, entity, now);
     if budget.is_some_and(|budget| budget <= 0) {
-        return false;
+        return None;
     }
     let slept = now.saturating_sub(entity.left);
     let arrival = Arrival { way: Way::Woken, place: entity.place, here: true, slept };
     let rivals = || machine.board().level(&others(machine, &entity.affinity, me));
     let parameters = machine.parameters();
-    let started = machine.queue(me, |queue| {
-        let free = queue.load() == 0;
-        if free {
-            queue.begin(vcpu.clone(), &arrival, rivals, 0, budget, now, &parameters);
-            publish(machine, me, queue);
-            queue.extend(now, false, &parameters);
+    let until = machine.queue(me, |queue| {
+        if queue.load() != 0 {
+            return None;
         }
-        free
-    });
-    if started {
-        if !entity.active {
-            entity.active = true;
-            vcpu.tag().share().note_active(true);
-        }
-        put_on(machine, me, entity, now);
-        note_unlimited(machine, me, now);
+        queue.begin(vcpu.clone(), &arrival, rivals, 0, budget, now, &parameters);
+        publish(machine, me, queue);
+        queue.extend(now, false, &parameters);
+        Some(queue.wakes_at())
+    })?;
+    if !entity.active {
+        entity.active = true;
+        vcpu.tag().share().note_active(true);
     }
-    started
+    put_on(machine, me, entity, now);
+    Some(until.min(note_unlimited(machine, me, now)))
 }
 
 /// A vcpu is on `me` from `now` on.
@@ -326,13 +329,14 @@ pub struct Next<T> {
 }
 
 /// Takes the next vcpu for pcpu `me`, on which none is. It stays until [`tick`] or [`wakes_at`] say otherwise.
-pub fn pick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<M::Vcpu> {
+/// Says also until when, as [`wakes_at`] does.
+pub fn pick<M: Machine>(machine: &M, me: PcpuId, now: u64) -> Option<(M::Vcpu, u64)> {
     let elsewhere = machine.board().is_waiting_elsewhere(me);
     follow(machine, me, look(machine, me, elsewhere, now))
 }
 
 /// As [`pick`], with what [`stop_for`] has found.
-pub fn follow<M: Machine>(machine: &M, me: PcpuId, mut next: Next<M::Vcpu>) -> Option<M::Vcpu> {
+pub fn follow<M: Machine>(machine: &M, me: PcpuId, mut next: Next<M::Vcpu>) -> Option<(M::Vcpu, u64)> {
     loop {
         let Next { found, elsewhere, now } = next;
         let (taken, from) = match found {
@@ -351,8 +355,8 @@ pub fn follow<M: Machine>(machine: &M, me: PcpuId, mut next: Next<M::Vcpu>) -> O
             }
             Found::Level(_) => return None,
         };
-        if let Some(vcpu) = claim(machine, me, taken, from, elsewhere, now) {
-            return Some(vcpu);
+        if let Some(claimed) = claim(machine, me, taken, from, elsewhere, now) {
+            return Some(claimed);
         }
         next = look(machine, me, machine.board().is_waiting_elsewhere(me), now);
     }
@@ -429,16 +433,16 @@ fn claim<M: Machine>(
     from: PcpuId,
     elsewhere: bool,
     now: u64,
-) -> Option<M::Vcpu> {
+) -> Option<(M::Vcpu, u64)> {
     let vcpu = taken.vcpu.clone();
-    let claimed = vcpu.entity(|entity| {
+    let until = vcpu.entity(|entity| {
         if !matches!(entity.at, At::Queue(_)) || entity.parked || vcpu.place().is_some() {
-            return false;
+            return None;
         }
         if !entity.affinity.contains(me) {
             (entity.place, entity.home) = (Some(taken.place.without(entity.lead)), from);
             enqueue(machine, &vcpu, entity, Way::Moved, now);
-            return false;
+            return None;
         }
         let (budget, lead) = (budget(machine, &vcpu, entity, now), entity.lead);
         put_on(machine, me, entity, now);
@@ -446,21 +450,20 @@ fn claim<M: Machine>(
         let here = from == me;
         let way = if here { Way::Back } else { Way::Moved };
         let arrival = Arrival { way, place: Some(taken.place), here, slept: 0 };
-        let unlimited = machine.queue(me, |queue| {
+        let (unlimited, until) = machine.queue(me, |queue| {
             queue.begin(taken.vcpu, &arrival, || None, lead, budget, now, &parameters);
             publish(machine, me, queue);
-            queue.extend(now, elsewhere, &parameters)
+            (queue.extend(now, elsewhere, &parameters), queue.wakes_at())
         });
-        if unlimited {
-            note_unlimited(machine, me, now);
-        }
-        true
+        Some(if unlimited { until.min(note_unlimited(machine, me, now)) } else { until })
     });
-    if !claimed {
-        machine.queue(me, |queue| publish(machine, me, queue));
-        return None;
+    match until {
+        Some(until) => Some((vcpu, until)),
+        None => {
+            machine.queue(me, |queue| publish(machine, me, queue));
+            None
+        }
     }
-    Some(vcpu)
 }
 
 /// Lets the vcpu that runs on `me` stay for a turn.
@@ -472,16 +475,21 @@ fn extend<M: Machine>(machine: &M, me: PcpuId, now: u64) {
     }
 }
 
-/// The vcpu that runs on `me` stays until something happens: who comes to wait elsewhere tells it.
+/// The vcpu that runs on `me` stays until something happens: who comes to wait elsewhere tells it. If one has just come,
+/// returns when it is looked at again.
 #[inline]
-fn note_unlimited<M: Machine>(machine: &M, me: PcpuId, now: u64) {
+fn note_unlimited<M: Machine>(machine: &M, me: PcpuId, now: u64) -> u64 {
     let board = machine.board();
     board.unlimited().insert(me);
     // Who came to wait before that was seen told nobody.
-    if board.is_waiting_elsewhere(me) {
-        let parameters = machine.parameters();
-        machine.queue(me, |queue| queue.extend(now, true, &parameters));
+    if !board.is_waiting_elsewhere(me) {
+        return NEVER;
     }
+    let parameters = machine.parameters();
+    machine.queue(me, |queue| {
+        queue.extend(now, true, &parameters);
+        queue.wakes_at()
+    })
 }
 
 /// Looks at `now` whether the vcpu that runs on `me` makes room.
@@ -547,7 +555,7 @@ fn is_needed<M: Machine>(machine: &M, me: PcpuId, below: u64) -> bool {
 /// When pcpu `me` has to look again: the turn of the vcpu that runs there is over, or a cap is filled up. System time,
 /// ns; `u64::MAX` for never.
 pub fn wakes_at<M: Machine>(machine: &M, me: PcpuId) -> u64 {
-    machine.queue(me, |queue| queue.stay_until().min(queue.next_refill()))
+    machine.queue(me, |queue| queue.wakes_at())
 }
 
 /// The vcpu that runs on `me` stops at `now`. Then it is [`ready`], or [sleeps](sleep).

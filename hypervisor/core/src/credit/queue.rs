@@ -115,6 +115,11 @@ impl<T> Queue<T> {
         self.stay.as_ref().map_or(NEVER, |stay| stay.end.min(stay.limit))
     }
 
+    /// When the pcpu has to look again.
+    pub(super) fn wakes_at(&self) -> u64 {
+        self.stay_until().min(self.next_refill())
+    }
+
     /// The load, those that wait and the one that runs.
     pub(super) fn load(&self) -> u64 {
         self.load

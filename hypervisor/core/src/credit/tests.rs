@@ -163,7 +163,9 @@ impl Simulation {
         vcpu.0.woke.set(self.now);
         let started = vcpu.entity(|entity| {
             let home = entity.pcpu();
-            if self.running[home.index()].is_none() && start(&self.machine, home, vcpu, entity, self.now) {
+            if self.running[home.index()].is_none()
+                && start(&self.machine, home, vcpu, entity, self.now).is_some()
+            {
                 return Some(home);
             }
             ready(&self.machine, vcpu, entity, Ready::Woken, self.now);
@@ -210,7 +212,7 @@ impl Simulation {
 
     fn pick(&mut self, me: PcpuId) {
         match pick(&self.machine, me, self.now) {
-            Some(vcpu) => self.put_on(me, vcpu),
+            Some((vcpu, _)) => self.put_on(me, vcpu),
             None => set_idle(&self.machine, me),
         }
     }
@@ -277,7 +279,7 @@ impl Simulation {
                 sleep(&vcpu, entity, Runstate::Blocked, self.now);
                 next
             });
-            if let Some(next) = follow(&self.machine, me, next) {
+            if let Some((next, _)) = follow(&self.machine, me, next) {
                 self.put_on(me, next);
             }
             vcpu.0.left.set(vcpu.0.behaviour.work);
