@@ -149,7 +149,12 @@ pub fn run(vcpu: &Arc<Vcpu>, until: u64) -> Stop {
         match outcome {
             Outcome::Done => cpu.skip_instruction(),
             Outcome::Resume => {}
-            other => conclude(&mut cpu, vcpu, pending, activity, other),
+            Outcome::Halt | Outcome::Block => {
+                cpu.skip_instruction();
+                *activity = if outcome == Outcome::Halt { Activity::Halted } else { Activity::Waiting };
+                vcpu.owe(Work::EVENTS);
+            }
+            other => conclude(&mut cpu, vcpu, pending, other),
         }
     }
 }
@@ -217,7 +222,10 @@ fn settle(
         turn.end_again();
         return None;
     }
-    if !(owed == Work::EVENTS && is_active)
+    let is_roused = *activity == Activity::Waiting && owed == Work::EVENTS | Work::ROUSE;
+    if is_roused {
+        end_wait(vcpu, activity);
+    } else if !(owed == Work::EVENTS && is_active)
         && let Some(stop) = attend(cpu, vcpu, pending, activity, turn, owed)
     {
         return Some(stop);
@@ -288,11 +296,7 @@ fn is_active(
         Activity::Waiting => owed.contains(Work::ROUSE) || interrupts::are_waiting(cpu, vcpu, pending),
     };
     if wakes {
-        if *activity == Activity::Waiting {
-            end_wait(vcpu);
-        }
-        *activity = Activity::Active;
-        vcpu.set_up(true);
+        end_wait(vcpu, activity);
     } else if *activity == Activity::Halted && !interrupts::are_enabled(cpu) {
         // As Xen has it: nothing but a reset or an NMI brings it back.
         if vcpu.is_up() {
@@ -307,12 +311,17 @@ fn is_active(
     wakes
 }
 
-/// The vcpu waits by hypercall no more: neither ports nor the time of this wait end a later one.
-fn end_wait(vcpu: &Vcpu) {
-    vcpu.domain().events().end_poll(vcpu.id());
-    if vcpu.timers().lock().stop_poll() {
-        vcpu.owe(Work::TIMERS);
+/// The vcpu waits no more. If it did so by hypercall, neither ports nor the time of this wait end a later one.
+fn end_wait(vcpu: &Vcpu, activity: &mut Activity) {
+    if *activity == Activity::Waiting {
+        vcpu.domain().events().end_poll(vcpu.id());
+        // A time that lies ahead is among its deadlines.
+        if vcpu.deadline().is_some() && vcpu.timers().lock().stop_poll() {
+            vcpu.owe(Work::TIMERS);
+        }
     }
+    *activity = Activity::Active;
+    vcpu.set_up(true);
 }
 
 /// INIT, start-up messages and NMIs.
@@ -380,16 +389,10 @@ fn dispatch(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, reason: ExitReason) -> Outco
 
 /// Does what the handler wants beyond going on.
 #[cold]
-fn conclude(
-    cpu: &mut Loaded<'_>,
-    vcpu: &Arc<Vcpu>,
-    pending: &mut PendingEvents,
-    activity: &mut Activity,
-    outcome: Outcome,
-) {
+fn conclude(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, pending: &mut PendingEvents, outcome: Outcome) {
     match outcome {
-        Outcome::Done => cpu.skip_instruction(),
-        Outcome::Resume => {}
+        // The caller has done what these want.
+        Outcome::Done | Outcome::Resume | Outcome::Halt | Outcome::Block => {}
         Outcome::Redelivered => redeliver(cpu, vcpu, pending, None),
         Outcome::Fault(exception) => redeliver(cpu, vcpu, pending, Some(exception)),
         Outcome::Reraised => {
@@ -401,11 +404,6 @@ fn conclude(
             {
                 pending.interrupted(event);
             }
-        }
-        Outcome::Halt | Outcome::Block => {
-            cpu.skip_instruction();
-            *activity = if outcome == Outcome::Halt { Activity::Halted } else { Activity::Waiting };
-            vcpu.owe(Work::EVENTS);
         }
         Outcome::Yield => {
             cpu.skip_instruction();
