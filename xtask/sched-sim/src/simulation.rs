@@ -255,10 +255,31 @@ impl Simulation<'_> {
     }
 
     fn wake(&mut self, number: usize) {
+        if self.starts(number) {
+            return;
+        }
         self.make_ready(number, Ready::Woken);
         if self.waiting.contains(&number) {
             self.vcpus[number].woke = Some(self.now);
         }
+    }
+
+    /// Lets a vcpu that wakes up run at once if its pcpu idles, as the hypervisor does when a timer wakes it.
+    fn starts(&mut self, number: usize) -> bool {
+        let handle = self.vcpus[number].handle.clone();
+        let home = handle.entity(|entity| entity.pcpu());
+        let starts = self.pcpus[home.index()].running.is_none()
+            && handle
+                .entity(|entity| credit::start(&self.machine, home, &handle, entity, self.now))
+                .is_some();
+        if starts {
+            let vcpu = &mut self.vcpus[number];
+            (vcpu.woke, vcpu.waits_since) = (Some(self.now), self.now);
+            self.idle.remove(&home.index());
+            self.put_on(home.index(), number);
+            self.arm(home);
+        }
+        starts
     }
 
     fn make_ready(&mut self, number: usize, why: Ready) {
@@ -341,7 +362,7 @@ impl Simulation<'_> {
         if let Some(running) = self.pcpus[index].running
             && self.is_done(running)
         {
-            self.take_off(pcpu_id(index), None);
+            self.change_over(pcpu_id(index));
             let now = self.now;
             let vcpu = &mut self.vcpus[running.vcpu];
             let until = now.saturating_add(vcpu.work.sleep());
@@ -382,26 +403,45 @@ impl Simulation<'_> {
 
     /// Takes the vcpu that runs on `me` off; `then` it is ready again, or sleeps.
     fn take_off(&mut self, me: PcpuId, then: Option<Ready>) {
-        let Some(running) = self.pcpus[me.index()].running.take() else { return };
-        self.account(me.index(), running);
-        let number = running.vcpu;
-        self.vcpus[number].work.progress(self.now.saturating_sub(running.works_from));
-        let handle = self.vcpus[number].handle.clone();
+        let Some(handle) = self.end_of_run(me) else { return };
         handle.entity(|entity| credit::stop(&self.machine, me, &handle, entity, self.now));
         match then {
-            Some(why) => self.make_ready(number, why),
+            Some(why) => self.make_ready(handle.number(), why),
             None => handle.entity(|entity| credit::sleep(&handle, entity, Runstate::Blocked, self.now)),
         }
     }
 
+    /// The vcpu that runs on `me` sleeps, and another one takes its place.
+    fn change_over(&mut self, me: PcpuId) {
+        let Some(handle) = self.end_of_run(me) else { return };
+        let next = handle.entity(|entity| {
+            let next = credit::stop_for(&self.machine, me, &handle, entity, self.now);
+            credit::sleep(&handle, entity, Runstate::Blocked, self.now);
+            next
+        });
+        self.take(me, credit::follow(&self.machine, me, next));
+    }
+
+    fn end_of_run(&mut self, me: PcpuId) -> Option<Handle> {
+        let running = self.pcpus[me.index()].running.take()?;
+        self.account(me.index(), running);
+        let vcpu = &mut self.vcpus[running.vcpu];
+        vcpu.work.progress(self.now.saturating_sub(running.works_from));
+        Some(vcpu.handle.clone())
+    }
+
     fn pick(&mut self, me: PcpuId) {
-        self.idle.remove(&me.index());
-        match credit::pick(&self.machine, me, self.now) {
-            Some((handle, _)) => self.put_on(me.index(), handle.number()),
-            None => {
-                credit::set_idle(&self.machine, me);
-                self.idle.insert(me.index());
-            }
+        self.take(me, credit::pick(&self.machine, me, self.now));
+    }
+
+    /// Lets `me` run who was picked, or idle.
+    fn take(&mut self, me: PcpuId, picked: Option<(Handle, u64)>) {
+        if let Some((handle, _)) = picked {
+            self.idle.remove(&me.index());
+            self.put_on(me.index(), handle.number());
+        } else {
+            credit::set_idle(&self.machine, me);
+            self.idle.insert(me.index());
         }
     }
 
