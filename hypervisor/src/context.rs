@@ -584,7 +584,7 @@ fn apply(domain: &Domain, vcpu: &Arc<Vcpu>, change: &Change) -> Result<(), Failu
     Ok(())
 }
 
-fn load_lapic(vcpu: &Vcpu, state: &mut State, record: &HvmHwLapic) -> Result<(), Errno> {
+fn load_lapic(vcpu: &Arc<Vcpu>, state: &mut State, record: &HvmHwLapic) -> Result<(), Errno> {
     let mut lapic = vcpu.lapic().lock();
     if record.apic_base_msr != lapic.read_base() {
         // It sends nothing.
@@ -592,9 +592,9 @@ fn load_lapic(vcpu: &Vcpu, state: &mut State, record: &HvmHwLapic) -> Result<(),
     }
     // The deadline is looked at when the vcpu runs.
     let _timer = lapic.write_tsc_deadline(record.tdt_msr, vcpu.tsc());
-    vcpu.owe(Work::TIMERS);
     let mode = lapic.mode();
     drop(lapic);
+    vcpu.notify(Work::TIMERS);
     state.cpu.inspect(|cpu| cpu.set_apic_mode(mode));
     Ok(())
 }
@@ -670,7 +670,7 @@ fn set_tsc(domain: &Domain, vcpu: &Arc<Vcpu>, tsc: u64) -> Result<(), Failure> {
     let offset = tsc.wrapping_sub(hv_arch::cpu::rdtsc());
     for other in domain.vcpus().iter().filter(|other| vcpu.id() == 0 || other.id() == vcpu.id()) {
         other.set_tsc_offset(offset);
-        other.owe(Work::TIMERS);
+        other.notify(Work::TIMERS);
         with_state(other, |state| state.cpu.inspect(|cpu| cpu.set_tsc_offset(offset)))?;
         other.shared().write_time(other);
     }

@@ -106,23 +106,24 @@ const RDMSR: ExitReason = ExitReason::new(BasicReason::Rdmsr as u32);
 const WRMSR: ExitReason = ExitReason::new(BasicReason::Wrmsr as u32);
 
 /// One stay of a vcpu on a pcpu.
-struct Turn {
+struct Turn<'a> {
     pcpu: PcpuId,
     /// When the scheduler looks again whether it stays, in ticks of the time stamp counter.
     end: u64,
     /// When the pcpu takes interrupts at the latest, in ticks of the time stamp counter: an emulator may
     /// withhold them as long as the guest has its own off (docs/testing.md).
-    look: u64,
+    look: &'a mut u64,
     /// VM exits until the clock is read.
     exits: u32,
 }
 
-/// Runs `vcpu` on this pcpu until something else should run; the scheduler looks again at system time `until`, ns.
-pub fn run(vcpu: &Arc<Vcpu>, until: u64) -> Stop {
+/// Runs `vcpu` on this pcpu until something else should run. The scheduler looks again at system time `until`, ns; the
+/// pcpu takes interrupts at `look` at the latest ([`next_look`]).
+pub fn run(vcpu: &Arc<Vcpu>, until: u64, look: &mut u64) -> Stop {
     let mut state = vcpu.state().lock();
     let State { cpu, pending, activity } = &mut *state;
     let mut cpu = cpu.load();
-    let mut turn = Turn::new(until);
+    let mut turn = Turn::new(until, look);
     vcpu.shared().write_runstate(vcpu);
     vcpu.owe(if vcpu.is_deadline_due() { Work::TIMERS | Work::EVENTS } else { Work::EVENTS });
     loop {
@@ -159,8 +160,8 @@ pub fn run(vcpu: &Arc<Vcpu>, until: u64) -> Stop {
     }
 }
 
-/// The end of a time slice that begins now, in ticks of the time stamp counter.
-fn after_a_slice() -> u64 {
+/// When a pcpu that takes interrupts now does so again at the latest, in ticks of the time stamp counter: after a slice.
+pub fn next_look() -> u64 {
     cpu::rdtsc().saturating_add(init::time_slice())
 }
 
@@ -169,10 +170,9 @@ fn end_of_turn(until: u64) -> u64 {
     clock::tsc_until(until).unwrap_or(u64::MAX)
 }
 
-impl Turn {
-    fn new(until: u64) -> Self {
-        let end = end_of_turn(until);
-        Self { pcpu: percpu::this().id(), end, look: after_a_slice(), exits: 1 }
+impl<'a> Turn<'a> {
+    fn new(until: u64, look: &'a mut u64) -> Self {
+        Self { pcpu: percpu::this().id(), end: end_of_turn(until), look, exits: 1 }
     }
 
     /// The scheduler looks again at another time.
@@ -186,12 +186,12 @@ impl Turn {
         self.exits = EXITS_BETWEEN_CLOCK_READS;
         let others = timers::earliest(self.pcpu).unwrap_or(u64::MAX);
         let at = self.end.min(others).min(vcpu.deadline().unwrap_or(u64::MAX));
-        cpu.exit_after(at.min(self.look).saturating_sub(cpu::rdtsc()));
+        cpu.exit_after(at.min(*self.look).saturating_sub(cpu::rdtsc()));
     }
 
     /// Does what is due on this pcpu; says whether the vcpu is to make room.
     fn tick(&mut self) -> Option<Stop> {
-        (self.exits, self.look) = (1, after_a_slice());
+        (self.exits, *self.look) = (1, next_look());
         timers::expire(self.pcpu, cpu::rdtsc());
         input::tell_of_log();
         if pcpu::is_called(self.pcpu) {
@@ -213,7 +213,7 @@ fn settle(
     vcpu: &Arc<Vcpu>,
     pending: &mut PendingEvents,
     activity: &mut Activity,
-    turn: &mut Turn,
+    turn: &mut Turn<'_>,
 ) -> Option<Stop> {
     let owed = vcpu.owed().take();
     // Nothing else than one of these is owed most times.
@@ -241,7 +241,7 @@ fn attend(
     vcpu: &Arc<Vcpu>,
     pending: &mut PendingEvents,
     activity: &mut Activity,
-    turn: &mut Turn,
+    turn: &mut Turn<'_>,
     mut owed: Work,
 ) -> Option<Stop> {
     if owed.contains(Work::LEAVE) && !sched::may_stay(vcpu, turn.pcpu) {
@@ -265,6 +265,7 @@ fn attend(
         turn.end_again();
     }
     if owed.contains(Work::DOWN) {
+        end_poll(vcpu, *activity);
         *activity = Activity::Down;
     }
     if !is_active(cpu, vcpu, pending, activity, owed) {
@@ -313,15 +314,19 @@ fn is_active(
 
 /// The vcpu waits no more. If it did so by hypercall, neither ports nor the time of this wait end a later one.
 fn end_wait(vcpu: &Vcpu, activity: &mut Activity) {
-    if *activity == Activity::Waiting {
+    end_poll(vcpu, *activity);
+    *activity = Activity::Active;
+    vcpu.set_up(true);
+}
+
+fn end_poll(vcpu: &Vcpu, activity: Activity) {
+    if activity == Activity::Waiting {
         vcpu.domain().events().end_poll(vcpu.id());
         // A time that lies ahead is among its deadlines.
         if vcpu.deadline().is_some() && vcpu.timers().lock().stop_poll() {
             vcpu.owe(Work::TIMERS);
         }
     }
-    *activity = Activity::Active;
-    vcpu.set_up(true);
 }
 
 /// INIT, start-up messages and NMIs.
@@ -330,6 +335,7 @@ fn signals(cpu: &mut Loaded<'_>, vcpu: &Arc<Vcpu>, pending: &mut PendingEvents, 
         match signal {
             Signal::Nmi => pending.raise_nmi(),
             Signal::Init => {
+                end_poll(vcpu, *activity);
                 *pending = PendingEvents::new();
                 // Others wait for a start-up message; the boot processor starts anew.
                 *activity = if vcpu.id() == 0 { Activity::Active } else { Activity::Down };

@@ -28,7 +28,7 @@ pub fn idle_time(pcpu: PcpuId) -> u64 {
 /// The loop that no pcpu leaves.
 pub fn idle() -> ! {
     let me = percpu::this().id();
-    loop {
+    'idle: loop {
         while let Some(call) = take_call(me) {
             call();
         }
@@ -37,6 +37,8 @@ pub fn idle() -> ! {
         while let Some(vcpu) = timers::take_due(me, cpu::rdtsc()) {
             if let Some(picked) = sched::wake_here(vcpu) {
                 run(picked);
+                // Calls and the console come first, however soon a guest's next timer is due.
+                continue 'idle;
             }
         }
         if let Some(picked) = sched::pick() {
@@ -56,10 +58,11 @@ const IN_A_ROW: u32 = 16;
 
 /// Runs a vcpu as long as it is its turn, and then those that come after it when it sleeps.
 fn run(mut picked: Picked) {
+    let mut look = exit::next_look();
     for left in (0..IN_A_ROW).rev() {
-        let vcpu = &picked.vcpu;
-        let stop = exit::run(vcpu, picked.until);
-        let next = sched::put_back(vcpu, stop, left > 0);
+        let vcpu = picked.vcpu();
+        let stop = exit::run(vcpu, picked.until, &mut look);
+        let next = sched::put_back(&picked, stop, left > 0);
         if let Some(code) = vcpu.domain().shutdown_code() {
             vcpu.domain().tell_stopped();
             init::domain_ended(vcpu.domain(), code);
@@ -94,7 +97,8 @@ fn wait(me: PcpuId) {
 }
 
 fn has_work(me: PcpuId) -> bool {
-    is_called(me) || console::ring_grew() || sched::has_work(me)
+    // Who took the mark away may have been this pcpu itself: nobody would wake it.
+    is_called(me) || console::ring_grew() || sched::has_work(me) || !sched::is_marked_idle(me)
 }
 
 /// Whether something else than a vcpu waits for `pcpu`.

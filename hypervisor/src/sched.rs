@@ -167,34 +167,39 @@ pub fn wake(vcpu: &Arc<Vcpu>) {
 
 /// A vcpu that runs here.
 pub struct Picked {
-    /// It.
-    pub vcpu: Arc<Vcpu>,
+    member: Member,
     /// When [`tick`] has to be asked, if nothing else happens: system time, ns; `u64::MAX` for never.
     pub until: u64,
 }
 
 impl Picked {
-    fn new((Member(vcpu), until): (Member, u64)) -> Self {
-        Self { vcpu, until }
+    fn new((member, until): (Member, u64)) -> Self {
+        Self { member, until }
+    }
+
+    /// It.
+    pub fn vcpu(&self) -> &Arc<Vcpu> {
+        &self.member.0
     }
 }
 
 /// As [`wake`], on a pcpu that has nothing to run; returns `vcpu` if that is to run it at once.
 pub fn wake_here(vcpu: Arc<Vcpu>) -> Option<Picked> {
+    let member = Member(vcpu);
+    let vcpu = &member.0;
     let mut schedule = vcpu.schedule().lock();
     if schedule.at() == At::Nowhere && vcpu.may_run() {
-        rouse(&vcpu, &mut schedule);
+        rouse(vcpu, &mut schedule);
         let (me, now) = (percpu::this().id(), clock::now());
-        let member = Member(Arc::clone(&vcpu));
         let until = credit::start(&Pcpus, me, &member, &mut schedule.entity, now);
         if until.is_none() {
             credit::ready(&Pcpus, &member, &mut schedule.entity, Ready::Woken, now);
         }
         drop(schedule);
-        return until.map(|until| Picked { vcpu, until });
+        return until.map(|until| Picked { member, until });
     }
     drop(schedule);
-    wake(&vcpu);
+    wake(vcpu);
     None
 }
 
@@ -206,6 +211,7 @@ fn rouse(vcpu: &Arc<Vcpu>, schedule: &mut Schedule) {
     }
 }
 
+#[inline(always)]
 fn make_ready(vcpu: &Arc<Vcpu>, schedule: &mut Schedule) {
     let member = Member(Arc::clone(vcpu));
     credit::ready(&Pcpus, &member, &mut schedule.entity, Ready::Woken, clock::now());
@@ -307,6 +313,11 @@ pub fn wakes_at() -> u64 {
     credit::wakes_at(&Pcpus, percpu::this().id())
 }
 
+/// Whether others find `pcpu` when they look for an idle one.
+pub fn is_marked_idle(pcpu: PcpuId) -> bool {
+    BOARD.idle().contains(pcpu)
+}
+
 /// Whether a vcpu waits for `pcpu`.
 pub fn has_work(pcpu: PcpuId) -> bool {
     QUEUES[pcpu.index()].lock().has_waiting()
@@ -315,10 +326,11 @@ pub fn has_work(pcpu: PcpuId) -> bool {
 /// What this pcpu may run next: for [`follow`].
 pub struct Next(credit::Next<Member>);
 
-/// Takes back the pcpu from `vcpu`, which stopped for the reason `stop`. If it is not to run again soon, and if `looks`
+/// Takes back the pcpu from the vcpu that was picked, which stopped for the reason `stop`. If it is not to run again soon, and if `looks`
 /// says so, returns what this pcpu has found instead.
-pub fn put_back(vcpu: &Arc<Vcpu>, stop: Stop, looks: bool) -> Option<Next> {
-    let next = release(&Member(Arc::clone(vcpu)), &mut vcpu.schedule().lock(), stop, looks);
+pub fn put_back(picked: &Picked, stop: Stop, looks: bool) -> Option<Next> {
+    let vcpu = picked.vcpu();
+    let next = release(&picked.member, &mut vcpu.schedule().lock(), stop, looks);
     vcpu.shared().write_runstate(vcpu);
     next
 }

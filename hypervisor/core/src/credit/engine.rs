@@ -43,11 +43,12 @@ pub fn ready<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, why: 
         Ready::Back => Way::Back,
         Ready::Yielded => Way::Behind,
     };
-    if !entity.active {
-        entity.active = true;
-        vcpu.tag().share().note_active(true);
-    }
-    if budget(machine, vcpu, entity, now).is_some_and(|budget| budget <= 0) {
+    activate(vcpu, entity);
+    let budget = match why {
+        Ready::Woken => budget_after_sleep(machine, vcpu, entity, now),
+        Ready::Back | Ready::Yielded => budget(machine, vcpu, entity, now),
+    };
+    if budget.is_some_and(|budget| budget <= 0) {
         park(machine, vcpu, entity, now);
     } else {
         enqueue(machine, vcpu, entity, way, now);
@@ -67,10 +68,12 @@ pub fn start<M: Machine>(
     if !belongs || entity.next.is_some() || machine.board().is_waiting_elsewhere(me) {
         return None;
     }
-    let budget = budget(machine, vcpu, entity, now);
+    let budget = budget_after_sleep(machine, vcpu, entity, now);
     if budget.is_some_and(|budget| budget <= 0) {
         return None;
     }
+    // It counts from here on, as it does if it becomes ready instead.
+    activate(vcpu, entity);
     let slept = now.saturating_sub(entity.left);
     let arrival = Arrival { way: Way::Woken, place: entity.place, here: true, slept };
     let rivals = || machine.board().level(&others(machine, &entity.affinity, me));
@@ -84,10 +87,6 @@ pub fn start<M: Machine>(
         queue.extend(now, false, &parameters);
         Some(queue.wakes_at())
     })?;
-    if !entity.active {
-        entity.active = true;
-        vcpu.tag().share().note_active(true);
-    }
     put_on(machine, me, entity, now);
     Some(until.min(note_unlimited(machine, me, now)))
 }
@@ -97,6 +96,22 @@ fn put_on<M: Machine>(machine: &M, me: PcpuId, entity: &mut Entity, now: u64) {
     machine.board().idle().remove(me);
     (entity.at, entity.home) = (At::Pcpu(me), me);
     entity.account.change(Runstate::Running, now);
+}
+
+/// `vcpu` counts among those of its domain that want to run.
+fn activate<V: Vcpu>(vcpu: &V, entity: &mut Entity) {
+    if !entity.active {
+        entity.active = true;
+        vcpu.tag().share().note_active(true);
+    }
+}
+
+/// As [`budget`], for one that has slept.
+#[inline(always)]
+fn budget_after_sleep<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) -> Option<i64> {
+    budget(machine, vcpu, entity, now)?;
+    entity.lose_savings(vcpu.tag().share());
+    budget(machine, vcpu, entity, now)
 }
 
 /// How long `vcpu` may run, ns, if its domain has a cap.
@@ -343,7 +358,7 @@ pub fn follow<M: Machine>(machine: &M, me: PcpuId, mut next: Next<M::Vcpu>) -> O
             Found::First(taken) => (taken, me),
             Found::Refilled(vcpu) => {
                 refill(machine, me, &vcpu, now);
-                next = look(machine, me, elsewhere, now);
+                next = look(machine, me, machine.board().is_waiting_elsewhere(me), now);
                 continue;
             }
             Found::Level(below) if elsewhere => {

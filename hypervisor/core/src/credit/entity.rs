@@ -65,6 +65,9 @@ pub struct Entity {
     pub(super) account: RunstateAccount,
 }
 
+/// What others have kept a vcpu from using of its cap is not lost at once: it keeps up to that many periods' worth.
+const SAVED_PERIODS: i64 = 3;
+
 impl Entity {
     /// A vcpu that comes into being at `now`, sleeps, and may run everywhere; it starts on `home`.
     #[must_use]
@@ -136,12 +139,13 @@ impl Entity {
 
     fn budget_of_cap(&mut self, share: &Share, phase: impl FnOnce() -> u64, now: u64) -> Option<i64> {
         let most = i64::try_from(share.budget(CAP_PERIOD)?).unwrap_or(i64::MAX);
+        let saved = most.saturating_mul(SAVED_PERIODS);
         if now >= self.refill {
             let missed = (now - self.refill) / CAP_PERIOD + 1;
             let filled = i64::try_from(missed).unwrap_or(i64::MAX).saturating_mul(most);
             // What it ran before it had a cap is no debt.
             let debt = -i64::try_from(CAP_PERIOD).unwrap_or(i64::MAX);
-            self.budget = self.budget.max(debt).saturating_add(filled).min(most);
+            self.budget = self.budget.max(debt).saturating_add(filled).min(saved);
             if self.refill == 0 {
                 let left = CAP_PERIOD.saturating_sub(phase()).max(1);
                 self.budget = scaled(most, left);
@@ -150,7 +154,17 @@ impl Entity {
                 self.refill += missed * CAP_PERIOD;
             }
         }
-        Some(self.budget.min(most))
+        Some(self.budget.min(saved))
+    }
+
+    /// It has slept: what it did not use of its cap meanwhile is lost.
+    #[inline]
+    pub(super) fn lose_savings(&mut self, share: &Share) {
+        if share.cap() != 0
+            && let Some(most) = share.budget(CAP_PERIOD)
+        {
+            self.budget = self.budget.min(i64::try_from(most).unwrap_or(i64::MAX));
+        }
     }
 
     /// It has run for `ns`.

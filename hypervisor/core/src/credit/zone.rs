@@ -16,8 +16,8 @@ use super::share::DEFAULT_WEIGHT;
 
 /// Virtual time that passes in a nanosecond for who waits on a pcpu, times the load there.
 pub const PER_LOAD: u64 = 1 << 24;
-/// Over which time use is remembered: 2^31 ns, some 2 s.
-const MEMORY_SHIFT: u32 = 31;
+/// Over which time use is remembered: 2^29 ns, some 0.5 s.
+const MEMORY_SHIFT: u32 = 29;
 /// Where keys begin: levels can be taken from them without falling below zero.
 const START: u64 = 1 << 60;
 /// Past this, keys begin anew: after years, or after minutes where many vcpus of the least weight run.
