@@ -1,9 +1,9 @@
 //! Sets of pcpus.
 
 use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::id::{MAX_PCPUS, PcpuId};
-use crate::sync::{AtomicU64, Ordering};
 
 const WORDS: usize = MAX_PCPUS / 64;
 

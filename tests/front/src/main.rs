@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`worker`] | uses all devices that it has, and checks that they do what they should |
 //! | [`hostile`] | tries what a back end must survive |
-//! | [`bench`] | what requests and packets cost |
+//! | [`mod@bench`] | what requests and packets cost |
 //! | [`disk`], [`net`] | front ends that behave, and can be made not to |
 //! | [`front`] | a device's nodes in XenStore |
 //! | [`ground`] | what all of that stands on |

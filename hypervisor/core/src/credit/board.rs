@@ -1,9 +1,10 @@
 //! What all pcpus see without a lock. What it says of queues may be out of date by the time that the
 //! queue is looked at.
 
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
 use crate::id::{MAX_PCPUS, PcpuId};
 use crate::pcpu_set::{AtomicPcpuSet, PcpuSet};
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// Spreads what is multiplied by it: 2^64 by the golden ratio.
 pub const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;

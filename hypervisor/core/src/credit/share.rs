@@ -1,9 +1,10 @@
 //! What a domain is entitled to, and what all pcpus may read of a vcpu.
 
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
 use alloc::sync::Arc;
 
 use crate::pcpu_set::{AtomicPcpuSet, PcpuSet};
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::zone::divided;
 
