@@ -142,7 +142,7 @@ fn enqueue<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, way: Wa
     let target = match next {
         Some(next) => next,
         None if back => entity.home,
-        None => place(machine, entity, &allowed, vcpu.tag()),
+        None => place(machine, entity, &allowed, vcpu.tag(), way),
     };
     let here = target == entity.home;
     let way = if here || way == Way::Woken { way } else { Way::Moved };
@@ -221,7 +221,7 @@ fn others<M: Machine>(machine: &M, affinity: &PcpuSet, pcpu: PcpuId) -> PcpuSet 
 }
 
 /// Chooses one of the pcpus `allowed` for a vcpu: an idle one, where it runs best if there is one, or one with little load.
-fn place<M: Machine>(machine: &M, entity: &Entity, allowed: &PcpuSet, tag: &Tag) -> PcpuId {
+fn place<M: Machine>(machine: &M, entity: &Entity, allowed: &PcpuSet, tag: &Tag, way: Way) -> PcpuId {
     let (board, home) = (machine.board(), entity.home);
     // One with a load has got a vcpu, and has not looked yet.
     let is_free = |pcpu: &PcpuId| board.load(*pcpu) == 0;
@@ -248,6 +248,13 @@ fn place<M: Machine>(machine: &M, entity: &Entity, allowed: &PcpuSet, tag: &Tag)
     let among = if best.is_empty() { *allowed } else { best };
     let home = Some(home).filter(|&home| among.contains(home));
     let Some(first) = home.or_else(|| among.next_from(0)) else { return PcpuId::BOOT };
+    if way == Way::Refilled {
+        // It runs soon anywhere: where those are that have got most.
+        return board.some_of::<PULLS>(&among).fold(first, |best, pcpu| {
+            let margin = board.level_of(best) / 32;
+            if board.level_of(pcpu) > board.level_of(best).saturating_add(margin) { pcpu } else { best }
+        });
+    }
     let own = tag.share().load();
     let burden = |pcpu| board.load(pcpu).saturating_add(if pcpu == first { 0 } else { own });
     board.some_of::<SAMPLES>(&among).fold(first, |least, pcpu| {
