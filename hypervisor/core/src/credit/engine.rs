@@ -555,13 +555,6 @@ fn makes_room<M: Machine>(machine: &M, me: PcpuId, now: u64) -> bool {
     let Some((waits_for, level)) = here.or_else(elsewhere) else { return false };
     let mut others = reach.intersection(&machine.online()).without(&waits_for);
     others.remove(me);
-    // Who runs until something happens has published nothing since it began.
-    for pcpu in board.some_of::<PULLS>(&board.unlimited().load().intersection(&others)) {
-        machine.queue(pcpu, |queue| {
-            queue.advance(now);
-            publish(machine, pcpu, queue);
-        });
-    }
     let best = board.some_of::<PULLS>(&others).max_by_key(|&pcpu| board.level_of(pcpu));
     let Some(best) = best.filter(|&pcpu| board.level_of(pcpu) > level) else { return false };
     let parameters = machine.parameters();
