@@ -326,8 +326,8 @@ pub fn has_work(pcpu: PcpuId) -> bool {
 /// What this pcpu may run next: for [`follow`].
 pub struct Next(credit::Next<Member>);
 
-/// Takes back the pcpu from the vcpu that was picked, which stopped for the reason `stop`. If it is not to run again soon, and if `looks`
-/// says so, returns what this pcpu has found instead.
+/// Takes back the pcpu from the vcpu that was picked, which stopped for the reason `stop`. If it is not to run again
+/// soon, and if `looks` says so, returns what this pcpu has found instead.
 pub fn put_back(picked: &Picked, stop: Stop, looks: bool) -> Option<Next> {
     let vcpu = picked.vcpu();
     let next = release(&picked.member, &mut vcpu.schedule().lock(), stop, looks);

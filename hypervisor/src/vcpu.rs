@@ -167,7 +167,7 @@ impl Vcpu {
         &self.owed
     }
 
-    /// Adds to what is owed to it, on the pcpu that runs it.
+    /// Adds to what is owed to it. By that alone it neither wakes up nor leaves its guest.
     #[inline]
     pub fn owe(&self, work: Work) {
         self.owed.add(work);

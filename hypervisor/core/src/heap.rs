@@ -63,9 +63,7 @@ impl<K: Copy, T> Heap<K, T> {
     pub fn first(&self) -> Option<K> {
         self.heap.first().map(|&(key, _)| key)
     }
-}
 
-impl<K: Copy, T> Heap<K, T> {
     /// Gives each element the key that `change` makes of its own. `change` keeps the order of keys.
     pub fn rekey(&mut self, change: impl Fn(K) -> K) {
         self.heap.iter_mut().for_each(|(key, _)| *key = change(*key));

@@ -28,7 +28,7 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 pub struct TscScale {
     mul: u32,
     shift: i8,
-    /// 2^94 / `mul`, rounded down; 0 if that does not fit, as for counters below 1 Hz.
+    /// 2^94 / `mul`, rounded down; 0 if that does not fit, as for counters of 2^63 Hz and more.
     inverse: u64,
 }
 

@@ -110,8 +110,7 @@ fn activate<V: Vcpu>(vcpu: &V, entity: &mut Entity) {
 #[inline(always)]
 fn budget_after_sleep<M: Machine>(machine: &M, vcpu: &M::Vcpu, entity: &mut Entity, now: u64) -> Option<i64> {
     budget(machine, vcpu, entity, now)?;
-    entity.lose_savings(vcpu.tag().share());
-    budget(machine, vcpu, entity, now)
+    entity.lose_savings(vcpu.tag().share())
 }
 
 /// How long `vcpu` may run, ns, if its domain has a cap.
@@ -588,7 +587,7 @@ pub fn stop<M: Machine>(machine: &M, me: PcpuId, vcpu: &M::Vcpu, entity: &mut En
     });
 }
 
-/// As [`stop`]; looks at once who may come instead: he goes on to [`follow`].
+/// As [`stop`]; looks at once who may come instead, for [`follow`].
 pub fn stop_for<M: Machine>(
     machine: &M,
     me: PcpuId,

@@ -157,14 +157,11 @@ impl Entity {
         Some(self.budget.min(saved))
     }
 
-    /// It has slept: what it did not use of its cap meanwhile is lost.
-    #[inline]
-    pub(super) fn lose_savings(&mut self, share: &Share) {
-        if share.cap() != 0
-            && let Some(most) = share.budget(CAP_PERIOD)
-        {
-            self.budget = self.budget.min(i64::try_from(most).unwrap_or(i64::MAX));
-        }
+    /// It has slept: what it did not use of its cap meanwhile is lost. Says how long it may run, `None` without limit.
+    pub(super) fn lose_savings(&mut self, share: &Share) -> Option<i64> {
+        let most = i64::try_from(share.budget(CAP_PERIOD)?).unwrap_or(i64::MAX);
+        self.budget = self.budget.min(most);
+        Some(self.budget)
     }
 
     /// It has run for `ns`.
